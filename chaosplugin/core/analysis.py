@@ -1,0 +1,50 @@
+"""The vocabulary of Argo Rollouts' metric providers: what is asked, and what is answered.
+
+Source: argo-rollouts pkg/apis/rollouts/v1alpha1/analysis_types.go and metricproviders/plugin/rpc.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Phase of a measurement. Error is retried by Argo, the other completed ones are not."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    ERROR = "Error"
+    INCONCLUSIVE = "Inconclusive"
+
+    @property
+    def completed(self) -> bool:
+        return self not in {Phase.PENDING, Phase.RUNNING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """The metric of a call, with its arguments resolved by the controller.
+
+    `plugin` is `provider.plugin`: JSON by registered plugin name, exactly one in practice.
+    """
+
+    name: str
+    plugin: Mapping[str, bytes] = field(default_factory=dict)
+    success_condition: str = ""
+    failure_condition: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One measurement. The controller stores it as answered; `resume_at` None waits for an event."""
+
+    phase: Phase
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    value: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    resume_at: datetime | None = None

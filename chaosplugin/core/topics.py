@@ -1,0 +1,80 @@
+"""What can be watched, and what a watch tells.
+
+A topic is a set of objects in one cluster. Its events come in the order of the API server: first an
+`Applied` for each object that is there, then `Synced`, then the changes. After a gap the reflector
+tells what was missed as ordinary events and says `Synced` again; a deletion that happened in the gap
+is told as `Deleted` with the object as last seen.
+"""
+
+from dataclasses import dataclass
+
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosTopic:
+    """Experiments of one kind that carry our managed-by label, in one namespace."""
+
+    kind: str  # key of core.kinds.KINDS, e.g. "PodChaos"
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodsTopic:
+    """Pods of one namespace with `label` = `value`."""
+
+    namespace: str
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRunsTopic:
+    """AnalysisRuns of one namespace that carry our mark, the label chaosplugin.io/gate."""
+
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsTopic:
+    """Warning Events with reason Failed about chaos-mesh.org objects of one namespace."""
+
+    namespace: str
+
+
+Topic = ChaosTopic | PodsTopic | AnalysisRunsTopic | EventsTopic
+Watched = ChaosObject | Pod | AnalysisRun | Event
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The object is there, or has changed."""
+
+    topic: Topic
+    object: Watched
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The object is gone; `object` is its last state (which the real server sends, too)."""
+
+    topic: Topic
+    object: Watched
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """All that is there has been told."""
+
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The watch cannot be had now, and is tried again: `reason` says why, in words."""
+
+    topic: Topic
+    reason: str
+
+
+WatchEvent = Applied | Deleted | Synced | Lost

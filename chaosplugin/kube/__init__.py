@@ -1,0 +1,1 @@
+"""Cluster side: requests to and watches of Kubernetes API servers."""

@@ -1,0 +1,137 @@
+"""What the provider needs of the outside: a cluster, and somebody to tell facts to.
+
+`kube` implements `Cluster`, `telemetry` implements `Observer`; neither is imported here.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    ChaosObject,
+    Experiment,
+    Pod,
+    ReplicaSet,
+    Rollout,
+)
+from chaosplugin.core.topics import Topic, WatchEvent
+
+
+class ClusterError(Exception):
+    """A request that the API server did not fulfil. `str()` is one line for a user.
+
+    `status` is the HTTP status, 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(ClusterError):
+    """404: no such object, or no such kind (the CRD is not installed): see `no_kind`."""
+
+    def __init__(self, message: str, *, no_kind: bool = False) -> None:
+        super().__init__(message, status=404)
+        self.no_kind = no_kind
+
+
+class AlreadyExists(ClusterError):
+    """409 on create: the name is taken, perhaps by an object that is being deleted."""
+
+
+class Conflict(ClusterError):
+    """409 on patch or delete: the object has changed, or is another one (uid precondition)."""
+
+
+class Denied(ClusterError):
+    """401 or 403: RBAC or an admission webhook refused."""
+
+
+class Invalid(ClusterError):
+    """400, 413, 415 or 422: the API server understood, and refuses the object."""
+
+
+class Unavailable(ClusterError):
+    """No answer, or 429 or 5xx after all retries. `sent` says whether a request may have arrived."""
+
+    def __init__(self, message: str, *, status: int = 0, sent: bool) -> None:
+        super().__init__(message, status=status)
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A question to SelfSubjectAccessReview; an empty namespace means cluster-wide."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+
+
+class Cluster(Protocol):
+    """One Kubernetes API server. Every method raises only ClusterError, and can be cancelled.
+
+    Idempotent requests are repeated within a bounded time; a create is sent once, so that
+    `Unavailable.sent` is the truth.
+    """
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """API server's clock minus ours: the largest `Date` header minus local time seen lately."""
+        ...
+
+    async def allowed(self, access: Access) -> bool:
+        """Ask whether we may; answers are cached for 10 minutes."""
+        ...
+
+    async def origin(self) -> str:
+        """Return the uid of namespace kube-system, or "" where it may not be read."""
+        ...
+
+    async def read_analysis_run(self, namespace: str, name: str) -> AnalysisRun: ...
+
+    async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
+        """Merge-patch; a `metadata.resourceVersion` in it makes Conflict possible."""
+        ...
+
+    async def read_rollout(self, namespace: str, name: str) -> Rollout: ...
+
+    async def read_experiment(self, namespace: str, name: str) -> Experiment: ...
+
+    async def list_replica_sets(self, namespace: str, selector: str) -> list[ReplicaSet]: ...
+
+    async def read_replica_set(self, namespace: str, name: str) -> ReplicaSet: ...
+
+    async def find_pod(self, namespace: str, name: str) -> Pod | None:
+        """LIST by field selector: upstream's role allows no GET of pods."""
+        ...
+
+    async def read_secret(self, namespace: str, name: str) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
+        """Return labels and decoded data."""
+        ...
+
+    async def create_chaos(self, manifest: Mapping[str, object]) -> ChaosObject:
+        """POST with fieldValidation=Strict."""
+        ...
+
+    async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject: ...
+
+    async def patch_chaos(
+        self, kind: str, namespace: str, name: str, patch: Mapping[str, object]
+    ) -> ChaosObject: ...
+
+    async def delete_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """DELETE with uid precondition. NotFound is no error here; Conflict is (another object)."""
+        ...
+
+    def watch(self, topic: Topic) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        """Subscribe: one stream per topic is shared, and closed 60 s after its last subscriber.
+
+        The iterator ends only when the subscription does; failures are told as `Lost`.
+        """
+        ...

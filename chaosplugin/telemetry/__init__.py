@@ -1,0 +1,1 @@
+"""What the plugin says of itself. Only this package knows log formats and telemetry back ends."""

@@ -1,0 +1,1 @@
+"""Host side: sockets, sessions and calls of go-plugin hosts, bound to the provider."""
