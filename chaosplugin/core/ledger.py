@@ -1,0 +1,194 @@
+"""The ledger: what is written into the cluster so that a fault happens once and its verdict survives.
+
+An intent is one measurement that Argo wants: `metricResult.count + 1`. Errors are not counted by Argo,
+so a retry after an Error is the same intent, and the next legitimate measurement is the next one.
+Three records bear one intent's digest, so that nothing has to be searched for:
+
+1. the experiment itself, whose name ends in the digest and whose labels name its AnalysisRun;
+2. the mark, an annotation of the AnalysisRun made after the create: "a fault was asked for";
+3. the verdict, an annotation of the AnalysisRun made before the experiment is deleted.
+
+Whoever comes later, after whatever death, reads them in the order verdict, experiment, mark; only
+where none of them is found may an experiment be created.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.objects import AnalysisRun, ChaosObject
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "chaosplugin"
+RUN = "chaosplugin.io/run"
+ANALYSIS_RUN_UID = "chaosplugin.io/analysisrun-uid"
+ORIGIN = "chaosplugin.io/origin"
+KEEP = "chaosplugin.io/keep"
+METRIC = "chaosplugin.io/metric"
+INTENT = "chaosplugin.io/intent"
+CONFIG_DIGEST = "chaosplugin.io/config-digest"
+TRACEPARENT = "chaosplugin.io/traceparent"
+GATE = "chaosplugin.io/gate"
+PAUSE = "experiment.chaos-mesh.org/pause"
+
+_MARK = "chaosplugin.io/mark."
+_VERDICT = "chaosplugin.io/verdict."
+_WAKE = "chaosplugin.io/wake"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One intent of one metric of one AnalysisRun."""
+
+    analysis_run_uid: str
+    metric: str
+    intent: int
+
+    @property
+    def digest(self) -> str:
+        """Ten hexadecimal digits: the tail of the experiment's name and of the annotations' keys."""
+        text = f"{self.analysis_run_uid}\n{self.metric}\n{self.intent}"
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def identify(run: AnalysisRun, metric: str) -> Identity:
+    """Return the intent that a call about this metric is about.
+
+    Source: argo-rollouts analysis/analysis.go; `count` grows by completed measurements only.
+    """
+    result = run.result(metric)
+    return Identity(run.metadata.uid, metric, (result.count if result else 0) + 1)
+
+
+def errors(run: AnalysisRun, metric: str) -> int:
+    """Return how often Argo has already retried: two calls with one number are copies of one."""
+    result = run.result(metric)
+    return result.error if result else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A fault was asked for: where, by which name and uid."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRecord:
+    """A verdict as it stands on the AnalysisRun; times are RFC 3339 text."""
+
+    phase: Phase
+    message: str
+    value: str
+    finished_at: str
+
+
+def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
+    """Return the mark of this intent; one that somebody has mangled counts as a mark without a name."""
+    text = run.metadata.annotation(_MARK + identity.digest)
+    if text is None:
+        return None
+    fields = _fields(text)
+    return Mark(
+        kind=fields.get("kind", ""),
+        namespace=fields.get("namespace", ""),
+        name=fields.get("name", ""),
+        uid=fields.get("uid", ""),
+    )
+
+
+def read_verdict(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
+    """Return the recorded verdict of this intent, None where there is none or it cannot be read."""
+    text = run.metadata.annotation(_VERDICT + identity.digest)
+    fields = _fields(text) if text is not None else {}
+    try:
+        phase = Phase(fields.get("phase", ""))
+    except ValueError:
+        return None
+    return VerdictRecord(
+        phase=phase,
+        message=fields.get("message", ""),
+        value=fields.get("value", ""),
+        finished_at=fields.get("finishedAt", ""),
+    )
+
+
+def _fields(text: str) -> dict[str, str]:
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {str(key): value for key, value in found.items() if isinstance(value, str)}
+
+
+def mark_patch(identity: Identity, mark: Mark) -> dict[str, object]:
+    """Return the one patch after the create. The label lets the AnalysisRun's watch see the run."""
+    body = {"kind": mark.kind, "namespace": mark.namespace, "name": mark.name, "uid": mark.uid}
+    return _patch({_MARK + identity.digest: _json(body)})
+
+
+def verdict_patch(
+    identity: Identity, record: VerdictRecord, wake: str, resource_version: str
+) -> dict[str, object]:
+    """Return the patch that records the verdict and makes the controller call Resume.
+
+    With the AnalysisRun's resourceVersion: of two writers the second gets a conflict, reads again
+    and finds the first one's verdict.
+    """
+    body = {
+        "phase": record.phase.value,
+        "message": record.message,
+        "value": record.value,
+        "finishedAt": record.finished_at,
+    }
+    patch = _patch({_VERDICT + identity.digest: _json(body), _WAKE: wake})
+    patch["metadata"] = {**_mapping(patch["metadata"]), "resourceVersion": resource_version}
+    return patch
+
+
+def wake_patch(wake: str) -> dict[str, object]:
+    """Return a patch that only wakes. `wake` must be new: a patch that changes nothing wakes nobody."""
+    return _patch({_WAKE: wake})
+
+
+def _patch(annotations: Mapping[str, str]) -> dict[str, object]:
+    return {"metadata": {"labels": {GATE: "true"}, "annotations": dict(annotations)}}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    assert isinstance(value, dict)
+    return value
+
+
+def _json(body: Mapping[str, str]) -> str:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+
+
+def is_ours(experiment: ChaosObject, identity: Identity) -> bool:
+    """Tell whether an experiment of the right name was created for this intent, by us or a twin."""
+    metadata = experiment.metadata
+    return (
+        metadata.label(MANAGED_BY) == MANAGER
+        and metadata.label(ANALYSIS_RUN_UID) == identity.analysis_run_uid
+        and metadata.label(RUN) == identity.digest
+    )
+
+
+def finished(run: AnalysisRun, identity: Identity) -> bool:
+    """Tell whether Argo has stored the measurement of this intent, so that nobody will ask again."""
+    if completed(run):
+        return True
+    result = run.result(identity.metric)
+    return result is not None and result.count >= identity.intent
+
+
+def completed(run: AnalysisRun) -> bool:
+    """Tell whether the AnalysisRun as a whole has ended."""
+    return run.status.phase not in {"", Phase.PENDING, Phase.RUNNING}

@@ -1,0 +1,144 @@
+"""Steady state: is the canary as well as it was before the fault?
+
+Before: as many pods Ready as the ReplicaSet wants. During: what the fault does not take away by
+intent stays Ready, and nothing restarts but what the fault itself restarts. After: as many pods Ready
+as before (or as the ReplicaSet wants by now, if that is fewer), in time, and for a while: a pod that
+is Ready in the second of the recovery and falls over in the third has not survived.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chaosplugin.core.objects import Pod
+
+SETTLE = timedelta(seconds=5)
+"""How long the canary must hold after the fault: kubelets restart containers and flip Ready within
+it, and the streams of pods and experiments may be apart by some milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is asked of the canary, by configuration and by the kind of the fault."""
+
+    enabled: bool = True
+    min_ready: int | None = None
+    """absolute number of Ready pods during the fault; else `min_ready_percent`"""
+    min_ready_percent: int = 100
+    max_restarts: int = 0
+    recover_within: timedelta = timedelta(seconds=60)
+    unready_by_intent: bool = False
+    """hit pods cannot be Ready while the fault is on"""
+    replaces_pods: bool = False
+    """hit pods never come back: others take their place"""
+    restarts_by_fault: int = 0
+    """container restarts which the fault itself causes, per container of a hit pod"""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The canary before the fault."""
+
+    ready: int
+    restarts: Mapping[str, int]
+    """by pod uid"""
+
+    def as_text(self) -> str:
+        """Return a form that survives in an annotation: `ready;uid=restarts,...` of restarted pods."""
+        restarted = ",".join(f"{uid}={count}" for uid, count in self.restarts.items() if count)
+        return f"{self.ready};{restarted}"
+
+    @staticmethod
+    def from_text(text: str) -> "Baseline | None":
+        ready, _, restarted = text.partition(";")
+        pairs = [item.partition("=") for item in restarted.split(",") if item]
+        try:
+            return Baseline(int(ready), {uid: int(count) for uid, _, count in pairs})
+        except ValueError:
+            return None
+
+
+def baseline(pods: Iterable[Pod]) -> Baseline:
+    """Take the state before the fault."""
+    pods = [pod for pod in pods if not pod.completed]
+    return Baseline(
+        sum(pod.ready for pod in pods),
+        {pod.metadata.uid: pod.restarts for pod in pods},
+    )
+
+
+def restarts(rules: Rules, before: Baseline, pods: Iterable[Pod], hit: Collection[str]) -> int:
+    """Count container restarts beyond those that the fault itself causes."""
+    excess = 0
+    for pod in pods:
+        caused = rules.restarts_by_fault * len(pod.spec.containers) if pod.metadata.name in hit else 0
+        excess += max(0, pod.restarts - before.restarts.get(pod.metadata.uid, 0) - caused)
+    return excess
+
+
+def breach(
+    rules: Rules, before: Baseline, pods: Iterable[Pod], hit: Collection[str], wanted: int | None
+) -> str:
+    """Return how the canary is worse than the rules allow while the fault is on, or "".
+
+    `wanted` is the ReplicaSet's replicas now, if known: what it has scaled away is not lost.
+    """
+    pods = [pod for pod in pods if not pod.completed]
+    excess = restarts(rules, before, pods, hit)
+    if excess > rules.max_restarts:
+        return (
+            f"{excess} container restarts of the canary beyond those of the fault itself "
+            f"(maxRestarts {rules.max_restarts})"
+        )
+    spared = frozenset(hit) if rules.unready_by_intent else frozenset()
+    population = before.ready if wanted is None else min(before.ready, wanted)
+    eligible = max(0, population - len(spared))
+    if rules.min_ready is not None:
+        needed = min(rules.min_ready, eligible)
+    else:
+        needed = math.ceil(eligible * rules.min_ready_percent / 100)
+    ready = sum(pod.ready for pod in pods if pod.metadata.name not in spared)
+    if ready < needed:
+        others = " beside the pods hit" if spared else ""
+        return f"{ready} pods Ready{others}, {needed} wanted ({before.ready} were Ready before)"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How far the canary is after the fault; `since` is when the last needed pod became Ready."""
+
+    ready: int
+    needed: int
+    since: datetime | None
+
+
+def recovery(
+    rules: Rules,
+    before: Baseline,
+    pods: Iterable[Pod],
+    hit: Collection[str],
+    wanted: int | None,
+    ended_at: datetime,
+) -> Recovery:
+    """Judge the canary after the fault has ended at `ended_at`, by the API server's clock.
+
+    "Ready since" comes from the pods' own lastTransitionTime, so that a gap in the watch does not
+    make a pod late, nor one that was late be in time.
+    """
+    gone = frozenset(hit) if rules.replaces_pods else frozenset()
+    since = sorted(
+        max(ended_at, condition.last_transition_time or ended_at)
+        for pod in pods
+        if pod.ready
+        and not pod.completed
+        and pod.metadata.name not in gone
+        and (condition := pod.ready_condition) is not None
+    )
+    needed = before.ready if wanted is None else min(before.ready, wanted)
+    return Recovery(
+        len(since),
+        needed,
+        (since[needed - 1] if needed else ended_at) if len(since) >= needed else None,
+    )
