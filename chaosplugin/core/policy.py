@@ -1,0 +1,50 @@
+"""What the operator of the controller has allowed, by the plugin's arguments.
+
+Users who write AnalysisTemplates choose the fault; only the operator can open the blast radius.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chaosplugin.core.refusal import PolicyRefused
+
+
+class Wake(StrEnum):
+    """How the controller learns of a verdict; without either it is chosen by what RBAC allows."""
+
+    PUSH = "push"
+    POLL = "poll"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Closed unless opened: each flag names what it opens (`--allow-...`)."""
+
+    allow_unowned: bool = False
+    """an AnalysisRun that no Rollout or Experiment controls may gate"""
+    allow_stable: bool = False
+    """the stable pods may be hit"""
+    allow_full_traffic: bool = False
+    """a canary that carries all production traffic may be hit"""
+    allow_cross_namespace: bool = False
+    """the experiment may live, and hit, in another namespace than its AnalysisRun's"""
+    allow_network_target: bool = False
+    """NetworkChaos may write rules on the pods of `spec.target`"""
+    allow_endpoints: tuple[str, ...] = ()
+    """hosts, or host:port, that chaosMeshEndpoint may name"""
+    wake: Wake | None = None
+    force_cleanup: bool = False
+    """finalizers of a stuck experiment are removed, though its fault may stay"""
+
+    def check_endpoint(self, host: str, port: int) -> None:
+        """Allow a host of `--allow-endpoint`; without a port in the flag, on each port.
+
+        Raises:
+            PolicyRefused: the host is not among them.
+        """
+        allowed = {entry.lower() for entry in self.allow_endpoints}
+        if allowed.isdisjoint({host, f"{host}:{port}"}):
+            raise PolicyRefused(
+                f"chaosMeshEndpoint: host {host}:{port} is not allowed; the operator may allow it by the "
+                f"plugin's argument --allow-endpoint {host}:{port}"
+            )
