@@ -1,0 +1,141 @@
+"""The blast radius by construction: an experiment whose selectors can match the canary's pods only.
+
+Chaos Mesh ANDs all criteria of a selector but `pods`, which bypasses the rest. So the canary's label is
+added as one more expression, which nothing can overwrite, and what would select otherwise is refused.
+Source: chaos-mesh pkg/selector/pod, pkg/selector/generic, api/v1alpha1/selector.go.
+"""
+
+from collections.abc import Mapping
+
+from chaosplugin.core.forms import known, mapping, pairs, texts
+from chaosplugin.core.policy import Policy
+from chaosplugin.core.refusal import InvalidConfig, ScopeRefused, names, quote
+from chaosplugin.core.template import KEY, Template
+
+_CRITERIA = (
+    "namespaces",
+    "labelSelectors",
+    "expressionSelectors",
+    "annotationSelectors",
+    "fieldSelectors",
+    "podPhaseSelectors",
+    "nodes",
+    "nodeSelectors",
+    "pods",
+)
+_SELECTOR = f"{KEY}.spec.selector"
+
+
+def namespace(template: Template, own: str, policy: Policy) -> str:
+    """Return the one namespace of the experiment and of its targets.
+
+    Raises:
+        ScopeRefused: another one than the AnalysisRun's, or several.
+    """
+    selector = mapping(_SELECTOR, template.spec.get("selector") or {})
+    selected = texts(f"{_SELECTOR}.namespaces", selector.get("namespaces"))
+    named = sorted({*selected, *([template.namespace] if template.namespace else [])})
+    if named in ([], [own]):
+        return own
+    if not policy.allow_cross_namespace:
+        other = names(name for name in named if name != own)
+        raise ScopeRefused(
+            f"the experiment names namespace {other}, the canary is in {own}: remove metadata.namespace and "
+            f"selector.namespaces (the operator may allow it by --allow-cross-namespace)"
+        )
+    if len(named) > 1:
+        raise ScopeRefused(
+            f"the experiment names {len(named)} namespaces ({names(named)}), it must live where its only "
+            f"targets are: name one in metadata.namespace and selector.namespaces"
+        )
+    return named[0]
+
+
+def confine(
+    template: Template, *, namespace: str, label: str, value: str, policy: Policy
+) -> dict[str, object]:
+    """Return the template's spec with the canary's label and namespace in its selector.
+
+    Raises:
+        ScopeRefused: the template selects by something that the label cannot narrow.
+        InvalidConfig: a selector has not the form of one.
+    """
+    spec = dict(template.spec)
+    if spec.pop("remoteCluster", None):
+        raise ScopeRefused(
+            "spec.remoteCluster moves the experiment to another cluster, where the canary is not: remove it"
+        )
+    spec["selector"] = _confined(spec.get("selector"), namespace, label, value)
+    if template.kind.second_selector and spec.get("target") is not None:
+        spec["target"] = _destination(template, namespace, policy)
+    return spec
+
+
+def _confined(given: object, namespace: str, label: str, value: str) -> dict[str, object]:
+    selector = mapping(_SELECTOR, given or {})
+    known(_SELECTOR, selector, _CRITERIA)
+    if selector.pop("pods", None):
+        raise ScopeRefused(
+            "spec.selector.pods selects by name and bypasses every other criterion: remove it, the canary's "
+            "pods are selected by their label"
+        )
+    equal = pairs(f"{_SELECTOR}.labelSelectors", selector.get("labelSelectors"))
+    if equal.get(label, value) != value:
+        raise ScopeRefused(
+            f"spec.selector.labelSelectors wants {label}={quote(equal[label])}, the canary has "
+            f"{quote(value)}: remove that label, it is added by the plugin"
+        )
+    expressions = _expressions(selector.get("expressionSelectors"))
+    for expression in expressions:
+        if _excludes(expression, label, value):
+            raise ScopeRefused(
+                f"spec.selector.expressionSelectors excludes the canary ({label}={value}): remove the "
+                f"expression on {label}, it is added by the plugin"
+            )
+    confined = {**selector, "namespaces": [namespace]}
+    confined["expressionSelectors"] = [*expressions, {"key": label, "operator": "In", "values": [value]}]
+    if not selector.get("podPhaseSelectors"):
+        confined["podPhaseSelectors"] = ["Running"]  # else completed pods are selected and never injected
+    return confined
+
+
+def _expressions(given: object) -> list[dict[str, object]]:
+    key = f"{_SELECTOR}.expressionSelectors"
+    if given is not None and not isinstance(given, list):
+        raise InvalidConfig(key, quote(given), "a list of {key, operator, values}")
+    return [mapping(f"{key}[{index}]", item) for index, item in enumerate(given or [])]
+
+
+def _excludes(expression: Mapping[str, object], label: str, value: str) -> bool:
+    if expression.get("key") != label:
+        return False
+    values = texts(f"{_SELECTOR}.expressionSelectors.values", expression.get("values"))
+    match expression.get("operator"):
+        case "In":
+            return value not in values
+        case "NotIn":
+            return value in values
+        case "DoesNotExist":
+            return True
+        case _:
+            return False
+
+
+def _destination(template: Template, namespace: str, policy: Policy) -> dict[str, object]:
+    """Let spec.target be where the canary's traffic goes, not whose traffic is tampered with.
+
+    `from` and `both` write rules on the target's pods, a partition does so in any direction.
+    """
+    target = mapping(f"{KEY}.spec.target", template.spec.get("target"))
+    direction = template.spec.get("direction") or "to"
+    if (template.action == "partition" or direction != "to") and not policy.allow_network_target:
+        what = "a partition" if template.action == "partition" else f"direction {quote(direction)}"
+        raise ScopeRefused(
+            f"{what} with spec.target writes rules on the target's pods, which are not the canary's: use "
+            f"direction to with delay, loss, duplicate, corrupt or bandwidth, or externalTargets "
+            f"(the operator may allow it by --allow-network-target)"
+        )
+    selector = mapping(f"{KEY}.spec.target.selector", target.get("selector") or {})
+    if not selector.get("namespaces") and not selector.get("pods"):
+        selector["namespaces"] = [namespace]  # without Chaos Mesh's webhook none would mean all
+    return {**target, "selector": selector}
