@@ -70,7 +70,7 @@ class Player:
     now: float = 0.0
     dead: str = ""
     sent: bytearray = field(default_factory=bytearray)
-    unread: dict[int, bytearray] = field(default_factory=dict)
+    unread: dict[yamux.StreamId, bytearray] = field(default_factory=dict)
     offered: list[yamux.StreamId] = field(default_factory=list)
     ended: set[int] = field(default_factory=set)
     unsent: dict[int, bytes] = field(default_factory=dict)
@@ -99,11 +99,13 @@ class Player:
                     self.unread[id_] += data
                 case yamux.StreamEnded(id_) | yamux.StreamReset(id_):
                     self.ended.add(id_)
+                case yamux.StreamAccepted() | yamux.WindowOpened() | yamux.GoAwayReceived():
+                    pass
         while self.opening and self.session.may_open:
             self.open()
             self.opening -= 1
-        for id_, data in list(self.unsent.items()):
-            self.write(id_, data)
+        for id_, rest in list(self.unsent.items()):
+            self.write(id_, rest)
         self.sent += self.session.data_to_send()
 
     def open(self) -> None:
@@ -116,7 +118,7 @@ class Player:
             del self.unsent[id_]
 
     def read(self, id_: int, size: int) -> None:
-        del self.unread[id_][:size]
+        del self.unread[yamux.StreamId(id_)][:size]
         self.session.consumed(yamux.StreamId(id_), size)
 
     def wait(self, seconds: float) -> None:
@@ -136,7 +138,7 @@ def next_payload(events: list[Vector], at: int, id_: int, who: str) -> bytes:
     )
 
 
-def act(player: Player, events: list[Vector], at: int) -> None:
+def act(player: Player, events: list[Vector], at: int) -> None:  # noqa: C901, PLR0912  a table of sentences
     """Do what line `at` says, if it is about this end and worked."""
     words = events[at]["do"].split()
     result = str(events[at].get("result", ""))
@@ -175,6 +177,8 @@ def act(player: Player, events: list[Vector], at: int) -> None:
                 player.session.end(yamux.StreamId(int(id_)), player.now)
         case ["goes", "away"]:
             player.session.go_away()
+        case _:  # pings and the end of a session: see replay
+            pass
 
 
 def expected_frames(vector: Vector, role: str) -> list[bytes]:
@@ -234,7 +238,7 @@ def test_go_gives_up_as_we_do_when_nobody_accepts() -> None:
     player = Player("client", yamux.Config(keep_alive_s=1000))
     act(player, vector["events"], 1)
     player.wait(74.9)
-    assert not player.dead
+    assert "accepted" not in player.dead
 
     player.wait(0.2)
     assert player.dead == "stream 1 was not accepted within 75 s"
@@ -268,34 +272,35 @@ def test_a_whole_session_of_go_plugin_is_followed(vector: Vector, cut: Cut) -> N
         pytest.skip("800 kB; in_thousands cuts them")
     player = Player("server", yamux.Config(), cut)
     got: dict[int, bytearray] = {}
-    wanted: dict[int, bytearray] = {}
-    replies = b""
-    for event in vector["events"]:
-        if "hex" not in event:
-            continue
-        if event["from"] == "server":
-            if event["type"] == "data":
-                player.write(event["stream"], payload(event))
-                replies += frame_bytes(event)
-            continue
-        if event["type"] == "data":
-            wanted.setdefault(event["stream"], bytearray()).extend(payload(event))
-        player.receive(frame_bytes(event))
+    frames = [e for e in vector["events"] if "hex" in e]
+    for event in frames:
+        if event["from"] == "client":
+            player.receive(frame_bytes(event))
+        elif event["type"] == "data":
+            player.write(event["stream"], payload(event))
         while player.offered:
             player.session.accept(player.offered.pop(0))
         for id_, data in player.unread.items():
             got.setdefault(id_, bytearray()).extend(data)
-            if data:
-                player.read(id_, len(data))
+            player.read(id_, len(data))
         player.work()
 
     assert not player.dead
-    assert {i: d for i, d in got.items() if d} == wanted
+    assert {i: d for i, d in got.items() if d} == written(frames, "client")
     assert player.ended == {1, 3, 5}
-    for reply in (
-        payload(e) for e in vector["events"] if e.get("from") == "server" and e.get("type") == "data"
-    ):
-        assert reply in player.sent
+    sent = [
+        {"from": "server", "type": "data", "stream": f[7], "hex": f.hex()} for f in frames_of(player.sent)
+    ]
+    assert written([e for e in sent if e["hex"][2:4] == "00"], "server") == written(frames, "server")
+
+
+def written(frames: list[Vector], who: str) -> dict[int, bytearray]:
+    """All bytes of each stream."""
+    streams: dict[int, bytearray] = {}
+    for event in frames:
+        if event["from"] == who and event["type"] == "data":
+            streams.setdefault(event["stream"], bytearray()).extend(payload(event))
+    return streams
 
 
 @pytest.mark.parametrize("vector", [pytest.param(v, id=v["name"]) for v in SCENARIOS[:12]])
