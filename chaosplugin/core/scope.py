@@ -3,10 +3,10 @@
 Label and value come from the author of a template, so they are a claim. It is proved by uid: the pods'
 one ReplicaSet is controlled by the Rollout or Experiment that controls the AnalysisRun, or by the Rollout
 that controls that Experiment. It is checked just before the create, and never afterwards, as a promotion
-meanwhile is no violation; what Chaos Mesh has selected is checked by `selection.check`.
+meanwhile is no violation; what Chaos Mesh has selected is checked by `check_targets`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from chaosplugin.core.config import HASH_LABEL
@@ -21,6 +21,7 @@ from chaosplugin.core.objects import (
 )
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, names
+from chaosplugin.core.verdict import Reason
 
 _TEMPLATE_NAME = "experiment.argoproj.io/template-name"
 
@@ -39,30 +40,33 @@ class Proven:
 class Wait:
     """Not proved yet, and it may be by itself: look again when something has changed."""
 
-    reason: str
+    message: str
+    wanted: int | None = None
+    """how many pods the ReplicaSet wants, if there is one"""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """ScopeRefused: the experiment would hit something else, or more, than a canary."""
+    """Not to be hit.
 
+    ScopeRefused: it is more than a canary, or another's. Terminated: it is the Rollout's canary no more.
+    """
+
+    reason: Reason
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Superseded:
-    """The canary that was meant is no longer the Rollout's: Inconclusive/Terminated."""
-
-    message: str
-
-
-Proof = Proven | Wait | Refused | Superseded
+Proof = Proven | Wait | Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeInputs:
-    """What was read for a proof, besides the pods."""
+    """What a proof is about, and what was read for it besides the pods."""
 
+    analysis_run: AnalysisRun
+    label: str
+    value: str
+    policy: Policy
     rollout: Rollout | None = None
     """controls the AnalysisRun, or the Experiment that does; for an unowned AnalysisRun the Rollout that
     controls the ReplicaSet, if any does"""
@@ -75,62 +79,40 @@ class ScopeInputs:
     remote: bool = False
     """the pods live in another cluster, where an owner cannot be proved: the operator has agreed"""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    run: Metadata
-    label: str
-    value: str
-    policy: Policy
-    inputs: ScopeInputs
-    pods: Sequence[Pod]
-
     @property
     def claim(self) -> str:
+        """The label as a user would write it."""
         return f"{self.label}={self.value}"
 
 
-def prove(
-    inputs: ScopeInputs,
-    pods: Iterable[Pod],
-    *,
-    run: AnalysisRun,
-    label: str,
-    value: str,
-    policy: Policy,
-) -> Proof:
-    """Judge whether the pods which `label` = `value` matches may be hit.
+def prove(inputs: ScopeInputs, pods: Iterable[Pod]) -> Proof:
+    """Judge whether the pods which the label matches may be hit.
 
     `pods` are all that match and live, terminating ones included, since Chaos Mesh selects them, too.
     """
-    case = _Case(
-        run=run.metadata,
-        label=label,
-        value=value,
-        policy=policy,
-        inputs=inputs,
-        pods=[pod for pod in pods if not pod.completed],
-    )
-    owner = run.metadata.controller
+    pods = [pod for pod in pods if not pod.completed]
+    owners: frozenset[str] = frozenset()
     if not inputs.remote:
-        unfit = _owner(owner, inputs, policy)
+        owner = inputs.analysis_run.metadata.controller
+        unfit = _owner(owner, inputs)
         if unfit:
             return unfit
-    chosen = _only_replica_set(case, _owners(owner, inputs) if not inputs.remote else frozenset())
+        owners = _owners(owner, inputs)
+    chosen = _only_replica_set(inputs, pods, owners)
     if not isinstance(chosen, ReplicaSet):
         return chosen
     rollout = inputs.rollout
     if rollout and not inputs.remote and _controller(chosen.metadata) == rollout.metadata.uid:
-        unfit = _rollout_rules(case, chosen, rollout)
+        unfit = _rollout_rules(inputs, chosen, rollout)
         if unfit:
             return unfit
-    if not case.pods:
-        return Wait(_no_pods(case, chosen))
+    if not pods:
+        return Wait(_no_pods(inputs, chosen), chosen.spec.replicas)
     read = any(rs.metadata.uid == chosen.metadata.uid for rs in inputs.replica_sets)
     return Proven(chosen.metadata.uid, chosen.metadata.name, chosen.spec.replicas if read else None)
 
 
-def _owner(owner: OwnerReference | None, inputs: ScopeInputs, policy: Policy) -> Proof | None:
+def _owner(owner: OwnerReference | None, inputs: ScopeInputs) -> Proof | None:
     """Judge who controls the AnalysisRun."""
     match owner.kind if owner else "":
         case "Rollout":
@@ -138,15 +120,16 @@ def _owner(owner: OwnerReference | None, inputs: ScopeInputs, policy: Policy) ->
         case "Experiment":
             there = inputs.experiment
         case kind:
-            if policy.allow_unowned:
+            if inputs.policy.allow_unowned:
                 return None
             by = f"a {kind}" if kind else "nobody"
             return Refused(
+                Reason.SCOPE_REFUSED,
                 f"the AnalysisRun is controlled by {by}, so that no pods can be proved to be its canary's: "
-                f"run it from a Rollout or Experiment (the operator may allow it by --allow-unowned)"
+                f"run it from a Rollout or Experiment (the operator may allow it by --allow-unowned)",
             )
     if owner and (there is None or there.metadata.uid != owner.uid):
-        return Superseded(f"the {owner.kind} {owner.name} that started this analysis is gone")
+        return Refused(Reason.TERMINATED, f"the {owner.kind} {owner.name} that started this analysis is gone")
     return None
 
 
@@ -161,75 +144,79 @@ def _owners(owner: OwnerReference | None, inputs: ScopeInputs) -> frozenset[str]
     return frozenset(uids)
 
 
-def _only_replica_set(case: _Case, owners: frozenset[str]) -> ReplicaSet | Proof:
+def _only_replica_set(inputs: ScopeInputs, pods: Sequence[Pod], owners: frozenset[str]) -> ReplicaSet | Proof:
     """Return the one ReplicaSet that the claim can mean, or why there is none."""
-    seen = {rs.metadata.uid: rs for rs in case.inputs.replica_sets}
-    holders = _holders(case)
+    seen = {rs.metadata.uid: rs for rs in inputs.replica_sets}
+    holders = _holders(inputs, pods)
     if isinstance(holders, Refused):
         return holders
-    if case.inputs.remote:
+    if inputs.remote:
         seen = holders | seen
     elif holders.keys() - seen.keys():
-        return Wait(f"the ReplicaSet of pods with {case.claim} cannot be read")
+        return Wait(f"the ReplicaSet of pods with {inputs.claim} cannot be read")
     live = [rs for uid, rs in seen.items() if uid in holders or rs.spec.replicas > 0]
     if foreign := [rs for rs in live if owners and _controller(rs.metadata) not in owners]:
-        return _foreign(case, foreign)
+        return _foreign(inputs, foreign)
     own = [rs for rs in seen.values() if not owners or _controller(rs.metadata) in owners]
     candidates = [rs for rs in own if rs in live] or own
     if len(candidates) == 1:
         return candidates[0]
-    return _several(case, candidates) if live else Wait(_no_pods(case, None))
+    return _several(inputs, candidates) if live else Wait(_no_pods(inputs, None))
 
 
-def _holders(case: _Case) -> dict[str, ReplicaSet] | Refused:
+def _holders(inputs: ScopeInputs, pods: Sequence[Pod]) -> dict[str, ReplicaSet] | Refused:
     """Return the pods' ReplicaSets by uid, as far as the pods tell them."""
     holders = {}
-    for pod in case.pods:
+    for pod in pods:
         holder = pod.metadata.controller
         if holder is None or holder.kind != "ReplicaSet":
             by = f"{holder.kind} {holder.name}" if holder else "nobody"
             return Refused(
-                f"{case.claim} matches pod {pod.metadata.name}, which is controlled by {by}, not by the "
-                f"canary's ReplicaSet: use a label that only the canary's pods have"
+                Reason.SCOPE_REFUSED,
+                f"{inputs.claim} matches pod {pod.metadata.name}, which is controlled by {by}, not by the "
+                f"canary's ReplicaSet: use a label that only the canary's pods have",
             )
         holders[holder.uid] = ReplicaSet(metadata=Metadata(name=holder.name, uid=holder.uid))
     return holders
 
 
-def _foreign(case: _Case, found: Sequence[ReplicaSet]) -> Proof:
+def _foreign(inputs: ScopeInputs, found: Sequence[ReplicaSet]) -> Proof:
     for replica_set in found:
         holder = replica_set.metadata.controller
         if holder is None or holder.kind != "Experiment":
             by = f"{holder.kind} {holder.name}" if holder else "nobody"
             return Refused(
-                f"{case.claim} matches pods of ReplicaSet {replica_set.metadata.name}, controlled by {by}, "
-                f"which did not start this analysis: use a label that only the canary's pods have"
+                Reason.SCOPE_REFUSED,
+                f"{inputs.claim} matches pods of ReplicaSet {replica_set.metadata.name}, controlled by {by}, "
+                f"which did not start this analysis: use a label that only the canary's pods have",
             )
     return Wait(
-        f"{case.claim} also matches pods of ReplicaSet {names(rs.metadata.name for rs in found)} of another "
-        f"Experiment (those of an ended one live on for scaleDownDelaySeconds)"
+        f"{inputs.claim} also matches pods of ReplicaSet {names(rs.metadata.name for rs in found)} of "
+        f"another Experiment (those of an ended one live on for scaleDownDelaySeconds)"
     )
 
 
-def _several(case: _Case, found: Sequence[ReplicaSet]) -> Proof:
+def _several(inputs: ScopeInputs, found: Sequence[ReplicaSet]) -> Proof:
     templates = [rs.metadata.annotation(_TEMPLATE_NAME) for rs in found]
     if all(templates):
         return Refused(
-            f"{case.claim} matches pods of the Experiment's templates {names(filter(None, templates))}, "
-            f"whose pods are the same: give them a label that differs"
+            Reason.SCOPE_REFUSED,
+            f"{inputs.claim} matches pods of the Experiment's templates {names(filter(None, templates))}, "
+            f"whose pods are the same: give them a label that differs",
         )
     hashes = {rs.metadata.label(HASH_LABEL) for rs in found}
-    rollout = case.inputs.rollout
+    rollout = inputs.rollout
     stable = " (the stable pods among them)" if rollout and rollout.status.stable_rs in hashes else ""
     return Refused(
-        f"{case.claim} matches pods of {len(found)} ReplicaSets ({names(rs.metadata.name for rs in found)})"
-        f"{stable}: use a label that only the canary's pods have, such as {HASH_LABEL}"
+        Reason.SCOPE_REFUSED,
+        f"{inputs.claim} matches pods of {len(found)} ReplicaSets ({names(rs.metadata.name for rs in found)})"
+        f"{stable}: use a label that only the canary's pods have, such as {HASH_LABEL}",
     )
 
 
-def _no_pods(case: _Case, replica_set: ReplicaSet | None) -> str:
+def _no_pods(inputs: ScopeInputs, replica_set: ReplicaSet | None) -> str:
     if replica_set is None:
-        return f"there are no pods with {case.claim}"
+        return f"there are no pods with {inputs.claim}"
     if replica_set.spec.replicas == 0:
         return (
             f"ReplicaSet {replica_set.metadata.name} wants 0 pods (an analysis before the first setWeight, "
@@ -241,8 +228,8 @@ def _no_pods(case: _Case, replica_set: ReplicaSet | None) -> str:
 # -- the rules of a Rollout
 
 
-def _rollout_rules(case: _Case, canary: ReplicaSet, rollout: Rollout) -> Proof | None:
-    found, status, policy = canary.metadata.label(HASH_LABEL) or "", rollout.status, case.policy
+def _rollout_rules(inputs: ScopeInputs, canary: ReplicaSet, rollout: Rollout) -> Proof | None:
+    found, status, policy = canary.metadata.label(HASH_LABEL) or "", rollout.status, inputs.policy
     name = f"Rollout {rollout.metadata.name}"
     if not status.current_pod_hash:
         return Wait(f"the status of {name} has no currentPodHash yet")
@@ -250,34 +237,39 @@ def _rollout_rules(case: _Case, canary: ReplicaSet, rollout: Rollout) -> Proof |
         if policy.allow_stable:
             return None
         return Refused(
-            f"{case.claim} is the stable version of {name}, not its canary: pass the canary's hash by "
-            f"valueFrom: {{podTemplateHashValue: Latest}} (the operator may allow it by --allow-stable)"
+            Reason.SCOPE_REFUSED,
+            f"{inputs.claim} is the stable version of {name}, not its canary: pass the canary's hash by "
+            f"valueFrom: {{podTemplateHashValue: Latest}} (the operator may allow it by --allow-stable)",
         )
     if found != status.current_pod_hash:
-        return Superseded(f"the canary {found} of {name} has been superseded by {status.current_pod_hash}")
-    full = _full_traffic(case, rollout, found)
+        return Refused(
+            Reason.TERMINATED,
+            f"the canary {found} of {name} has been superseded by {status.current_pod_hash}",
+        )
+    full = _full_traffic(inputs, rollout, found)
     if full and not policy.allow_full_traffic:
         return Refused(
+            Reason.SCOPE_REFUSED,
             f"the canary of {name} carries all production traffic ({full}), and the fault would hit all of "
-            f"it: run the analysis before that (the operator may allow it by --allow-full-traffic)"
+            f"it: run the analysis before that (the operator may allow it by --allow-full-traffic)",
         )
     return None
 
 
-def _full_traffic(case: _Case, rollout: Rollout, found: str) -> str:
+def _full_traffic(inputs: ScopeInputs, rollout: Rollout, found: str) -> str:
     """Say why the canary carries all traffic, "" if it does not.
 
     Holding all replicas is no sign: with trafficRouting the stable ReplicaSet keeps its pods.
     """
     status, canary = rollout.status, rollout.spec.strategy.canary
-    if case.run.label("rollout-type") == "PostPromotion":
+    if inputs.analysis_run.metadata.label("rollout-type") == "PostPromotion":
         return "the analysis runs after the promotion"
     if status.blue_green.active_selector == found:
         return "the active Service selects it"
     if status.canary.weights and status.canary.weights.canary.weight == 100:
         return "its weight is 100"
     if canary and canary.traffic_routing is None and not rollout.spec.strategy.blue_green:
-        stable = case.inputs.stable
+        stable = inputs.stable
         if stable is None or stable.spec.replicas == 0:
             return "the stable ReplicaSet wants 0 pods"
     return ""
@@ -308,4 +300,27 @@ def experiment_value(experiment: Metadata, replica_sets: Iterable[ReplicaSet], l
         f"nothing, and Experiment {experiment.name} has {len(own)} templates",
         "the hash of the one to hit",
         "pass " + " or ".join(f"{{{{templates.{name}.podTemplateHash}}}}" for name in templates[:3]),
+    )
+
+
+# -- after the selection
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Names of selected pods: of another's, and of nobody known."""
+
+    foreign: frozenset[str]
+    unknown: frozenset[str]
+
+
+def check_targets(targets: Collection[str], pods: Iterable[Pod], replica_set: str) -> Checked:
+    """Compare the names of the pods that Chaos Mesh has selected with the proof.
+
+    `pods` are all that were ever seen, departed ones first; `replica_set` is the uid of the proof.
+    """
+    owners = {pod.metadata.name: _controller(pod.metadata) for pod in pods}
+    return Checked(
+        frozenset(name for name in targets if owners.get(name, replica_set) != replica_set),
+        frozenset(name for name in targets if name not in owners),
     )
