@@ -35,6 +35,14 @@ class NoCluster(ClusterError):
     """There is no usable way to a cluster: a kubeconfig, certificate or credential is missing or broken."""
 
 
+class TryLater(Unavailable):
+    """429 or 5xx; `retry_after` is the number of seconds that the server asked for, 0 if it did not."""
+
+    def __init__(self, message: str, *, status: int, sent: bool, retry_after: float) -> None:
+        super().__init__(message, status=status, sent=sent)
+        self.retry_after = retry_after
+
+
 class StatusDetails(msgspec.Struct, rename="camel"):
     """`details` of a Status."""
 
@@ -81,8 +89,11 @@ _BY_CODE: dict[int, type[ClusterError]] = {
 }
 
 
-def refusal(code: int, body: bytes, what: str) -> ClusterError:
-    """Make an error of an answer with HTTP status `code` to the request called `what`."""
+def refusal(code: int, body: bytes, what: str, retry_after: str = "") -> ClusterError:
+    """Make an error of an answer with HTTP status `code` to the request called `what`.
+
+    `retry_after` is the header of that name; a date in it counts as none.
+    """
     status = parse_status(body)
     words = status.words if status else body[: 4 * _MAX_MESSAGE].decode(errors="replace")
     message = f"{what}: {one_line(words) or 'no reason given'} (HTTP {code})"
@@ -96,5 +107,8 @@ def refusal(code: int, body: bytes, what: str) -> ClusterError:
     if code == 429 or code >= 500:
         # Turned away before it was looked at, or stopped by admission, which comes before storage.
         refused = code == 429 or (code == 500 and "failed calling webhook" in words)
-        return Unavailable(message, status=code, sent=not refused)
+        wait = int(retry_after) if retry_after.isdecimal() else 0
+        if not wait and status is not None and status.details is not None:
+            wait = status.details.retry_after_seconds
+        return TryLater(message, status=code, sent=not refused, retry_after=float(min(wait, 3600)))
     return _BY_CODE.get(code, ClusterError)(message, status=code)

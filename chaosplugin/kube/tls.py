@@ -13,6 +13,8 @@ def client_context(*, ca: bytes | None, verify: bool = True) -> ssl.SSLContext:
     Raises:
         NoCluster: `ca` holds no certificate.
     """
+    if ca is not None and not ca.strip():
+        raise NoCluster("CA certificate: it is empty")
     try:
         context = ssl.create_default_context(cadata=ca.decode("ascii") if ca is not None else None)
     except (ssl.SSLError, ValueError) as error:

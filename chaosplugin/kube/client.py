@@ -1,0 +1,315 @@
+"""A Kubernetes API server, as the provider wants it (`Cluster` of provider/ports.py).
+
+Importing this module costs a third of a second and 70 MiB, because kubernetes-asyncio does: do it in a
+thread, and not before it is needed.
+"""
+
+import base64
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    ChaosObject,
+    Experiment,
+    Metadata,
+    Pod,
+    ReplicaSet,
+    Rollout,
+)
+from chaosplugin.core.topics import PodsTopic, Topic, WatchEvent
+from chaosplugin.kube import resources
+from chaosplugin.kube.connection import Connection, from_kubeconfig, in_cluster
+from chaosplugin.kube.endpoint import endpoint_connection
+from chaosplugin.kube.limiter import Limiter, Priority
+from chaosplugin.kube.pages import read_pages
+from chaosplugin.kube.reflector import Pace
+from chaosplugin.kube.resources import Resource
+from chaosplugin.kube.session import Limits, Request, Session
+from chaosplugin.kube.streams import Streams
+from chaosplugin.provider.ports import Access, ClusterError, Denied, Invalid, NotFound, Unavailable
+
+_REMEMBER_S = 600.0  # access reviews; a right that is granted or taken is noticed after that
+_MERGE_PATCH = "application/merge-patch+json"
+
+T = TypeVar("T")
+
+
+class _Secret(msgspec.Struct):
+    metadata: Metadata
+    data: dict[str, str] | None = None
+
+
+class _Review(msgspec.Struct):
+    class _Status(msgspec.Struct):
+        allowed: bool = False
+
+    status: _Status
+
+
+class _Namespace(msgspec.Struct):
+    metadata: Metadata
+
+
+class KubernetesCluster:
+    """One API server: typed requests, access reviews that are remembered, shared watches."""
+
+    def __init__(self, session: Session, streams: Streams) -> None:
+        self._session = session
+        self._streams = streams
+        self._reviews: dict[Access, tuple[float, bool]] = {}
+        self._origin: tuple[float, str] | None = None
+
+    @property
+    def clock_offset(self) -> timedelta:
+        return self._session.clock_offset
+
+    async def allowed(self, access: Access) -> bool:
+        known = self._reviews.get(access)
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {
+                "resourceAttributes": {
+                    "verb": access.verb,
+                    "group": access.group,
+                    "resource": access.resource,
+                    "namespace": access.namespace,
+                }
+            },
+        }
+        where = f"in namespace {access.namespace}" if access.namespace else "in all namespaces"
+        request = Request(
+            method="POST",
+            path=resources.ACCESS_REVIEWS.path(),
+            what=f"ask whether we may {access.verb} {access.resource} {where}",
+            body=msgspec.json.encode(body),
+        )
+        answer = await self._answer(request, _Review)
+        self._reviews[access] = (time.monotonic() + _REMEMBER_S, answer.status.allowed)
+        return answer.status.allowed
+
+    async def origin(self) -> str:
+        if self._origin is None or time.monotonic() >= self._origin[0]:
+            try:
+                found = await self._read(resources.NAMESPACES, "", "kube-system", _Namespace)
+            except (Denied, NotFound):
+                self._origin = (time.monotonic() + _REMEMBER_S, "")
+            else:
+                self._origin = (float("inf"), found.metadata.uid)
+        return self._origin[1]
+
+    # -- Argo's objects and those that it controls
+
+    async def read_analysis_run(self, namespace: str, name: str) -> AnalysisRun:
+        return await self._read(resources.ANALYSIS_RUNS, namespace, name, AnalysisRun)
+
+    async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
+        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun)
+
+    async def read_rollout(self, namespace: str, name: str) -> Rollout:
+        return await self._read(resources.ROLLOUTS, namespace, name, Rollout)
+
+    async def read_experiment(self, namespace: str, name: str) -> Experiment:
+        return await self._read(resources.EXPERIMENTS, namespace, name, Experiment)
+
+    async def list_replica_sets(self, namespace: str, selector: str) -> list[ReplicaSet]:
+        return await self._list(resources.REPLICA_SETS, namespace, {"labelSelector": selector}, ReplicaSet)
+
+    async def read_replica_set(self, namespace: str, name: str) -> ReplicaSet:
+        return await self._read(resources.REPLICA_SETS, namespace, name, ReplicaSet)
+
+    async def find_pod(self, namespace: str, name: str) -> Pod | None:
+        query = {"fieldSelector": f"metadata.name={name}"}
+        return next(iter(await self._list(resources.PODS, namespace, query, Pod)), None)
+
+    async def read_secret(self, namespace: str, name: str) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
+        found = await self._read(resources.SECRETS, namespace, name, _Secret)
+        try:
+            data = {key: base64.b64decode(text, validate=True) for key, text in (found.data or {}).items()}
+        except ValueError:
+            raise Invalid(f"Secret {namespace}/{name}: its data is not base64") from None
+        return found.metadata.labels or {}, data
+
+    # -- experiments
+
+    async def create_chaos(self, manifest: Mapping[str, object]) -> ChaosObject:
+        kind, namespace, name = _identity(manifest)
+        request = Request(
+            method="POST",
+            path=resources.chaos_resource(kind).path(namespace),
+            what=f"create {kind} {namespace}/{name}",
+            query={"fieldValidation": "Strict"},
+            body=_json(manifest),
+            priority=Priority.CREATE,
+            repeat=False,
+        )
+        return await self._answer(request, ChaosObject)
+
+    async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject:
+        return await self._read(resources.chaos_resource(kind), namespace, name, ChaosObject)
+
+    async def patch_chaos(
+        self, kind: str, namespace: str, name: str, patch: Mapping[str, object]
+    ) -> ChaosObject:
+        return await self._patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
+
+    async def delete_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        request = Request(
+            method="DELETE",
+            path=resources.chaos_resource(kind).path(namespace, name),
+            what=f"delete {kind} {namespace}/{name}",
+            body=msgspec.json.encode(options),
+            priority=Priority.CLEAN_UP,
+        )
+        with suppress(NotFound):
+            await self._session.send(request)
+
+    # -- watches
+
+    @asynccontextmanager
+    async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        """Subscribe; where we may, all namespaces share one stream, and each topic gets its part."""
+        found = resources.collection(topic)
+        if not isinstance(topic, PodsTopic) and await self._may_watch_everywhere(found.resource):
+            found = replace(found, namespace="")
+        with self._streams.subscribe(found, topic) as subscription:
+            yield subscription
+
+    async def _may_watch_everywhere(self, resource: Resource) -> bool:
+        try:
+            for verb in ("list", "watch"):
+                if not await self.allowed(Access(verb, resource.group, resource.plural)):
+                    return False
+        except ClusterError:
+            return False  # it needs no more rights to watch the one namespace, and its failure will be told
+        return True
+
+    # -- requests
+
+    async def _read(self, resource: Resource, namespace: str, name: str, type_: type[T]) -> T:
+        what = f"read {resource.singular} {_place(namespace, name)}"
+        return await self._answer(
+            Request(method="GET", path=resource.path(namespace, name), what=what), type_
+        )
+
+    async def _patch(
+        self, resource: Resource, namespace: str, name: str, patch: Mapping[str, object], type_: type[T]
+    ) -> T:
+        request = Request(
+            method="PATCH",
+            path=resource.path(namespace, name),
+            what=f"patch {resource.singular} {_place(namespace, name)}",
+            body=_json(patch),
+            content_type=_MERGE_PATCH,
+            priority=Priority.VERDICT,
+        )
+        return await self._answer(request, type_)
+
+    async def _list(
+        self, resource: Resource, namespace: str, query: Mapping[str, str], type_: type[T]
+    ) -> list[T]:
+        what = f"list {resource.plural} in namespace {namespace}"
+        found: list[T] = []
+        async for page in read_pages(self._session, resource.path(namespace), query, type_, what):
+            found += page.items or ()
+        return found
+
+    async def _answer(self, request: Request, type_: type[T]) -> T:
+        body = await self._session.send(request)
+        try:
+            return msgspec.json.decode(body, type=type_)
+        except msgspec.DecodeError as error:
+            message = f"{request.what}: an answer that cannot be read: {error}"
+            raise Unavailable(message, status=200, sent=True) from None
+
+
+@asynccontextmanager
+async def connect(
+    kubeconfig: str | None,
+    *,
+    clock: Callable[[], datetime],
+    rate: float = 50.0,
+    limits: Limits | None = None,
+    pace: Pace | None = None,
+) -> AsyncIterator[KubernetesCluster]:
+    """Use the cluster of a kubeconfig's current context; without one, the cluster that we run in.
+
+    No request is made yet.
+
+    Raises:
+        NoCluster: neither is usable.
+    """
+    connection = await (from_kubeconfig(kubeconfig, clock=clock) if kubeconfig else in_cluster())
+    async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def connect_endpoint(
+    endpoint: str,
+    labels: Mapping[str, str],
+    data: Mapping[str, bytes],
+    *,
+    clock: Callable[[], datetime],
+    rate: float = 50.0,
+    limits: Limits | None = None,
+    pace: Pace | None = None,
+) -> AsyncIterator[KubernetesCluster]:
+    """Use another API server, with the credentials of a Secret (its labels and data) and no others.
+
+    Raises:
+        Invalid: the endpoint is no https URL, or the Secret holds something that is not taken.
+    """
+    connection = await endpoint_connection(endpoint, labels, data)
+    async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def _serve(
+    connection: Connection,
+    *,
+    clock: Callable[[], datetime],
+    rate: float,
+    limits: Limits | None,
+    pace: Pace | None,
+) -> AsyncIterator[KubernetesCluster]:
+    session = Session(connection, clock=clock, limiter=Limiter(rate), limits=limits or Limits())
+    try:
+        async with anyio.create_task_group() as group:
+            yield KubernetesCluster(session, Streams(session, group, pace or Pace()))
+            group.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await session.aclose()
+
+
+def _identity(manifest: Mapping[str, object]) -> tuple[str, str, str]:
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, Mapping):
+        raise Invalid("create an experiment: the manifest has no metadata")
+    return str(manifest.get("kind")), str(metadata.get("namespace")), str(metadata.get("name"))
+
+
+def _place(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    return msgspec.json.encode(value, enc_hook=dict)  # mappings that are no dict, such as read-only ones

@@ -1,0 +1,103 @@
+"""Paths and selectors of the API resources that we read, watch and write."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from chaosplugin.core.kinds import KINDS
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
+from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, PodsTopic, Topic, Watched
+from chaosplugin.provider.ports import Invalid, NotFound
+
+CHAOS_GROUP = "chaos-mesh.org"
+MANAGED_BY = "app.kubernetes.io/managed-by=chaosplugin"
+GATE_LABEL = "chaosplugin.io/gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource of one API version; `singular` is for messages."""
+
+    group: str  # "" for the core group
+    version: str
+    plural: str
+    singular: str
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """Return the URL path of one object, or of the collection if `name` is empty.
+
+        Raises:
+            Invalid: a name that no object can have, and that would lead to another path.
+        """
+        for segment in (namespace, name):
+            if segment in {".", ".."}:
+                raise Invalid(f"{self.singular} {namespace}/{name}: {segment!r} is no name")
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [root]
+        if namespace:
+            parts.append(f"namespaces/{quote(namespace, safe='')}")
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        return "/".join(parts)
+
+
+PODS = Resource("", "v1", "pods", "Pod")
+SECRETS = Resource("", "v1", "secrets", "Secret")
+EVENTS = Resource("", "v1", "events", "Event")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
+ROLLOUTS = Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout")
+EXPERIMENTS = Resource("argoproj.io", "v1alpha1", "experiments", "Experiment")
+ANALYSIS_RUNS = Resource("argoproj.io", "v1alpha1", "analysisruns", "AnalysisRun")
+ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
+
+
+def chaos_resource(kind: str) -> Resource:
+    """Return the resource of a kind of Chaos Mesh.
+
+    Raises:
+        NotFound: a kind that the table of kinds does not hold.
+    """
+    if kind not in KINDS:
+        raise NotFound(f"{kind}: no kind of experiment that is known here", no_kind=True)
+    return Resource(CHAOS_GROUP, "v1alpha1", KINDS[kind].plural, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A set of objects that one stream can tell; an empty `namespace` means all of them."""
+
+    resource: Resource
+    type: type[Watched]
+    namespace: str
+    selectors: tuple[tuple[str, str], ...]  # query parameters
+
+    @property
+    def path(self) -> str:
+        return self.resource.path(self.namespace)
+
+    @property
+    def what(self) -> str:
+        where = f"in namespace {self.namespace}" if self.namespace else "in all namespaces"
+        return f"watch {self.resource.plural} {where}"
+
+
+def belongs(found: Watched, topic: Topic) -> bool:
+    """Whether an object of the topic's collection, perhaps of all namespaces, is of the topic itself."""
+    if found.metadata.namespace != topic.namespace:
+        return False
+    return not isinstance(found, Event) or found.involved_object.kind in KINDS
+
+
+def collection(topic: Topic) -> Collection:
+    """Return what to watch for a topic, in its own namespace."""
+    match topic:
+        case ChaosTopic(kind, namespace):
+            selectors = (("labelSelector", MANAGED_BY),)
+            return Collection(chaos_resource(kind), ChaosObject, namespace, selectors)
+        case PodsTopic(namespace, label, value):
+            return Collection(PODS, Pod, namespace, (("labelSelector", f"{label}={value}"),))
+        case AnalysisRunsTopic(namespace):
+            return Collection(ANALYSIS_RUNS, AnalysisRun, namespace, (("labelSelector", GATE_LABEL),))
+        case EventsTopic(namespace):
+            return Collection(EVENTS, Event, namespace, (("fieldSelector", "reason=Failed,type=Warning"),))

@@ -1,0 +1,247 @@
+"""HTTP to one API server: authorised, bounded in time and size, repeated where that is harmless.
+
+Raises only the errors of provider/ports.py. Redirects are never followed, cookies never kept.
+"""
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from urllib.parse import urlencode
+
+import aiohttp
+import anyio
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from chaosplugin import __version__
+from chaosplugin.kube.backoff import Backoff
+from chaosplugin.kube.clock import ClockOffset
+from chaosplugin.kube.connection import Connection
+from chaosplugin.kube.errors import TryLater, one_line, refusal
+from chaosplugin.kube.limiter import Limiter, Priority
+from chaosplugin.provider.ports import ClusterError, Unavailable
+
+_log = logging.getLogger(__name__)
+
+_MAX_BODY = 16 << 20  # bytes; etcd keeps no object above 1.5 MiB, a page holds 500
+_MAX_REFUSAL = 64 << 10
+_READ_BUFFER = 256 << 10  # per stream, before the server is made to wait
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times in seconds: of one try, and of all tries of an idempotent request; and of a create."""
+
+    try_s: float = 10.0
+    total_s: float = 15.0
+    create_s: float = 30.0
+    first_delay_s: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request; `what` names it in messages, `repeat` says that to send it twice does no harm."""
+
+    method: str
+    path: str
+    what: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = "application/json"
+    priority: Priority = Priority.READ
+    repeat: bool = True
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a try has come: whether the server may have seen anything of it."""
+
+    sent: bool = False
+
+
+class Session:
+    """Two pools on one connection: kept ones, and for creates a fresh one each.
+
+    The server may close a kept connection just as a request goes out, and then nobody knows whether that
+    request was carried out. Reads are sent again; for a create that would cost the verdict.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        clock: Callable[[], datetime],
+        limiter: Limiter,
+        limits: Limits,
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._limiter = limiter
+        self._limits = limits
+        self._offset = ClockOffset()
+        self._kept = self._pool(fresh=False)
+        self._fresh = self._pool(fresh=True)
+
+    @property
+    def clock_offset(self) -> timedelta:
+        return self._offset.value
+
+    async def aclose(self) -> None:
+        await self._kept.close()
+        await self._fresh.close()
+
+    async def send(self, request: Request) -> bytes:
+        """Return the body of a successful answer; an idempotent request is repeated for a bounded time."""
+        backoff = Backoff(first=self._limits.first_delay_s, last=4.0)
+        await self._limiter.acquire(request.priority)
+        end = anyio.current_time() + self._limits.total_s
+        while True:
+            left = max(1.0, end - anyio.current_time())
+            total = min(left, self._limits.try_s) if request.repeat else self._limits.create_s
+            within = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_S)
+            try:
+                async with self._exchange(request, within) as response:
+                    return await self._read(response, request.what)
+            except Unavailable as error:
+                wait = backoff.delay(error.retry_after if isinstance(error, TryLater) else 0.0)
+                # What was turned away with 429, or never left, has done nothing: even a create may go again.
+                harmless = request.repeat or (not error.sent and error.status in {0, 429})
+                if not harmless or anyio.current_time() + wait >= end:
+                    raise
+                _log.debug("again in %.1f s: %s", wait, error)
+                await anyio.sleep(wait)
+            await self._limiter.acquire(request.priority)
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, *, idle_s: float, total_s: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open an answer that goes on and on, sent once; its body comes in pieces of any size."""
+        await self._limiter.acquire(request.priority)
+        within = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, sock_read=idle_s)
+        async with self._exchange(request, within) as response:
+            yield response.content.iter_any()
+
+    @asynccontextmanager
+    async def _exchange(
+        self, request: Request, within: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        refused = ""
+        while True:
+            authorization = await self._connection.credential.header(refused)
+            response = await self._try(request, within, authorization)
+            with self._translated(request.what, _Progress(sent=True)):
+                async with response:
+                    if response.status < 300:
+                        yield response
+                        return
+                    error = await self._refusal(response, request.what, authorization)
+            if response.status != 401 or refused or not authorization:
+                raise error
+            refused = authorization
+            if await self._connection.credential.header(refused) == refused:
+                raise error
+
+    async def _try(
+        self, request: Request, within: aiohttp.ClientTimeout, authorization: str
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json"}
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        if authorization:
+            headers["Authorization"] = authorization
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        progress = _Progress()
+        with self._translated(request.what, progress):
+            response = await (self._kept if request.repeat else self._fresh).request(
+                request.method,
+                URL(self._connection.server + request.path + query, encoded=True),
+                data=request.body,
+                headers=headers,
+                timeout=within,
+                allow_redirects=False,
+                proxy=self._connection.proxy,
+                server_hostname=self._connection.server_hostname,
+                trace_request_ctx=progress,
+            )
+        self._offset.observe(response.headers.get("Date", ""), self._clock())
+        return response
+
+    @contextmanager
+    def _translated(self, what: str, progress: _Progress) -> Iterator[None]:
+        try:
+            yield
+        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
+            words = one_line(str(error)) or type(error).__name__
+            message = f"{what}: no answer from {self._connection.server}: {words}"
+            raise Unavailable(message, sent=progress.sent) from error
+
+    async def _read(self, response: aiohttp.ClientResponse, what: str) -> bytes:
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > _MAX_BODY:
+                raise ClusterError(
+                    f"{what}: an answer of more than {_MAX_BODY} bytes", status=response.status
+                )
+        return bytes(body)
+
+    async def _refusal(self, response: aiohttp.ClientResponse, what: str, authorization: str) -> ClusterError:
+        if response.status < 400:
+            place = one_line(response.headers.get("Location", "nowhere"), 100)
+            return ClusterError(
+                f"{what}: a redirect to {place}, which is never followed", status=response.status
+            )
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > _MAX_REFUSAL:
+                break
+        text = bytes(body[:_MAX_REFUSAL])
+        if secret := authorization.partition(" ")[2].encode():  # a proxy's page may repeat our headers
+            text = text.replace(secret, b"(credential)")
+        return refusal(response.status, text, what, response.headers.get("Retry-After", ""))
+
+    def _pool(self, *, fresh: bool) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_sent)
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._connection.context or True,
+            force_close=fresh,
+            socket_factory=_keepalive_socket,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"chaosplugin/{__version__}"},
+            read_bufsize=_READ_BUFFER,
+            trace_configs=[trace],
+        )
+
+
+async def _note_sent(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _params: aiohttp.TraceRequestHeadersSentParams,
+) -> None:
+    progress: _Progress = context.trace_request_ctx
+    progress.sent = True
+
+
+def _keepalive_socket(
+    address: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]],
+) -> socket.socket:
+    """Make a socket that finds out within half a minute that its peer has vanished."""
+    made = socket.socket(family=address[0], type=address[1], proto=address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+    return made
