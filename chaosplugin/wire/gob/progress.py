@@ -1,0 +1,74 @@
+"""What readers, skippers and the walk over messages share: how far they are, and the small steps of each."""
+
+from chaosplugin.wire.errors import RemoteProtocolError
+from chaosplugin.wire.gob.primitives import read_int, read_string, read_uint
+from chaosplugin.wire.gob.schema import TypeTable
+
+MAX_DEPTH = 100  # an AnalysisRun is 15 deep; Python's own stack ends at 1,000 calls
+MAX_NAME = 1024  # bytes; Go's limit for the name of a registered type
+
+
+class Progress:
+    """The state of the value being read: how deep in it we are, and what about it did not fit first."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.mismatch = ""
+
+    def begin(self) -> None:
+        self.depth, self.mismatch = 0, ""
+
+    def enter(self) -> None:
+        """Go one level deeper; the way back is `depth -= 1`, which a fault need not take."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise RemoteProtocolError(f"gob: a value nested more than {MAX_DEPTH} deep")
+
+    def refuse(self, text: str) -> None:
+        self.mismatch = self.mismatch or text
+
+
+def read_count(buf: bytes, pos: int, length: int | None = None) -> tuple[int, int]:
+    """The number of elements; each takes a byte at least, and an array has as many as its type says."""
+    count, pos = read_uint(buf, pos)
+    if count > len(buf) - pos:
+        raise RemoteProtocolError(f"gob: {count} elements in {len(buf) - pos} bytes")
+    check_length(count, length)
+    return count, pos
+
+
+def check_length(count: int, length: int | None) -> None:
+    """Hold the number of elements against the length of an array's type; None is no array."""
+    if length is not None and count != length:
+        raise RemoteProtocolError(f"gob: {count} elements in an array of {length}")
+
+
+def read_field(delta: int, buf: bytes, pos: int) -> tuple[int, int]:
+    """The rest of a field's number, whose first byte `delta` at `pos` is not zero."""
+    return (delta, pos + 1) if delta < 0x80 else read_uint(buf, pos)
+
+
+def read_name(buf: bytes, pos: int) -> tuple[str, int]:
+    """The registered name of an interface's content, empty for nil."""
+    size, _ = read_uint(buf, pos)
+    if size > MAX_NAME:
+        raise RemoteProtocolError(f"gob: the name of a type of {size} bytes, more than {MAX_NAME}")
+    return read_string(buf, pos)
+
+
+def after_zero(buf: bytes, pos: int) -> int:
+    """What is no struct has a zero byte before it, at top level and in an interface."""
+    if buf[pos] != 0:
+        raise RemoteProtocolError("gob: a value that is no struct does not begin with a zero byte")
+    return pos + 1
+
+
+def read_inner_content(types: TypeTable, buf: bytes, pos: int) -> tuple[int, int]:
+    """The type of what an inner interface holds; definitions are pieces of the same message there."""
+    type_id, pos = read_int(buf, pos)
+    while type_id < 0:
+        pos = types.define(-type_id, buf, pos)
+        _, pos = read_uint(buf, pos)  # the length of the next piece
+        type_id, pos = read_int(buf, pos)
+    _, pos = read_uint(buf, pos)  # the length of the content up to its end or its first definition
+    return type_id, pos
