@@ -148,9 +148,7 @@ def verdict_patch(
         "value": record.value,
         "finishedAt": record.finished_at,
     }
-    patch = _patch({_VERDICT + identity.digest: _json(body), _WAKE: wake})
-    patch["metadata"] = {**_mapping(patch["metadata"]), "resourceVersion": resource_version}
-    return patch
+    return _patch({_VERDICT + identity.digest: _json(body), _WAKE: wake}, resource_version)
 
 
 def wake_patch(wake: str) -> dict[str, object]:
@@ -158,13 +156,11 @@ def wake_patch(wake: str) -> dict[str, object]:
     return _patch({_WAKE: wake})
 
 
-def _patch(annotations: Mapping[str, str]) -> dict[str, object]:
-    return {"metadata": {"labels": {GATE: "true"}, "annotations": dict(annotations)}}
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    assert isinstance(value, dict)
-    return value
+def _patch(annotations: Mapping[str, str], resource_version: str = "") -> dict[str, object]:
+    metadata: dict[str, object] = {"labels": {GATE: "true"}, "annotations": dict(annotations)}
+    if resource_version:
+        metadata["resourceVersion"] = resource_version
+    return {"metadata": metadata}
 
 
 def _json(body: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 `kube` implements `Cluster`, `telemetry` implements `Observer`; neither is imported here.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from chaosplugin.core.objects import (
     ReplicaSet,
     Rollout,
 )
+from chaosplugin.core.registry import Transition
 from chaosplugin.core.topics import Topic, WatchEvent
 
 
@@ -126,7 +127,7 @@ class Cluster(Protocol):
     ) -> ChaosObject: ...
 
     async def delete_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        """DELETE with uid precondition. NotFound is no error here; Conflict is (another object)."""
+        """DELETE with uid precondition: Conflict if another object bears the name, NotFound if none."""
         ...
 
     def watch(self, topic: Topic) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
@@ -135,3 +136,24 @@ class Cluster(Protocol):
         The iterator ends only when the subscription does; failures are told as `Lost`.
         """
         ...
+
+
+class Clusters(Protocol):
+    """The clusters of this process: home, and endpoints that the operator allowed."""
+
+    @property
+    def home(self) -> Cluster:
+        """The cluster of the AnalysisRuns."""
+        ...
+
+    async def endpoint(self, url: str, namespace: str, secret: str) -> Cluster:
+        """Return the cluster at `url`, reached by the Secret of that namespace and name only.
+
+        Raises:
+            ClusterError: the Secret cannot be read, or is refused; the message names the key.
+        """
+        ...
+
+
+Observer = Callable[[Transition], None]
+"""Told what happened, after it happened; must neither block nor raise."""

@@ -1,0 +1,224 @@
+"""What the registry wants done, and what came of it.
+
+Commands name the run; the provider looks up the rest in the run's specification, performs them in any
+order and tells each one's outcome. At most one command of a kind is under way for a run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chaosplugin.core.ledger import Mark, VerdictRecord
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
+from chaosplugin.core.scope import ScopeInputs
+from chaosplugin.core.verdict import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLedger:
+    """Read the AnalysisRun and the experiment of this intent's name."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScope:
+    """Read what proves that the pods are the canary's: AnalysisRun, owners, ReplicaSets.
+
+    `holders` are the names of the ReplicaSets that control the pods.
+    """
+
+    run: str
+    holders: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReplicas:
+    """Read how many replicas the ReplicaSet wants by now."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create the experiment; at most one request leaves the process."""
+
+    run: str
+    manifest: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Read the experiment, as a create was not answered, or its watch is lost."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindPods:
+    """Look up pods that a record names and no watch has shown."""
+
+    run: str
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMark:
+    """Put the mark on the AnalysisRun."""
+
+    run: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class WriteVerdict:
+    """Record the verdict, unless another one stands there already: the first one wins."""
+
+    run: str
+    record: VerdictRecord
+    wake: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteWake:
+    """Make the controller call Resume."""
+
+    run: str
+    wake: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read the AnalysisRun where it may not be patched: has Argo stored the measurement?"""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the experiment, which is the one with this uid."""
+
+    run: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Label the experiment so that it stays; pause it where its fault is still on."""
+
+    run: str
+    pause: bool
+
+
+Command = (
+    ReadLedger
+    | ReadScope
+    | ReadReplicas
+    | Create
+    | Find
+    | FindPods
+    | WriteMark
+    | WriteVerdict
+    | WriteWake
+    | Look
+    | Delete
+    | Keep
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRead:
+    """`analysis_run` None: it is gone. `value`: the canary's hash, found if it was not given."""
+
+    analysis_run: AnalysisRun | None
+    experiment: ChaosObject | None
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRead:
+    """What `scope.prove` needs but the pods; None: the AnalysisRun is gone."""
+
+    inputs: ScopeInputs | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasRead:
+    """None: the ReplicaSet is gone, or cannot be read."""
+
+    replicas: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The experiment as created, or as it is; None: there is none."""
+
+    experiment: ChaosObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class NameExists:
+    """The create was refused because an object of that name is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The create was sent, and nobody knows whether it arrived."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodsFound:
+    """What a look-up of each name gave; None: no such pod."""
+
+    pods: Mapping[str, Pod | None]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRunSeen:
+    """The AnalysisRun as it was read or is after a patch; None: it is gone."""
+
+    analysis_run: AnalysisRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictWritten:
+    """The verdict that now stands on the AnalysisRun: ours, or the one that was there first."""
+
+    record: VerdictRecord
+    analysis_run: AnalysisRun
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A delete or keep was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The command cannot be done, now or later, and certainly had no effect."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The command could not be done now; a later try may succeed."""
+
+    text: str
+
+
+Outcome = (
+    LedgerRead
+    | ScopeRead
+    | ReplicasRead
+    | Found
+    | NameExists
+    | Unanswered
+    | PodsFound
+    | AnalysisRunSeen
+    | VerdictWritten
+    | Done
+    | Refused
+    | Failed
+)

@@ -1,0 +1,305 @@
+"""Judges a gate by what is known of it now: is there a finding, and if not, when to look again.
+
+Nothing is changed here but the run's own memory of extremes (`min_ready`); the registry performs what
+follows from a finding. All comparisons of time are made on the API server's clock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chaosplugin.core import steady_state
+from chaosplugin.core.fault import Fault
+from chaosplugin.core.pods import PodStore
+from chaosplugin.core.run import Run
+from chaosplugin.core.verdict import Figures, Finding, Reason
+
+CONTROLLER_GRACE = timedelta(seconds=30)
+"""A running Chaos Mesh puts its finalizer on within 0.02 s; without it nothing can be injected."""
+SELECTION_GRACE = timedelta(seconds=15)
+"""Chaos Mesh tries a selection only a few times, within a second."""
+BLIND_GRACE = timedelta(seconds=60)
+"""How long a deadline waits for a lost watch to come back with evidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A finding, or the next time to look; `ask_replicas`: the ReplicaSet's wish must be read first."""
+
+    finding: Finding | None = None
+    look_at: datetime | None = None
+    over_at: datetime | None = None
+    """the fault is over since then: from now on the canary has to hold"""
+    ask_replicas: bool = False
+    find_experiment: bool = False
+
+
+def targets(run: Run, pods: PodStore, now: datetime) -> Finding | None:
+    """Judge the wait for Ready targets once its time is up."""
+    if run.targets_until is None or now < run.targets_until:
+        return None
+    limit = _seconds(run.spec.target_timeout)
+    found = pods.targets
+    if not pods.synced:
+        why = f": {pods.lost}" if pods.lost else ""
+        text = f"the canary's pods could not be watched for {limit}{why}"
+        return Finding(reason=Reason.UNAVAILABLE, text=text)
+    if not found:
+        why = run.waiting_for or f"there are no pods with {run.spec.label}={run.value}"
+        advice = "check targetReplicaSetLabel and targetReplicaSetValue, or raise targetTimeout"
+        text = f"no targets in namespace {run.spec.namespace} after {limit}: {why}; {advice}"
+        return Finding(reason=Reason.NO_TARGETS, phase=run.spec.on_no_targets, text=text)
+    ready = sum(pod.ready for pod in found)
+    why = run.waiting_for or f"{ready} of {len(found)} canary pods Ready"
+    text = f"{why} after {limit}, all are wanted before a fault; see why they are not, or raise targetTimeout"
+    return Finding(reason=Reason.NOT_STEADY, text=text, figures=Figures(targets=len(found)))
+
+
+def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgement:
+    """Judge while the fault is on, or is awaited."""
+    seen, server_now = run.fault, now + run.offset
+    if seen is None or run.server_created_at is None:
+        return Judgement()
+    deadline = run.server_created_at + run.spec.timeout
+    finding = _interference(run, seen)
+    if finding is None and seen.over:
+        return _ended(run, seen, server_now, deadline)
+    if finding is None:
+        judgement = _breach(run, pods, seen)
+        if judgement.finding or judgement.ask_replicas:
+            return judgement
+        finding = _never_started(run, seen, server_now)
+    if finding is None and server_now >= deadline:
+        if chaos_lost and server_now < deadline + BLIND_GRACE:
+            return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
+        finding = _late(run, seen, chaos_lost)
+    if finding:
+        return Judgement(finding=finding)
+    marks = [deadline]
+    if not seen.touched:
+        marks.append(run.server_created_at + CONTROLLER_GRACE)
+    if run.selection_failure and not seen.targets:
+        marks.append(run.server_created_at + SELECTION_GRACE)
+    return Judgement(look_at=min(mark for mark in marks if mark > server_now) - run.offset)
+
+
+def _interference(run: Run, seen: Fault) -> Finding | None:
+    figures = figures_of(run, seen)
+    if run.experiment_gone or (seen.deleting and run.delete_sent_at is None):
+        text = f"{run.spec.subject} was deleted by somebody before its end"
+        return Finding(reason=Reason.DELETED, text=f"{text}; run the gate again", figures=figures)
+    if seen.paused:
+        text = f"{run.spec.subject} was paused by somebody"
+        return Finding(reason=Reason.PAUSED, text=f"{text}; run the gate again", figures=figures)
+    return None
+
+
+def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> Judgement:
+    figures = figures_of(run, seen)
+    if not seen.complete:
+        why = f" ({seen.failure or run.selection_failure})" if seen.failure or run.selection_failure else ""
+        met = (
+            f"{seen.injected} of {len(seen.targets)} targets were hit"
+            if seen.targets
+            else "no target was selected"
+        )
+        return Judgement(
+            finding=Finding(
+                reason=Reason.NOT_INJECTED,
+                text=f"{run.spec.subject} ended, and {met}{why}; see its Events",
+                figures=figures,
+            )
+        )
+    ended_at = seen.ended_at or server_now
+    if ended_at > deadline:
+        if seen.ended_at is None and run.restored:
+            return Judgement(
+                finding=Finding(
+                    reason=Reason.UNOBSERVED,
+                    text=f"{run.spec.subject} ended while nobody watched, and does not tell when",
+                    figures=figures,
+                )
+            )
+        late = (ended_at - deadline).total_seconds()
+        return Judgement(
+            finding=Finding(
+                reason=Reason.NOT_RECOVERED,
+                text=f"the fault of {run.spec.subject} was still on at the timeout of "
+                f"{_seconds(run.spec.timeout)}, and over {late:.1f}s later",
+                figures=figures,
+            )
+        )
+    return Judgement(over_at=ended_at)
+
+
+def _breach(run: Run, pods: PodStore, seen: Fault) -> Judgement:
+    """Compare with the baseline once it is known whom the fault hits."""
+    rules, before = run.spec.rules, run.baseline
+    if not rules.enabled or before is None or not pods.synced or pods.lost:
+        return Judgement()
+    _remember(run, pods)
+    if rules.unready_by_intent and not seen.complete:
+        return Judgement()  # a pod may be down before the record that says it was hit
+    text = steady_state.breach(rules, before, pods.live, seen.hit, run.wanted)
+    if not text:
+        return Judgement()
+    if run.wanted_version != pods.version:
+        return Judgement(ask_replicas=True)
+    return Judgement(
+        finding=Finding(
+            reason=Reason.STEADY_STATE_BROKEN,
+            text=f"while {run.spec.subject} was on: {text}",
+            figures=figures_of(run, seen, pods),
+        )
+    )
+
+
+def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | None:
+    created = run.server_created_at or server_now
+    if not seen.touched and server_now >= created + CONTROLLER_GRACE:
+        return Finding(
+            reason=Reason.NOT_INJECTED,
+            text=f"Chaos Mesh has not touched {run.spec.subject} for {_seconds(CONTROLLER_GRACE)}; is its "
+            f"controller-manager running, and does it serve namespace {run.spec.namespace}?",
+        )
+    if run.selection_failure and not seen.targets and server_now >= created + SELECTION_GRACE:
+        return Finding(
+            reason=Reason.NOT_INJECTED,
+            text=f"{run.spec.subject} selected nothing ({run.selection_failure}); its selector must "
+            "match the canary's Running pods",
+        )
+    return None
+
+
+def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
+    figures = figures_of(run, seen)
+    limit = _seconds(run.spec.timeout)
+    if chaos_lost:
+        text = f"{run.spec.subject} could not be watched at its timeout of {limit} ({chaos_lost})"
+        return Finding(reason=Reason.UNOBSERVED, text=text, figures=figures)
+    why = f"; Chaos Mesh says: {seen.failure}" if seen.failure else ""
+    if not seen.targets or not seen.injected:
+        nothing = run.selection_failure or ("no target was hit" if seen.targets else "no target was selected")
+        text = f"nothing was injected within {limit} by {run.spec.subject}: {nothing}{why}"
+        return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
+    count = len(seen.targets)
+    if run.one_shot:
+        text = f"{seen.injected} of {count} targets of {run.spec.subject} were hit within {limit}{why}"
+        return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
+    if seen.stopping:
+        left = count - seen.recovered
+        text = f"{left} of {count} targets of {run.spec.subject} have not recovered within {limit}{why}"
+        return Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures)
+    advice = f"raise timeout or shorten the duration{why}"
+    text = f"the fault of {run.spec.subject} was still on after {limit}; {advice}"
+    return Finding(reason=Reason.TIMEOUT, text=text, figures=figures)
+
+
+def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
+    """Judge after the fault: is the canary as before, in time, and does it hold?"""
+    seen, ended_at, server_now = run.fault, run.server_ended_at, now + run.offset
+    if seen is None or ended_at is None:
+        return Judgement()
+    rules, before = run.spec.rules, run.baseline
+    if not rules.enabled or before is None:
+        return _unjudged(run, seen)
+    if not pods.synced or pods.lost:
+        return _blind(run, seen, pods, server_now, ended_at + rules.recover_within)
+    _remember(run, pods)
+    excess = steady_state.restarts(rules, before, pods.live, seen.hit)
+    if excess > rules.max_restarts:
+        what = f"{excess} container restarts of the canary beyond those of the fault itself"
+        return _broken(run, seen, pods, f"{what} (maxRestarts {rules.max_restarts})")
+    state = steady_state.recovery(rules, before, pods.live, seen.hit, run.wanted, ended_at)
+    if state.since is None:
+        return _not_yet(run, seen, pods, state, server_now, ended_at + rules.recover_within)
+    return _back(run, seen, pods, state.since, server_now, ended_at)
+
+
+def _unjudged(run: Run, seen: Fault) -> Judgement:
+    if not run.spec.rules.enabled:
+        return Judgement(finding=_survived(run, seen, "steadyState is off: the canary was not judged"))
+    text = f"the state before {run.spec.subject} is not known: its annotation was removed"
+    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
+
+
+def _not_yet(
+    run: Run,
+    seen: Fault,
+    pods: PodStore,
+    state: steady_state.Recovery,
+    server_now: datetime,
+    limit: datetime,
+) -> Judgement:
+    if run.wanted_version != pods.version:  # fewer may be wanted by now
+        return Judgement(ask_replicas=True, look_at=limit - run.offset if server_now < limit else None)
+    if server_now < limit:
+        return Judgement(look_at=limit - run.offset)
+    within = _seconds(run.spec.rules.recover_within)
+    return _broken(run, seen, pods, f"{state.ready} of {state.needed} pods Ready {within} after the fault")
+
+
+def _back(
+    run: Run, seen: Fault, pods: PodStore, since: datetime, server_now: datetime, ended_at: datetime
+) -> Judgement:
+    within = run.spec.rules.recover_within
+    took = (since - ended_at).total_seconds()
+    if since > ended_at + within:
+        what = f"the canary was back only {took:.0f}s after the fault, {_seconds(within)} is allowed"
+        return _broken(run, seen, pods, what)
+    holds_at = since + steady_state.SETTLE
+    if server_now < holds_at:
+        return Judgement(look_at=holds_at - run.offset)
+    text = f"{sum(pod.ready for pod in pods.live)} pods Ready {took:.0f}s after the fault, and they held"
+    return Judgement(finding=_survived(run, seen, text, recovery_seconds=took))
+
+
+def _broken(run: Run, seen: Fault, pods: PodStore, what: str) -> Judgement:
+    text = f"after {run.spec.subject}: {what}; see the canary's pods, or set steadyState"
+    figures = figures_of(run, seen, pods)
+    return Judgement(finding=Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures))
+
+
+def _blind(run: Run, seen: Fault, pods: PodStore, server_now: datetime, limit: datetime) -> Judgement:
+    if server_now < limit + BLIND_GRACE:
+        return Judgement(look_at=limit + BLIND_GRACE - run.offset)
+    why = f" ({pods.lost})" if pods.lost else ""
+    text = f"the canary's pods could not be watched after {run.spec.subject}{why}"
+    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
+
+
+def _survived(run: Run, seen: Fault, text: str, *, recovery_seconds: float = 0.0) -> Finding:
+    count = len(seen.targets)
+    hit = f"{count} {'target' if count == 1 else 'targets'} hit"
+    return Finding(
+        reason=Reason.SURVIVED,
+        text=f"the canary survived {run.spec.subject}: {hit}, {text}",
+        figures=figures_of(run, seen, recovery_seconds=recovery_seconds),
+    )
+
+
+def _remember(run: Run, pods: PodStore) -> None:
+    ready = sum(pod.ready for pod in pods.live)
+    run.min_ready = ready if run.min_ready is None else min(run.min_ready, ready)
+
+
+def figures_of(
+    run: Run, seen: Fault | None, pods: PodStore | None = None, *, recovery_seconds: float = 0.0
+) -> Figures:
+    """Count what is known; `seconds` is filled in when the verdict is made."""
+    if seen is None:
+        return Figures()
+    excess = 0
+    if pods is not None and run.baseline is not None:
+        excess = steady_state.restarts(run.spec.rules, run.baseline, pods.live, seen.hit)
+    return Figures(
+        targets=len(seen.targets),
+        injected=seen.injected,
+        recovered=seen.recovered,
+        min_ready=run.min_ready or 0,
+        recovery_seconds=recovery_seconds,
+        restarts=excess,
+    )
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{span.total_seconds():g}s"

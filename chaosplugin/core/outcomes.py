@@ -1,0 +1,193 @@
+"""What an outcome or an observation means for a run: it is taken in, and may settle the gate."""
+
+from datetime import datetime, timedelta
+
+from chaosplugin.core import fault, ledger
+from chaosplugin.core.commands import (
+    AnalysisRunSeen,
+    Command,
+    Create,
+    Delete,
+    Done,
+    Failed,
+    Found,
+    Keep,
+    LedgerRead,
+    NameExists,
+    Outcome,
+    PodsFound,
+    Refused,
+    ReplicasRead,
+    ScopeRead,
+    Unanswered,
+    VerdictWritten,
+)
+from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.steady_state import Baseline
+from chaosplugin.core.verdict import Finding, Reason, Verdict
+
+RETRY = timedelta(seconds=1)
+BASELINE = "chaosplugin.io/baseline"
+REPLICA_SET = "chaosplugin.io/replicaset"
+CANARY = "chaosplugin.io/canary"
+
+
+def absorb(  # noqa: C901, PLR0912 - one flat match over the outcomes
+    run: Run, command: Command, outcome: Outcome, now: datetime
+) -> Finding | None:
+    """Take in what came of a command that is judged by itself (scope and pods need their store)."""
+    run.pending.discard(type(command))
+    match outcome:
+        case LedgerRead():
+            return _restore(run, outcome, now)
+        case Found(experiment):
+            return _found(run, experiment)
+        case NameExists():
+            run.stage = Stage.UNCERTAIN
+        case Unanswered():
+            run.stage, run.retry_at = Stage.UNCERTAIN, now + RETRY
+        case ReplicasRead(replicas):
+            run.wanted = replicas
+        case AnalysisRunSeen(analysis_run):
+            return see_analysis_run(run, analysis_run)
+        case VerdictWritten(record, analysis_run):
+            run.recorded = True
+            adopt_verdict(run, record, now)
+            return see_analysis_run(run, analysis_run)
+        case Done():
+            if isinstance(command, Delete):
+                run.delete_sent_at = run.delete_sent_at or now
+            elif isinstance(command, Keep):
+                run.kept = True
+        case Refused(finding):
+            if isinstance(command, Create):
+                run.create_sent = False
+            return finding
+        case Failed(text):
+            run.retry_at, run.waiting_for = now + RETRY, text
+        case ScopeRead() | PodsFound():
+            pass
+    return None
+
+
+def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
+    """Follow the ledger: verdict, else experiment, else mark; only without all three start anew."""
+    identity, experiment = run.spec.identity, found.experiment
+    run.value = found.value
+    if experiment is not None and ledger.is_ours(experiment, identity):
+        run.create_sent = True
+        see_experiment(run, experiment)
+    if found.analysis_run is None:
+        return see_analysis_run(run, None)
+    record = ledger.read_verdict(found.analysis_run, identity)
+    if record:
+        run.recorded = True
+        adopt_verdict(run, record, now)
+        return see_analysis_run(run, found.analysis_run)
+    finding = see_analysis_run(run, found.analysis_run)
+    if finding is None and run.stored:
+        text = "this measurement is already stored, and its verdict is not on the AnalysisRun any more"
+        finding = Finding(reason=Reason.UNOBSERVED, text=text)
+    if finding is None and experiment is not None:
+        finding = _adopt(run, experiment)
+    elif finding is None and ledger.read_mark(found.analysis_run, identity):
+        text = f"{run.spec.subject} was created, and is gone without a verdict"
+        finding = Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
+    elif finding is None:
+        run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
+    return finding
+
+
+def _adopt(run: Run, experiment: ChaosObject) -> Finding | None:
+    """Take over the experiment of this intent's name, if it is one of ours and still alive."""
+    if not ledger.is_ours(experiment, run.spec.identity):
+        text = f"{run.spec.subject} exists and is not this gate's; remove it, or rename the template's"
+        return Finding(reason=Reason.NAME_TAKEN, text=text)
+    run.create_sent = True
+    see_experiment(run, experiment)
+    if experiment.metadata.deletion_timestamp is not None:
+        text = f"{run.spec.subject} is being deleted by somebody; run the gate again"
+        return Finding(reason=Reason.DELETED, text=text)
+    run.server_created_at = experiment.metadata.creation_timestamp
+    run.baseline = run.baseline or Baseline.from_text(experiment.metadata.annotation(BASELINE) or "")
+    name, _, uid = (experiment.metadata.annotation(REPLICA_SET) or "").partition("/")
+    run.replica_set_name, run.replica_set = run.replica_set_name or name, run.replica_set or uid
+    run.value = experiment.metadata.annotation(CANARY) or run.value
+    run.stage = Stage.OBSERVING
+    return None
+
+
+def _found(run: Run, experiment: ChaosObject | None) -> Finding | None:
+    if run.stage in {Stage.CREATING, Stage.UNCERTAIN}:
+        if experiment is not None:
+            return _adopt(run, experiment)
+        run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
+    elif experiment is not None and ledger.is_ours(experiment, run.spec.identity):
+        see_experiment(run, experiment)
+    elif experiment is None:
+        run.experiment_gone = True
+    return None
+
+
+def see_experiment(run: Run, experiment: ChaosObject) -> None:
+    """Take in the experiment's state; one that is told again after its end is not alive again."""
+    if not run.experiment_gone:
+        run.experiment = experiment
+        run.fault = fault.read(experiment, one_shot=run.one_shot)
+
+
+def see_experiment_gone(run: Run, last: ChaosObject) -> None:
+    """The last state still tells how far the fault was."""
+    see_experiment(run, last)
+    run.experiment_gone = True
+
+
+def see_analysis_run(run: Run, analysis_run: AnalysisRun | None) -> Finding | None:
+    """Take in the AnalysisRun's state: it may have stored our measurement, or want its end.
+
+    Terminate is not reliable (argo-rollouts: not called in v1.9 while resumeAt lies ahead, nor when
+    the AnalysisRun is deleted), so this is the other way to hear of it.
+    """
+    if analysis_run is None or analysis_run.metadata.deletion_timestamp is not None:
+        run.stored = run.run_over = True
+        return _terminated(run, "its AnalysisRun was deleted")
+    if ledger.completed(analysis_run):
+        run.stored = run.run_over = True
+        return _terminated(run, "its AnalysisRun has ended")
+    result = analysis_run.result(run.spec.identity.metric)
+    retried = result is not None and result.error > run.errors
+    if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
+        run.stored = True
+    if ledger.read_mark(analysis_run, run.spec.identity):
+        run.marked = True
+    if analysis_run.spec.terminate:
+        return _terminated(run, "its AnalysisRun is being terminated")
+    return None
+
+
+def _terminated(run: Run, why: str) -> Finding | None:
+    if run.verdict:
+        return None
+    return Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}")
+
+
+def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> None:
+    """The recorded verdict is the verdict, whoever wrote it."""
+    try:
+        finished_at = datetime.fromisoformat(record.finished_at)
+    except ValueError:
+        finished_at = now
+    if finished_at.tzinfo is None:
+        finished_at = now
+    if run.verdict and (run.verdict.phase, run.verdict.message) == (record.phase, record.message):
+        return
+    first = record.message.removeprefix("dry run: ").partition(":")[0]
+    run.verdict = Verdict(
+        phase=record.phase,
+        reason=Reason(first) if first in set(Reason) else Reason.UNKNOWN,
+        message=record.message,
+        value=record.value,
+        finished_at=finished_at,
+    )
+    run.stage = Stage.DECIDED

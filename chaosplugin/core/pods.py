@@ -1,0 +1,52 @@
+"""The pods of one canary, as the watch tells them.
+
+Deletions are kept while a run needs the store: a record may name a pod that is gone by the time the
+record is read, and it must still be known whose pod that was.
+"""
+
+from collections.abc import Iterable
+
+from chaosplugin.core.objects import Pod
+
+
+class PodStore:
+    """Live and departed pods by uid; `synced` once the watch has told all that is there."""
+
+    def __init__(self) -> None:
+        self.synced = False
+        self.lost = ""
+        self.version = 0
+        """grows with each change, so that a decision can tell whether it has seen this state"""
+        self._live: dict[str, Pod] = {}
+        self._departed: dict[str, Pod] = {}
+
+    def apply(self, pod: Pod) -> None:
+        self._live[pod.metadata.uid] = pod
+        self.version += 1
+
+    def delete(self, pod: Pod) -> None:
+        self._live.pop(pod.metadata.uid, None)
+        self._departed[pod.metadata.uid] = pod
+        self.version += 1
+
+    def forget_departed(self) -> None:
+        self._departed.clear()
+
+    @property
+    def live(self) -> list[Pod]:
+        return list(self._live.values())
+
+    @property
+    def targets(self) -> list[Pod]:
+        """Pods that a fault can hit: neither ended nor on their way out."""
+        return [
+            pod
+            for pod in self._live.values()
+            if not pod.completed and pod.metadata.deletion_timestamp is None
+        ]
+
+    @property
+    def known(self) -> Iterable[Pod]:
+        """Every pod seen, live ones last so that they win by name."""
+        yield from self._departed.values()
+        yield from self._live.values()

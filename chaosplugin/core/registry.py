@@ -1,0 +1,281 @@
+"""The registry of runs: every call, observation and tick goes in here, and commands come out.
+
+Synchronous and without a clock, so that every order of events can be tested without time or network.
+Each entry moves the runs concerned by `stages.advance` until nothing changes any more, and returns
+what is to be performed; `topics()` says what is to be watched, `next_deadline()` when to tick.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chaosplugin.core import outcomes, stages
+from chaosplugin.core.analysis import Measurement
+from chaosplugin.core.commands import Command, Outcome
+from chaosplugin.core.conclusion import conclude
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
+from chaosplugin.core.pods import PodStore
+from chaosplugin.core.run import Run, Spec, Stage
+from chaosplugin.core.topics import (
+    AnalysisRunsTopic,
+    Applied,
+    ChaosTopic,
+    Deleted,
+    EventsTopic,
+    Lost,
+    PodsTopic,
+    Synced,
+    Topic,
+    WatchEvent,
+)
+from chaosplugin.core.verdict import Finding, Reason
+
+TOMBSTONE = timedelta(hours=1)
+"""How long a finished run is remembered whose AnalysisRun's end is never seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A topic of one cluster: `endpoint` "" is the AnalysisRuns' own."""
+
+    endpoint: str
+    credentials: str
+    credentials_namespace: str
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A run went from one stage to another: for logs, metrics and traces."""
+
+    run: Run
+    before: Stage
+    after: Stage
+    at: datetime
+
+
+class Registry:
+    """All runs of this process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._pods: dict[Watch, PodStore] = {}
+        self._lost: dict[Watch, str] = {}
+        self.transitions: list[Transition] = []
+        """what has happened since the owner last emptied it"""
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def start(self, now: datetime, spec: Spec, *, errors: int, resume: bool) -> list[Command]:
+        """Begin the run of this intent, unless it has been begun.
+
+        A retry after an Error begins anew; a copy of the call that got the Error does not.
+        """
+        run = self._runs.get(spec.id)
+        retried = run is not None and run.error and errors > run.errors and not resume
+        if run is not None and not retried:
+            return []
+        run = Run(spec=spec, errors=errors, started_at=now, restored=resume, one_shot=spec.one_shot)
+        run.value = spec.value
+        self._runs[spec.id] = run
+        return self._advance(now, [run])
+
+    def answer(
+        self, now: datetime, run_id: str, given: Measurement | None = None
+    ) -> tuple[Measurement, list[Command]]:
+        """Answer Run (nothing given) or Resume from memory."""
+        run = self._runs[run_id]
+        run.resumed = run.resumed or given is not None
+        run.answered = run.verdict is not None
+        commands = self._advance(now, [run])
+        return run.measurement(now, given), commands
+
+    def terminate(self, now: datetime, run_id: str, why: str) -> list[Command]:
+        """End a gate early; one with a verdict keeps it."""
+        run = self._runs[run_id]
+        if run.verdict is None:
+            if run.stage is Stage.RESTORING:
+                run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
+            self._decide(run, Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}"), now)
+        return self._advance(now, [run])
+
+    def allow(self, now: datetime, run_id: str, *, push: bool) -> list[Command]:
+        """Take in whether the AnalysisRun may be patched."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return []
+        run.push = push
+        return self._advance(now, [run])
+
+    # -- what comes back ---------------------------------------------------------------------------
+
+    def outcome(
+        self, now: datetime, command: Command, outcome: Outcome, offset: timedelta | None = None
+    ) -> list[Command]:
+        """Take in what came of a command; `offset` is the API server's clock minus ours."""
+        run = self._runs.get(command.run)
+        if run is None:
+            return []
+        if offset is not None:
+            run.offset = offset
+        store = self._store(run)
+        finding = stages.absorb(run, command, outcome, store, now)
+        if finding and run.verdict is None:
+            self._decide(run, finding, now)
+        return self._advance(now, [run])
+
+    def observe(self, now: datetime, watch: Watch, event: WatchEvent) -> list[Command]:
+        """Take in one event of a watch."""
+        topic = watch.topic
+        if isinstance(topic, PodsTopic):
+            self._observe_pods(watch, event)
+        elif isinstance(event, Lost):
+            self._lost[watch] = event.reason
+        elif isinstance(event, Synced):
+            self._lost.pop(watch, None)
+        elif isinstance(event, Applied | Deleted):
+            return self._observe_object(now, watch, event.object, gone=isinstance(event, Deleted))
+        return self._advance(now, [run for run in self._runs.values() if watch in self._watches(run)])
+
+    def _observe_pods(self, watch: Watch, event: WatchEvent) -> None:
+        store = self._pods.setdefault(watch, PodStore())
+        match event:
+            case Applied(_, Pod() as pod):
+                store.apply(pod)
+            case Deleted(_, Pod() as pod):
+                store.delete(pod)
+            case Synced():
+                store.synced, store.lost = True, ""
+            case Lost(_, reason):
+                store.lost = reason
+            case _:
+                pass
+
+    def _observe_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Command]:
+        concerned: list[Run] = []
+        for run in self._runs.values():
+            if watch not in self._watches(run):
+                continue
+            finding: Finding | None = None
+            match thing:
+                case ChaosObject() if self._is_experiment_of(run, thing):
+                    see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
+                    see(run, thing)
+                case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
+                    finding = outcomes.see_analysis_run(run, None if gone else thing)
+                case Event() if run.experiment and thing.involved_object.uid == run.experiment.metadata.uid:
+                    run.selection_failure = thing.message
+                case _:
+                    continue
+            if finding and run.verdict is None:
+                self._decide(run, finding, now)
+            concerned.append(run)
+        return self._advance(now, concerned)
+
+    @staticmethod
+    def _is_experiment_of(run: Run, experiment: ChaosObject) -> bool:
+        """Only the very object that was created or adopted; another of its name is not ours."""
+        known = run.experiment
+        return known is not None and known.metadata.uid == experiment.metadata.uid
+
+    def tick(self, now: datetime) -> list[Command]:
+        """Look at every run whose time has come."""
+        due = [run for run in self._runs.values() if (at := run.deadline) is not None and at <= now]
+        return self._advance(now, due)
+
+    # -- what is wanted ------------------------------------------------------------------------------
+
+    def next_deadline(self) -> datetime | None:
+        return min((at for run in self._runs.values() if (at := run.deadline) is not None), default=None)
+
+    def watches(self) -> frozenset[Watch]:
+        """Return what is to be watched now."""
+        return frozenset(watch for run in self._runs.values() for watch in self._watches(run))
+
+    @staticmethod
+    def _watches(run: Run) -> set[Watch]:
+        if run.stage is Stage.DONE and run.run_over:
+            return set()
+        spec = run.spec
+        home = spec.analysis_run.metadata.namespace
+        watches = {Watch("", "", "", AnalysisRunsTopic(home))}
+        there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
+        if not run.experiment_gone and run.stage is not Stage.DONE:
+            watches.add(Watch(*there, ChaosTopic(spec.kind, spec.namespace)))
+        if run.stage is Stage.OBSERVING and run.fault is not None and not run.fault.targets:
+            watches.add(Watch(*there, EventsTopic(spec.namespace)))
+        if run.value and run.stage not in {Stage.RESTORING, Stage.DECIDED, Stage.DONE}:
+            watches.add(Watch(*there, run.pods_topic))
+        return watches
+
+    def run(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id)
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        return self._runs
+
+    # -- moving --------------------------------------------------------------------------------------
+
+    def _store(self, run: Run) -> PodStore:
+        for watch in self._watches(run):
+            if isinstance(watch.topic, PodsTopic):
+                return self._pods.setdefault(watch, PodStore())
+        return PodStore()
+
+    def _chaos_lost(self, run: Run) -> str:
+        lost = (self._lost.get(w, "") for w in self._watches(run) if isinstance(w.topic, ChaosTopic))
+        return next(lost, "")
+
+    def _advance(self, now: datetime, runs: Iterable[Run]) -> list[Command]:
+        """Move runs until they stand still; a canary that becomes free wakes those that queue for it."""
+        commands: list[Command] = []
+        agenda = list(runs)
+        while agenda:
+            run = agenda.pop(0)
+            before = run.stage
+            step = stages.advance(
+                run, self._store(run), now, taken=self._taken(run), chaos_lost=self._chaos_lost(run)
+            )
+            commands += step.commands
+            run.pending.update(type(command) for command in step.commands)
+            # a time that is not ahead has just been looked at; what is pending then comes as an outcome
+            run.deadline = step.look_at if step.look_at and step.look_at > now else None
+            if step.finding and run.verdict is None:
+                self._decide(run, step.finding, now)
+            if run.stage is not run.told:
+                self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
+                run.told = run.stage
+            if run.stage is not before:
+                agenda.append(run)
+            if not agenda:
+                agenda += [other for other in self._runs.values() if self._is_next(other)]
+        self._forget(now)
+        return commands
+
+    def _is_next(self, run: Run) -> bool:
+        return run.stage is Stage.QUEUED and not self._taken(run)
+
+    def _taken(self, run: Run) -> bool:
+        return any(
+            other is not run and other.replica_set == run.replica_set and other.holds_canary
+            for other in self._runs.values()
+            if run.replica_set
+        )
+
+    @staticmethod
+    def _decide(run: Run, finding: Finding, now: datetime) -> None:
+        run.verdict = conclude(run, finding, now)
+        run.stage, run.retry_at = Stage.DECIDED, None
+
+    def _forget(self, now: datetime) -> None:
+        """Drop tombstones of AnalysisRuns that have ended, and stores that nobody needs."""
+        for run_id, run in list(self._runs.items()):
+            old = run.verdict is not None and run.verdict.finished_at + TOMBSTONE < now
+            if run.stage is Stage.DONE and (run.run_over or old):
+                del self._runs[run_id]
+        wanted = self.watches()
+        for watch in [w for w in self._pods if w not in wanted]:
+            del self._pods[watch]
+        for watch in [w for w in self._lost if w not in wanted]:
+            del self._lost[watch]

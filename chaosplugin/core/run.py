@@ -1,0 +1,205 @@
+"""One gate: what was asked for, and how far it is. Data only; `judge` decides, `registry` moves it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.fault import Fault
+from chaosplugin.core.ledger import Identity
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
+from chaosplugin.core.policy import Policy
+from chaosplugin.core.steady_state import Baseline, Rules
+from chaosplugin.core.topics import PodsTopic
+from chaosplugin.core.verdict import Verdict
+
+RESUME_GRACE = timedelta(seconds=30)
+"""No patch of the AnalysisRun before the first Resume, or this long after Run: a patch under way makes
+the controller call Run again from a stale copy."""
+
+
+class Stage(StrEnum):
+    """Where a gate is on its way."""
+
+    RESTORING = "restoring"
+    """reading the ledger: has this intent been begun, or judged, before?"""
+    PROVING = "proving"
+    """waiting for Ready targets and the proof that they are the canary's"""
+    QUEUED = "queued"
+    """another gate works on the same ReplicaSet"""
+    CREATING = "creating"
+    UNCERTAIN = "uncertain"
+    """the create was sent and not answered"""
+    OBSERVING = "observing"
+    """the fault is on, or comes"""
+    RECOVERING = "recovering"
+    """the fault is over: does the canary hold?"""
+    DECIDED = "decided"
+    """verdict known; it is delivered, and what is left is removed"""
+    DONE = "done"
+    """a tombstone: the verdict is answered until the AnalysisRun ends"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What a call asks for, checked and ready to perform."""
+
+    identity: Identity
+    metric: Metric
+    analysis_run: AnalysisRun
+    """as it came with the call; its name, owner and labels do not change"""
+    endpoint: str
+    """the API server of pods and experiment; "" is the AnalysisRun's own"""
+    credentials: str
+    """name of the Secret for the endpoint"""
+    kind: str
+    namespace: str
+    name: str
+    label: str
+    value: str
+    """the canary's hash; "" where the owning Experiment's ReplicaSet tells it"""
+    manifest: Callable[[str, Mapping[str, str]], dict[str, object]]
+    """(hash, further annotations) -> experiment; raises InvalidConfig or ScopeRefused"""
+    one_shot: bool
+    rules: Rules
+    timeout: timedelta
+    target_timeout: timedelta
+    on_no_targets: Phase
+    keep: bool
+    dry_run: bool
+    secrets: tuple[str, ...]
+    policy: Policy
+
+    @property
+    def id(self) -> str:
+        return self.identity.digest
+
+    @property
+    def subject(self) -> str:
+        """The experiment in words."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """State of one gate. Times are ours unless a name says `server_`: then the API server's."""
+
+    spec: Spec
+    errors: int
+    started_at: datetime
+    restored: bool
+    """begun by a Resume: an earlier process may have gone any part of the way"""
+    stage: Stage = Stage.RESTORING
+    told: Stage = Stage.RESTORING
+    """the stage that was last told to the observers"""
+    push: bool | None = None
+    """may we wake the controller by a patch? None: not known yet"""
+    offset: timedelta = timedelta()
+    resumed: bool = False
+    pending: set[type] = field(default_factory=set)
+    """kinds of commands under way"""
+    retry_at: datetime | None = None
+    """a failed command is tried again then"""
+    deadline: datetime | None = None
+    """when the run wants to be looked at, whatever happens"""
+
+    value: str = ""
+    marked: bool = False
+    targets_until: datetime | None = None
+    scope_version: int = -1
+    """version of the pod store that the last proof has seen"""
+    waiting_for: str = ""
+    replica_set: str = ""
+    """uid of the one ReplicaSet whose pods may be hit"""
+    replica_set_name: str = ""
+    wanted: int | None = None
+    wanted_version: int = -1
+    """version of the pod store for which `wanted` was read"""
+    baseline: Baseline | None = None
+    uncertain_since: datetime | None = None
+
+    create_sent: bool = False
+    experiment: ChaosObject | None = None
+    fault: Fault | None = None
+    experiment_gone: bool = False
+    one_shot: bool = False
+    selection_failure: str = ""
+    strangers_at: datetime | None = None
+    """when a record's unknown pod is looked up"""
+    looked_up: dict[str, Pod | None] = field(default_factory=dict)
+    """by name; None: there is no such pod"""
+    server_created_at: datetime | None = None
+    server_ended_at: datetime | None = None
+    min_ready: int | None = None
+
+    verdict: Verdict | None = None
+    recorded: bool = False
+    answered: bool = False
+    """a Resume has been given the verdict"""
+    stored: bool = False
+    """Argo has stored the measurement, or the AnalysisRun is over"""
+    run_over: bool = False
+    """the AnalysisRun is completed or gone"""
+    wakes: int = 0
+    wake_at: datetime | None = None
+    delete_sent_at: datetime | None = None
+    clean_at: datetime | None = None
+    kept: bool = False
+
+    @property
+    def pods_topic(self) -> PodsTopic:
+        return PodsTopic(self.spec.namespace, self.spec.label, self.value)
+
+    @property
+    def holds_canary(self) -> bool:
+        """A fault of this run may be on: others must wait."""
+        return self.create_sent and not self.experiment_gone and not self.kept
+
+    @property
+    def error(self) -> bool:
+        """The verdict is Error, which Argo counts apart and retries."""
+        return self.verdict is not None and self.verdict.phase is Phase.ERROR
+
+    def measurement(self, now: datetime, given: Measurement | None = None) -> Measurement:
+        """Answer a call: the same answer as long as nothing has changed."""
+        started_at = (given.started_at if given else None) or self.started_at
+        metadata = {"chaosplugin.io/run": self.spec.id, "experiment": self.spec.subject}
+        if self.verdict:
+            return Measurement(
+                phase=self.verdict.phase,
+                message=self.verdict.message,
+                started_at=started_at,
+                finished_at=self.verdict.finished_at,
+                value=self.verdict.value,
+                metadata=metadata,
+            )
+        return Measurement(
+            phase=Phase.RUNNING,
+            message=_PROGRESS[self.stage].format(self.spec.subject),
+            started_at=started_at,
+            metadata=metadata,
+            resume_at=self._resume_at(now),
+        )
+
+    def _resume_at(self, now: datetime) -> datetime | None:
+        if self.push:
+            return None
+        if self.push is None:
+            return now + timedelta(seconds=2)
+        farthest = now + timedelta(seconds=15)
+        return min(farthest, max(self.deadline or farthest, now + timedelta(seconds=1)))
+
+
+_WAITING = "waiting for Ready canary pods and the proof of scope, then {} is created"
+_PROGRESS = {
+    Stage.RESTORING: _WAITING,
+    Stage.PROVING: _WAITING,
+    Stage.QUEUED: "another gate works on the same ReplicaSet; {} waits for it",
+    Stage.CREATING: _WAITING,
+    Stage.UNCERTAIN: "the API server did not answer the create of {}; finding out",
+    Stage.OBSERVING: "{} is running against the canary",
+    Stage.RECOVERING: "the fault of {} is over; the canary has to hold",
+    Stage.DECIDED: "",
+    Stage.DONE: "",
+}

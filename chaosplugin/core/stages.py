@@ -1,0 +1,275 @@
+"""Moves one run a step: what has to be done in its stage, given what is known now.
+
+A step is level-triggered: it looks at the run's state, not at what has just happened, so it does not
+matter in which order news arrive, whether one came twice, or what a restart has swallowed.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from chaosplugin.core import delivery, judge, outcomes, scope
+from chaosplugin.core.commands import (
+    Command,
+    Create,
+    Failed,
+    Find,
+    FindPods,
+    Outcome,
+    PodsFound,
+    ReadLedger,
+    ReadReplicas,
+    ReadScope,
+    ReplicasRead,
+    ScopeRead,
+    WriteMark,
+)
+from chaosplugin.core.ledger import Mark
+from chaosplugin.core.pods import PodStore
+from chaosplugin.core.refusal import Refusal, names
+from chaosplugin.core.run import RESUME_GRACE, Run, Stage
+from chaosplugin.core.steady_state import baseline
+from chaosplugin.core.verdict import Finding, Reason
+
+LEDGER_GRACE = timedelta(seconds=30)
+"""How long the ledger is tried to be read for a new run, beyond each request's own retries."""
+UNKNOWN_GRACE = timedelta(seconds=60)
+"""How long the fate of an unanswered create is looked for."""
+STRANGER_GRACE = timedelta(seconds=5)
+"""How long the watch may take to show a pod that a record names."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """What a step wants: commands, a finding, and when to look again."""
+
+    commands: list[Command] = field(default_factory=list)
+    finding: Finding | None = None
+    look_at: datetime | None = None
+
+    def give(self, run: Run, command: Command) -> None:
+        """Give a command, unless one of its kind is under way."""
+        if type(command) not in run.pending:
+            self.commands.append(command)
+
+    def by(self, at: datetime | None) -> None:
+        if at is not None:
+            self.look_at = at if self.look_at is None else min(self.look_at, at)
+
+
+def advance(  # noqa: C901 - one flat match over the stages
+    run: Run, pods: PodStore, now: datetime, *, taken: bool, chaos_lost: str
+) -> Step:
+    """Look at a run; `taken`: another run's fault may be on in the same ReplicaSet."""
+    step = Step()
+    match run.stage:
+        case Stage.RESTORING:
+            _restoring(run, now, step)
+        case Stage.PROVING:
+            _proving(run, pods, now, step)
+        case Stage.QUEUED:
+            if not taken:
+                run.stage, run.scope_version = Stage.PROVING, -1
+                run.targets_until = now + run.spec.target_timeout
+        case Stage.CREATING:
+            _creating(run, pods, now, step, taken=taken)
+        case Stage.UNCERTAIN:
+            _uncertain(run, now, step)
+        case Stage.OBSERVING:
+            _observing(run, pods, now, step, chaos_lost=chaos_lost)
+        case Stage.RECOVERING:
+            _marking(run, now, step)
+            _follow(run, pods, judge.recovery(run, pods, now), step)
+        case Stage.DECIDED:
+            commands, at = delivery.deliver(run, now)
+            step.commands += commands
+            step.by(at)
+        case Stage.DONE:
+            pass
+    return step
+
+
+def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: datetime) -> Finding | None:
+    """Take in an outcome; those that are judged beside the pods are judged here."""
+    finding = outcomes.absorb(run, command, outcome, now)
+    match outcome:
+        case ScopeRead() if run.stage is Stage.PROVING:
+            return _judge_scope(run, outcome, pods, now)
+        case PodsFound(found):
+            run.looked_up.update(found)
+        case ReplicasRead():
+            run.wanted_version = pods.version
+        case Failed() if isinstance(command, ReadReplicas):
+            run.wanted_version = pods.version  # judged by what is known, rather than not at all
+        case _:
+            pass
+    return finding
+
+
+def _restoring(run: Run, now: datetime, step: Step) -> None:
+    limit = run.started_at + (run.spec.timeout if run.restored else LEDGER_GRACE)
+    if run.waiting_for and now >= limit:
+        text = f"the cluster could not be read: {run.waiting_for}"
+        reason = Reason.UNOBSERVED if run.restored else Reason.UNAVAILABLE
+        step.finding = Finding(reason=reason, text=text)
+    elif _due(run, now, step):
+        step.give(run, ReadLedger(run.spec.id))
+
+
+def _due(run: Run, now: datetime, step: Step) -> bool:
+    """A command that failed is given again only after a pause."""
+    if run.retry_at is not None and now < run.retry_at:
+        step.by(run.retry_at)
+        return False
+    run.retry_at = None
+    return True
+
+
+def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
+    """Wait for Ready targets; each change of the pods is a reason to prove again."""
+    step.finding = judge.targets(run, pods, now)
+    step.by(run.targets_until)
+    if step.finding or not pods.synced:
+        return
+    first = run.scope_version < 0
+    changed = run.scope_version != pods.version
+    if (first or (changed and _ready(run, pods))) and _due(run, now, step):
+        holders = (pod.metadata.controller for pod in pods.live)
+        own = frozenset(holder.name for holder in holders if holder and holder.kind == "ReplicaSet")
+        step.give(run, ReadScope(run.spec.id, own))
+
+
+def _ready(run: Run, pods: PodStore) -> bool:
+    targets = pods.targets
+    return bool(targets) and (not run.spec.rules.enabled or all(pod.ready for pod in targets))
+
+
+def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Finding | None:
+    """Decide by a fresh reading of the owners, and of the pods as they are at this moment."""
+    ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None)
+    if ended or read.inputs is None:
+        return ended
+    run.scope_version, run.waiting_for = pods.version, ""
+    proof = scope.prove(read.inputs, pods.live)
+    match proof:
+        case scope.Refused(reason, message):
+            return Finding(reason=reason, text=message)
+        case scope.Wait(message, wanted):
+            run.waiting_for, run.wanted = message, wanted
+            return None
+        case scope.Proven(uid, name, wanted):
+            run.replica_set, run.replica_set_name, run.wanted = uid, name, wanted
+    if not _ready(run, pods):
+        return None
+    if run.spec.rules.enabled and (run.wanted or 0) > len(pods.targets):
+        run.waiting_for = f"{len(pods.targets)} of {run.wanted} canary pods exist"
+        return None
+    run.stage, run.wanted_version = Stage.CREATING, pods.version
+    return None
+
+
+def _creating(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: bool) -> None:
+    """Create in the very step of the proof: what was proved is what will be hit."""
+    if Create in run.pending:
+        return
+    if taken:
+        run.stage = Stage.QUEUED
+        return
+    run.baseline = baseline(pods.live)
+    notes = {
+        outcomes.BASELINE: run.baseline.as_text(),
+        outcomes.REPLICA_SET: f"{run.replica_set_name}/{run.replica_set}",
+        outcomes.CANARY: run.value,
+    }
+    try:
+        manifest = run.spec.manifest(run.value, notes)
+    except Refusal as refusal:
+        step.finding = Finding(reason=refusal.reason, text=str(refusal))
+        return
+    run.create_sent = True
+    step.give(run, Create(run.spec.id, manifest))
+
+
+def _uncertain(run: Run, now: datetime, step: Step) -> None:
+    if run.uncertain_since is None:
+        run.uncertain_since = now
+    limit = run.uncertain_since + UNKNOWN_GRACE
+    if now >= limit:
+        text = f"the API server did not answer the create of {run.spec.subject}, nor since"
+        step.finding = Finding(
+            reason=Reason.UNKNOWN, text=f"{text}; look whether it is there: {run.waiting_for}"
+        )
+    elif _due(run, now, step):
+        step.give(run, Find(run.spec.id))
+    step.by(limit)
+
+
+def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_lost: str) -> None:
+    _marking(run, now, step)
+    violation = _strangers(run, pods, now, step)
+    if violation:
+        step.finding = violation
+        return
+    judgement = judge.fault(run, pods, now, chaos_lost=chaos_lost)
+    if judgement.over_at is not None and not step.commands and run.strangers_at is None:
+        run.server_ended_at = judgement.over_at
+        run.stage = Stage.RECOVERING
+        return
+    _follow(run, pods, judgement, step)
+
+
+def _marking(run: Run, now: datetime, step: Step) -> None:
+    """Mark once the controller has surely stored the measurement."""
+    if run.marked or not run.push or run.experiment is None:
+        return
+    if not run.resumed and now < run.started_at + RESUME_GRACE:
+        step.by(run.started_at + RESUME_GRACE)
+        return
+    if _due(run, now, step):
+        metadata = run.experiment.metadata
+        mark = Mark(kind=run.spec.kind, namespace=run.spec.namespace, name=run.spec.name, uid=metadata.uid)
+        step.give(run, WriteMark(run.spec.id, mark))
+
+
+def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding | None:
+    """Hold the records against the pods: one KNOWN to be another's is a violation at once."""
+    seen = run.fault
+    if seen is None or not run.replica_set:
+        return None
+    outside = {target for target in seen.targets if not target.startswith(f"{run.spec.namespace}/")}
+    looked_up = [pod for pod in run.looked_up.values() if pod]
+    checked = scope.check_targets(seen.hit, [*looked_up, *pods.known], run.replica_set)
+    unknown = checked.unknown - run.looked_up.keys()
+    gone = checked.unknown & run.looked_up.keys()  # judged by its name, which is all there is
+    foreign = outside | checked.foreign | {name for name in gone if not _named_after(name, run)}
+    if foreign:
+        text = f"{run.spec.subject} hit {names(sorted(foreign))}, which is not of ReplicaSet "
+        return Finding(
+            reason=Reason.SCOPE_VIOLATION,
+            text=f"{text}{run.replica_set_name}, so it is deleted at once",
+            figures=judge.figures_of(run, seen),
+        )
+    if not unknown:
+        run.strangers_at = None
+        return None
+    run.strangers_at = run.strangers_at or now + STRANGER_GRACE
+    step.by(run.strangers_at)
+    if now >= run.strangers_at and _due(run, now, step):
+        step.give(run, FindPods(run.spec.id, frozenset(unknown)))
+    return None
+
+
+def _named_after(pod: str, run: Run) -> bool:
+    """Pods are named after their ReplicaSet, shortened where 63 characters would be exceeded."""
+    stem, _, suffix = pod.rpartition("-")
+    return len(suffix) == 5 and bool(stem) and run.replica_set_name.startswith(stem[:58])
+
+
+def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, step: Step) -> None:
+    step.finding = step.finding or judgement.finding
+    step.by(judgement.look_at)
+    if judgement.ask_replicas and run.replica_set_name:
+        step.give(run, ReadReplicas(run.spec.id))
+    elif judgement.ask_replicas:
+        run.wanted_version = pods.version
+    if judgement.find_experiment:
+        step.give(run, Find(run.spec.id))

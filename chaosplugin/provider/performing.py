@@ -1,0 +1,206 @@
+"""Performs the registry's commands on the clusters, and translates what came of them."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from chaosplugin.core import ledger
+from chaosplugin.core.commands import (
+    AnalysisRunSeen,
+    Command,
+    Create,
+    Delete,
+    Done,
+    Failed,
+    Find,
+    FindPods,
+    Found,
+    Keep,
+    LedgerRead,
+    Look,
+    NameExists,
+    Outcome,
+    PodsFound,
+    ReadLedger,
+    ReadReplicas,
+    ReadScope,
+    Refused,
+    ReplicasRead,
+    Unanswered,
+    VerdictWritten,
+    WriteMark,
+    WriteVerdict,
+    WriteWake,
+)
+from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.run import Run, Spec
+from chaosplugin.core.verdict import Finding, Reason
+from chaosplugin.provider import proving
+from chaosplugin.provider.ports import (
+    AlreadyExists,
+    Cluster,
+    ClusterError,
+    Conflict,
+    Denied,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
+
+_CONFLICTS = 20
+"""Tries of the verdict's patch; against a controller that writes 50 times a second 10 were needed."""
+
+
+async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the commands
+    command: Command, run: Run, home: Cluster, there: Cluster
+) -> Outcome:
+    """Do one command. `there` is the cluster of the experiment and its pods, mostly `home` itself."""
+    spec = run.spec
+    try:
+        match command:
+            case ReadLedger():
+                return await _read_ledger(spec, home, there)
+            case ReadScope():
+                return await proving.read_scope(command, run, home, there)
+            case ReadReplicas():
+                return await _read_replicas(run, there)
+            case Create(manifest=manifest):
+                return await _create(spec, there, manifest)
+            case Find():
+                return Found(await _experiment(spec, there))
+            case FindPods(names=names):
+                return PodsFound({name: await there.find_pod(spec.namespace, name) for name in sorted(names)})
+            case WriteMark(mark=mark):
+                return await _patch(spec, home, ledger.mark_patch(spec.identity, mark))
+            case WriteWake(wake=wake):
+                return await _patch(spec, home, ledger.wake_patch(wake))
+            case WriteVerdict():
+                return await _write_verdict(command, spec, home)
+            case Look():
+                return AnalysisRunSeen(await analysis_run(spec, home))
+            case Delete(uid=uid):
+                return await _delete(spec, there, uid)
+            case Keep(pause=pause):
+                return await _keep(spec, there, pause=pause)
+            case _:
+                assert_never(command)
+    except ClusterError as error:
+        return translate(error, command, run)
+
+
+def translate(error: ClusterError, command: Command, run: Run) -> Outcome:
+    """What must be read before anything is done, and is refused, is final; all else is tried again."""
+    first = isinstance(command, ReadLedger | ReadScope) and not run.restored
+    if first and isinstance(error, Denied | NotFound | Invalid):
+        return Refused(_refusal(error))
+    return Failed(str(error))
+
+
+def _refusal(error: ClusterError) -> Finding:
+    """Translate what certainly had no effect."""
+    match error:
+        case NotFound(no_kind=True):
+            text = f"{error}; install Chaos Mesh 2 with its CRDs"
+            return Finding(reason=Reason.UNAVAILABLE, text=text)
+        case Denied() | NotFound() | Invalid():
+            return Finding(reason=Reason.DENIED, text=str(error))
+        case _:
+            return Finding(reason=Reason.UNAVAILABLE, text=str(error))
+
+
+async def analysis_run(spec: Spec, home: Cluster) -> AnalysisRun | None:
+    """Read the AnalysisRun; one of another uid under its name means that ours is gone."""
+    metadata = spec.analysis_run.metadata
+    try:
+        found = await home.read_analysis_run(metadata.namespace, metadata.name)
+    except NotFound:
+        return None
+    return found if found.metadata.uid == metadata.uid else None
+
+
+async def _experiment(spec: Spec, there: Cluster) -> ChaosObject | None:
+    try:
+        return await there.read_chaos(spec.kind, spec.namespace, spec.name)
+    except NotFound as error:
+        if error.no_kind:
+            raise
+        return None
+
+
+async def _read_ledger(spec: Spec, home: Cluster, there: Cluster) -> Outcome:
+    found = await analysis_run(spec, home)
+    experiment = await _experiment(spec, there)
+    if found is None or spec.value:
+        return LedgerRead(analysis_run=found, experiment=experiment, value=spec.value)
+    value = await proving.canary_of_experiment(spec, home)
+    if isinstance(value, Finding):
+        return Refused(value)
+    if not value:
+        return Failed("the Experiment has no ReplicaSet yet")
+    return LedgerRead(analysis_run=found, experiment=experiment, value=value)
+
+
+async def _read_replicas(run: Run, there: Cluster) -> Outcome:
+    try:
+        found = await there.read_replica_set(run.spec.namespace, run.replica_set_name)
+    except NotFound:
+        return ReplicasRead(0)
+    return ReplicasRead(found.spec.replicas if found.metadata.uid == run.replica_set else 0)
+
+
+async def _create(spec: Spec, there: Cluster, manifest: Mapping[str, object]) -> Outcome:
+    try:
+        return Found(await there.create_chaos(manifest))
+    except AlreadyExists:
+        return NameExists()
+    except Unavailable as error:
+        return Unanswered(str(error)) if error.sent else Refused(_refusal(error))
+    except ClusterError as error:
+        return Refused(_refusal(error))
+
+
+async def _patch(spec: Spec, home: Cluster, patch: Mapping[str, object]) -> Outcome:
+    metadata = spec.analysis_run.metadata
+    try:
+        return AnalysisRunSeen(await home.patch_analysis_run(metadata.namespace, metadata.name, patch))
+    except NotFound:
+        return AnalysisRunSeen(None)
+
+
+async def _write_verdict(command: WriteVerdict, spec: Spec, home: Cluster) -> Outcome:
+    """Record the verdict on the version just read, so that of two writers one sees the other."""
+    metadata = spec.analysis_run.metadata
+    for _ in range(_CONFLICTS):
+        found = await analysis_run(spec, home)
+        if found is None:
+            return AnalysisRunSeen(None)
+        first = ledger.read_verdict(found, spec.identity)
+        if first:
+            return VerdictWritten(first, found)
+        patch = ledger.verdict_patch(
+            spec.identity, command.record, command.wake, found.metadata.resource_version
+        )
+        try:
+            patched = await home.patch_analysis_run(metadata.namespace, metadata.name, patch)
+        except Conflict:
+            continue
+        return VerdictWritten(command.record, patched)
+    return Failed(f"AnalysisRun {metadata.name} changed {_CONFLICTS} times while its verdict was written")
+
+
+async def _delete(spec: Spec, there: Cluster, uid: str) -> Outcome:
+    try:
+        await there.delete_chaos(spec.kind, spec.namespace, spec.name, uid)
+    except (NotFound, Conflict):
+        return Found(None)
+    return Done()
+
+
+async def _keep(spec: Spec, there: Cluster, *, pause: bool) -> Outcome:
+    metadata: dict[str, object] = {"labels": {ledger.KEEP: "true"}}
+    if pause:
+        metadata["annotations"] = {ledger.PAUSE: "true"}
+    try:
+        await there.patch_chaos(spec.kind, spec.namespace, spec.name, {"metadata": metadata})
+    except NotFound:
+        return Found(None)
+    return Done()

@@ -1,0 +1,247 @@
+"""The metric provider: answers Argo's calls from memory, and lets the background do the work.
+
+No call waits for the cluster. Run and Resume start or restore a run in the registry and answer what is
+known; commands are performed, watches followed and deadlines kept by tasks of the application's group,
+so that a call that dies takes nothing with it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import anyio
+from anyio.abc import TaskGroup
+
+from chaosplugin import __version__
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.commands import Command, Outcome
+from chaosplugin.core.objects import AnalysisRun
+from chaosplugin.core.policy import Policy, Wake
+from chaosplugin.core.redaction import Redactor
+from chaosplugin.core.refusal import Refusal
+from chaosplugin.core.registry import Registry, Watch
+from chaosplugin.core.run import Run, Spec
+from chaosplugin.core.topics import WatchEvent
+from chaosplugin.core.verdict import Reason
+from chaosplugin.provider.performing import perform, translate
+from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
+from chaosplugin.provider.specs import require, specify
+from chaosplugin.provider.watching import Watching
+
+_log = logging.getLogger(__name__)
+
+TYPE = "ChaosMesh"
+
+
+class ChaosProvider:
+    """The seven methods of Argo's MetricProvider over the registry."""
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        clusters: Clusters,
+        *,
+        clock: Callable[[], datetime],
+        policy: Policy,
+        load_yaml: Callable[[str], object],
+        observer: Observer,
+    ) -> None:
+        self._tasks = tasks
+        self._clusters = clusters
+        self._clock = clock
+        self._policy = policy
+        self._load_yaml = load_yaml
+        self._observer = observer
+        self._registry = Registry()
+        self._watching = Watching(tasks, self._cluster_of, self._observe)
+        self._changed = anyio.Event()
+        self._origin = ""
+
+    async def serve(self) -> None:
+        """Keep deadlines until cancelled; runs beside the calls."""
+        self._tasks.start_soon(self._learn_origin)
+        while True:
+            self._changed = anyio.Event()
+            at = self._registry.next_deadline()
+            pause = None if at is None else max(0.0, (at - self._clock()).total_seconds())
+            with anyio.move_on_after(pause) if pause is not None else anyio.CancelScope():
+                await self._changed.wait()
+            self._apply(self._registry.tick(self._clock()))
+
+    # -- Argo's calls ----------------------------------------------------------------------------
+
+    async def init(self) -> str:
+        """Nothing can fail here that each call would not say better: Argo reports this only once."""
+        return ""
+
+    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
+        """Begin a measurement, or answer the one that was begun for this intent."""
+        try:
+            found = require(run)
+            spec = self._specify(found, metric)
+        except Refusal as refusal:
+            return self._refused(run, refusal, None)
+        self._begin(found, spec, resume=False)
+        measurement, commands = self._registry.answer(self._clock(), spec.id)
+        self._apply(commands)
+        return measurement
+
+    async def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
+        """Answer from memory; a run that is not known is restored from the cluster first."""
+        try:
+            found = require(run)
+            spec = self._specify(found, metric)
+            if "chaosplugin.io/run" not in measurement.metadata:
+                return self._stranger(measurement)
+        except Refusal as refusal:
+            return self._refused(run, refusal, measurement)
+        self._begin(found, spec, resume=True)
+        answer, commands = self._registry.answer(self._clock(), spec.id, measurement)
+        self._apply(commands)
+        return answer
+
+    async def terminate(
+        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
+    ) -> Measurement:
+        """End in one call: whatever is still to be done is done in the background."""
+        try:
+            found = require(run)
+            spec = self._specify(found, metric)
+        except Refusal as refusal:
+            return self._refused(run, refusal, measurement)
+        self._begin(found, spec, resume=True)
+        now = self._clock()
+        self._apply(self._registry.terminate(now, spec.id, "the measurement was terminated"))
+        answer, commands = self._registry.answer(now, spec.id, measurement)
+        self._apply(commands)
+        return answer
+
+    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str:
+        """Nothing is kept per measurement: experiments go with their verdict or their AnalysisRun."""
+        del run, metric, limit
+        return ""
+
+    def type(self) -> str:
+        return TYPE
+
+    async def get_metadata(self, metric: Metric) -> Mapping[str, str]:
+        """Say who measures. Nothing of the configuration: no AnalysisRun tells here what is secret."""
+        del metric
+        return {"chaosplugin": __version__}
+
+    # -- between calls and registry ----------------------------------------------------------------
+
+    def _specify(self, run: AnalysisRun, metric: Metric) -> Spec:
+        return specify(
+            run,
+            metric,
+            policy=self._policy,
+            load_yaml=self._load_yaml,
+            origin=lambda: self._origin,
+        )
+
+    def _begin(self, run: AnalysisRun, spec: Spec, *, resume: bool) -> None:
+        now = self._clock()
+        known = self._registry.run(spec.id)
+        errors = ledger.errors(run, spec.identity.metric)
+        commands = self._registry.start(now, spec, errors=errors, resume=resume)
+        self._apply(commands)
+        begun = self._registry.run(spec.id)
+        if begun is not None and begun is not known:
+            self._learn_wake(begun)
+
+    def _learn_wake(self, run: Run) -> None:
+        """Find out whether the AnalysisRun may be patched; answers are cached by the cluster."""
+        if self._policy.wake is not None:
+            push = self._policy.wake is Wake.PUSH
+            self._apply(self._registry.allow(self._clock(), run.spec.id, push=push))
+            return
+        self._tasks.start_soon(self._review, run.spec)
+
+    async def _review(self, spec: Spec) -> None:
+        namespace = spec.analysis_run.metadata.namespace
+        access = Access("patch", "argoproj.io", "analysisruns", namespace)
+        while (run := self._registry.run(spec.id)) is not None and run.push is None:
+            try:
+                push = await self._clusters.home.allowed(access)
+            except ClusterError as error:
+                _log.warning("cannot review access to AnalysisRuns of %s: %s", namespace, error)
+                await anyio.sleep(2)
+                continue
+            if not push:
+                _log.warning(
+                    "may not patch AnalysisRuns in namespace %s: the controller is not woken, but asks "
+                    "by itself every 15 s; grant patch on analysisruns.argoproj.io",
+                    namespace,
+                )
+            self._apply(self._registry.allow(self._clock(), spec.id, push=push))
+
+    async def _learn_origin(self) -> None:
+        try:
+            self._origin = await self._clusters.home.origin()
+        except ClusterError as error:
+            _log.info("the uid of namespace kube-system is not known: %s", error)
+
+    def _refused(self, run: AnalysisRun | None, refusal: Refusal, given: Measurement | None) -> Measurement:
+        secrets = [arg.secret for arg in (run.spec.args if run else None) or () if arg.secret]
+        message = Redactor.of(secrets).text(f"{refusal.reason}: {refusal}")
+        _log.warning("refused: %s", message)
+        now = self._clock().replace(microsecond=0)
+        return Measurement(
+            phase=refusal.reason.phase,
+            message=message,
+            started_at=(given.started_at if given else None) or now,
+            finished_at=now,
+        )
+
+    def _stranger(self, given: Measurement) -> Measurement:
+        now = self._clock().replace(microsecond=0)
+        return Measurement(
+            phase=Phase.INCONCLUSIVE,
+            message=f"{Reason.UNOBSERVED}: this measurement was not begun by this plugin; run the gate again",
+            started_at=given.started_at or now,
+            finished_at=now,
+            metadata=given.metadata,
+        )
+
+    # -- the background ------------------------------------------------------------------------------
+
+    def _apply(self, commands: list[Command]) -> None:
+        """Follow the registry after each change of it."""
+        for command in commands:
+            self._tasks.start_soon(self._perform, command, name=type(command).__name__)
+        transitions, self._registry.transitions = self._registry.transitions, []
+        for transition in transitions:
+            self._observer(transition)
+        self._watching.want(self._registry.watches())
+        self._changed.set()
+
+    async def _perform(self, command: Command) -> None:
+        run = self._registry.run(command.run)
+        if run is None:
+            return
+        outcome: Outcome
+        offset = None
+        try:
+            there = await self._there(run.spec)
+        except ClusterError as error:
+            outcome = translate(error, command, run)
+        else:
+            outcome = await perform(command, run, self._clusters.home, there)
+            offset = there.clock_offset
+        self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
+
+    async def _there(self, spec: Spec) -> Cluster:
+        if not spec.endpoint:
+            return self._clusters.home
+        namespace = spec.analysis_run.metadata.namespace
+        return await self._clusters.endpoint(spec.endpoint, namespace, spec.credentials)
+
+    async def _cluster_of(self, watch: Watch) -> Cluster:
+        if not watch.endpoint:
+            return self._clusters.home
+        return await self._clusters.endpoint(watch.endpoint, watch.credentials_namespace, watch.credentials)
+
+    def _observe(self, watch: Watch, event: WatchEvent) -> None:
+        self._apply(self._registry.observe(self._clock(), watch, event))

@@ -1,0 +1,109 @@
+"""Reads what a proof of scope needs: the AnalysisRun as it is now, its owners, the ReplicaSets."""
+
+from collections.abc import Collection
+
+from chaosplugin.core import scope
+from chaosplugin.core.commands import Outcome, ReadScope, ScopeRead
+from chaosplugin.core.config import HASH_LABEL, unknown_value
+from chaosplugin.core.objects import Experiment, OwnerReference, ReplicaSet, Rollout
+from chaosplugin.core.refusal import InvalidConfig
+from chaosplugin.core.run import Run, Spec
+from chaosplugin.core.verdict import Finding, Reason
+from chaosplugin.provider.ports import Cluster, Denied, NotFound
+
+
+async def read_scope(command: ReadScope, run: Run, home: Cluster, there: Cluster) -> Outcome:
+    """Read afresh: a proof from an old reading would be none."""
+    spec = run.spec
+    metadata = spec.analysis_run.metadata
+    try:
+        found = await home.read_analysis_run(metadata.namespace, metadata.name)
+    except NotFound:
+        return ScopeRead(None)
+    if found.metadata.uid != metadata.uid:
+        return ScopeRead(None)
+    owner = found.metadata.controller
+    experiment = await _experiment(metadata.namespace, owner, home)
+    parent = experiment.metadata.controller if experiment else owner
+    rollout = await _rollout(metadata.namespace, parent, home)
+    replica_sets = await _replica_sets(spec, run.value, command.holders, there)
+    if owner is None and rollout is None and replica_sets:
+        rollout = await _rollout(spec.namespace, replica_sets[0].metadata.controller, home)
+    inputs = scope.ScopeInputs(
+        analysis_run=found,
+        label=spec.label,
+        value=run.value,
+        policy=spec.policy,
+        rollout=rollout,
+        experiment=experiment,
+        replica_sets=replica_sets,
+        stable=await _stable(rollout, home),
+        remote=bool(spec.endpoint),
+    )
+    return ScopeRead(inputs)
+
+
+async def _experiment(namespace: str, owner: OwnerReference | None, home: Cluster) -> Experiment | None:
+    if owner is None or owner.kind != "Experiment":
+        return None
+    try:
+        found = await home.read_experiment(namespace, owner.name)
+    except NotFound:
+        return None
+    return found if found.metadata.uid == owner.uid else None
+
+
+async def _rollout(namespace: str, owner: OwnerReference | None, home: Cluster) -> Rollout | None:
+    if owner is None or owner.kind != "Rollout":
+        return None
+    try:
+        found = await home.read_rollout(namespace, owner.name)
+    except NotFound:
+        return None
+    return found if found.metadata.uid == owner.uid else None
+
+
+async def _replica_sets(spec: Spec, value: str, holders: Collection[str], there: Cluster) -> list[ReplicaSet]:
+    """Those with the canary's label, and those that control one of its pods, however labelled."""
+    try:
+        found = await there.list_replica_sets(spec.namespace, f"{spec.label}={value}")
+        for name in sorted(set(holders) - {rs.metadata.name for rs in found}):
+            try:
+                found.append(await there.read_replica_set(spec.namespace, name))
+            except NotFound:
+                continue
+    except Denied:
+        if spec.endpoint:  # their pods must tell; the operator has agreed to that cluster
+            return []
+        raise
+    return found
+
+
+async def _stable(rollout: Rollout | None, home: Cluster) -> ReplicaSet | None:
+    if rollout is None or not rollout.status.stable_rs:
+        return None
+    found = await home.list_replica_sets(
+        rollout.metadata.namespace, f"{HASH_LABEL}={rollout.status.stable_rs}"
+    )
+    own = (rs for rs in found if (by := rs.metadata.controller) and by.uid == rollout.metadata.uid)
+    return next(own, None)
+
+
+async def canary_of_experiment(spec: Spec, home: Cluster) -> str | Finding:
+    """Return the hash of the owning Experiment's only ReplicaSet, where the configuration has none.
+
+    The ReplicaSet may not exist yet: then it is asked for again by the next try of the ledger.
+    """
+    namespace = spec.analysis_run.metadata.namespace
+    owner = spec.analysis_run.metadata.controller
+    try:
+        experiment = await _experiment(namespace, owner, home)
+        if experiment is not None:
+            replica_sets = await home.list_replica_sets(namespace, spec.label)
+            return scope.experiment_value(experiment.metadata, replica_sets, spec.label) or ""
+    except InvalidConfig as invalid:
+        return Finding(reason=Reason.INVALID_CONFIG, text=str(invalid))
+    if owner is not None and experiment is None:
+        text = f"the {owner.kind} {owner.name} that started this analysis is gone"
+        return Finding(reason=Reason.TERMINATED, text=text)
+    return Finding(reason=Reason.INVALID_CONFIG, text=str(unknown_value(spec.label)))

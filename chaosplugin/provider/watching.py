@@ -1,0 +1,52 @@
+"""Keeps exactly those watches open that the registry wants, and hands it what they tell."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from chaosplugin.core.registry import Watch
+from chaosplugin.core.topics import Lost, WatchEvent
+from chaosplugin.provider.ports import Cluster, ClusterError
+
+_log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+"""Pause before a cluster that cannot be reached at all is tried again."""
+
+
+class Watching:
+    """One task per watch; the streams below are shared, and linger, in the cluster's own care."""
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        cluster_of: Callable[[Watch], Awaitable[Cluster]],
+        tell: Callable[[Watch, WatchEvent], None],
+    ) -> None:
+        self._tasks = tasks
+        self._cluster_of = cluster_of
+        self._tell = tell
+        self._open: dict[Watch, anyio.CancelScope] = {}
+
+    def want(self, watches: frozenset[Watch]) -> None:
+        """Open what is missing, close what is not wanted any more."""
+        for watch in self._open.keys() - watches:
+            self._open.pop(watch).cancel()
+        for watch in watches - self._open.keys():
+            self._open[watch] = scope = anyio.CancelScope()
+            self._tasks.start_soon(self._follow, watch, scope, name=f"watch {watch.topic}")
+
+    async def _follow(self, watch: Watch, scope: anyio.CancelScope) -> None:
+        with scope:
+            while True:
+                try:
+                    cluster = await self._cluster_of(watch)
+                    async with cluster.watch(watch.topic) as events:
+                        async for event in events:
+                            self._tell(watch, event)
+                except ClusterError as error:
+                    _log.warning("cannot watch %s: %s", watch.topic, error)
+                    self._tell(watch, Lost(watch.topic, str(error)))
+                await anyio.sleep(RETRY_S)
