@@ -61,7 +61,8 @@ def order(sign: str, left: object, right: object) -> bool:
     """Compare two numbers or two texts."""
     one, other = number(left), number(right)
     if one is not None and other is not None:
-        return _ORDER[sign](one, other)
+        alike = isinstance(one, type(other))
+        return _ORDER[sign](one, other) if alike else _ORDER[sign](float(one), float(other))
     if isinstance(left, str) and isinstance(right, str):
         both = -1 if left < right else int(left > right)
         return _ORDER[sign](both, 0)
