@@ -12,9 +12,10 @@ from chaosplugin.wire.yamux.events import (
     WindowOpened,
 )
 from chaosplugin.wire.yamux.frames import StreamId
-from chaosplugin.wire.yamux.session import Session
+from chaosplugin.wire.yamux.session import BacklogFull, Session
 
 __all__ = [
+    "BacklogFull",
     "Config",
     "DataReceived",
     "Event",

@@ -50,6 +50,10 @@ _LAST_ID: Final = 2**32 - 2
 _LATE_S: Final = 1.0  # a tick that comes later than this tells that we slept, not the peer
 
 
+class BacklogFull(LocalProtocolError):
+    """No more streams for the moment."""
+
+
 class Session:
     """One end of a connection. Not safe for threads."""
 
@@ -182,31 +186,22 @@ class Session:
 
     # -- what we say
 
-    @property
-    def may_open(self) -> bool:
-        """Whether `open` would succeed; it becomes so again with StreamAccepted or the end of a stream."""
-        return (
-            not self._dead
-            and not self._peer_going_away
-            and len(self._streams.unacknowledged) < self._config.accept_backlog
-            and len(self._streams) < self._config.max_streams
-            and self._next_id <= _LAST_ID
-        )
-
     def open(self, now: float) -> StreamId:
         """Open a stream; data may follow at once.
 
         Raises:
-            LocalProtocolError: not now, or never again; see `may_open`.
+            BacklogFull: not now; again after StreamAccepted or the end of a stream.
+            LocalProtocolError: never again.
         """
         self._check_alive()
         if self._peer_going_away:
             raise LocalProtocolError("the peer accepts no more streams")
         if self._next_id > _LAST_ID:
             raise LocalProtocolError("all stream ids of this session are used up")
-        if not self.may_open:
-            raise LocalProtocolError(
-                f"{len(self._streams.unacknowledged)} streams wait for the peer to accept them"
+        waiting = len(self._streams.unacknowledged)
+        if waiting >= self._config.accept_backlog or len(self._streams) >= self._config.max_streams:
+            raise BacklogFull(
+                f"{len(self._streams)} streams, {waiting} of them wait for the peer to accept them"
             )
         stream_id = StreamId(self._next_id)
         self._next_id += 2

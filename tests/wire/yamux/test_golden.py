@@ -1,5 +1,6 @@
 """Sessions recorded between Go ends, replayed with each end played by ours."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -101,11 +102,12 @@ class Player:
                     self.ended.add(id_)
                 case yamux.StreamAccepted() | yamux.WindowOpened() | yamux.GoAwayReceived():
                     pass
-        while self.opening and self.session.may_open:
-            self.open()
-            self.opening -= 1
-        for id_, rest in list(self.unsent.items()):
-            self.write(id_, rest)
+        with contextlib.suppress(yamux.BacklogFull):
+            while self.opening:
+                self.open()
+                self.opening -= 1
+        for number, rest in list(self.unsent.items()):
+            self.write(number, rest)
         self.sent += self.session.data_to_send()
 
     def open(self) -> None:
@@ -288,10 +290,12 @@ def test_a_whole_session_of_go_plugin_is_followed(vector: Vector, cut: Cut) -> N
     assert not player.dead
     assert {i: d for i, d in got.items() if d} == written(frames, "client")
     assert player.ended == {1, 3, 5}
-    sent = [
-        {"from": "server", "type": "data", "stream": f[7], "hex": f.hex()} for f in frames_of(player.sent)
-    ]
-    assert written([e for e in sent if e["hex"][2:4] == "00"], "server") == written(frames, "server")
+    sent = [f for f in frames_of(player.sent) if f[1] == 0]
+    assert written([vector_of(f) for f in sent], "server") == written(frames, "server")
+
+
+def vector_of(frame: bytes) -> Vector:
+    return {"from": "server", "type": "data", "stream": frame[7], "hex": frame.hex()}
 
 
 def written(frames: list[Vector], who: str) -> dict[int, bytearray]:

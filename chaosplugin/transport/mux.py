@@ -1,0 +1,369 @@
+"""A yamux session on a connected socket; each stream is an anyio ByteStream.
+
+The socket is read by callbacks of the loop, whatever the streams' consumers do: what they leave unread
+is bounded by the windows, and pings are answered all the same. Output goes straight to the socket; while
+the socket takes nothing it stays in the session, which then takes nothing from the streams' senders.
+
+    a consumer is slow     its stream's credit is used up, its peer waits, all else goes on
+    the peer reads little  `send` waits, for the stream's window or for the socket
+    the socket ends        readers get what had come, then the end; senders get BrokenResourceError
+
+`receive` gives its bytes back to the peer's window when it returns them. It does not let other tasks
+run while there is something to return: the windows bound how often that can happen in a row.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+
+import anyio
+from anyio.abc import ByteStream
+
+from chaosplugin.wire import yamux
+from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
+
+_CLOSE_TIMEOUT_S = 1.0  # for bytes that the peer does not read
+_SMALL = 4096  # a window full of one-byte frames must not become a window full of objects
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
+
+
+class Stream(ByteStream):
+    """One stream. One task may receive and one may send at a time."""
+
+    def __init__(self, mux: "Mux", stream_id: yamux.StreamId) -> None:
+        self.id = stream_id
+        self._mux = mux
+        self._chunks: deque[bytes] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._sending = False
+        self._ended_by_peer = False
+        self._ended_by_us = False
+        self._broken = ""
+        self._closed = False
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return at least one byte.
+
+        Raises:
+            anyio.EndOfStream: the peer has ended its side, or its socket.
+            anyio.BrokenResourceError: the stream was reset, or the session broke.
+        """
+        if self._reader is not None:
+            raise anyio.BusyResourceError("receiving from")
+        while not self._chunks:
+            if self._closed:
+                raise anyio.ClosedResourceError
+            if self._ended_by_peer:
+                raise anyio.EndOfStream
+            if self._broken:
+                raise anyio.BrokenResourceError(self._broken)
+            self._reader = self._mux.loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        chunk = self._chunks.popleft()
+        if len(chunk) > max_bytes:
+            self._chunks.appendleft(chunk[max_bytes:])
+            chunk = chunk[:max_bytes]
+        self._mux.consumed(self, len(chunk))
+        return chunk
+
+    async def send(self, item: bytes) -> None:
+        """Send all of it, as fast as the peer takes it.
+
+        Raises:
+            anyio.BrokenResourceError: the stream was reset, or the session is over.
+            anyio.ClosedResourceError: our side is closed.
+        """
+        if self._sending:
+            raise anyio.BusyResourceError("sending to")
+        taken = self._take(item)
+        if taken == len(item):
+            return
+        self._sending = True
+        try:
+            rest = memoryview(item)[taken:]
+            while rest:
+                taken = self._take(rest)
+                rest = rest[taken:]
+                if rest and not taken:
+                    self._writer = self._mux.loop.create_future()
+                    await self._writer
+        finally:
+            self._sending = False
+            self._writer = None
+
+    async def send_eof(self) -> None:
+        """End our side; the peer may go on."""
+        if not self._ended_by_us:
+            self._ended_by_us = True
+            self._mux.end(self)
+
+    async def aclose(self) -> None:
+        """End our side, and drop whatever the peer still sends. Nothing is lost that was sent before."""
+        if self._closed:
+            return
+        self._closed = True
+        self._drop()
+        self.wake()
+        await self.send_eof()
+
+    def _take(self, data: bytes | memoryview) -> int:
+        if self._ended_by_us:
+            raise anyio.ClosedResourceError
+        if self._broken:
+            raise anyio.BrokenResourceError(self._broken)
+        return self._mux.send(self, data)
+
+    # -- for Mux
+
+    def feed(self, data: bytes) -> None:
+        if self._closed:
+            self._mux.consumed(self, len(data))
+            return
+        if self._chunks and len(self._chunks[-1]) + len(data) <= _SMALL:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(data)
+        _wake(self._reader)
+
+    def end_by_peer(self) -> None:
+        self._ended_by_peer = True
+        self.wake()
+
+    def break_off(self, reason: str, *, keep: bool) -> None:
+        """Nothing goes in or out any more; `keep` leaves to the reader what has come, and a clean end."""
+        self._broken = reason
+        if keep:
+            self._ended_by_peer = True
+        else:
+            self._drop()
+        self.wake()
+
+    def _drop(self) -> None:
+        unread = sum(map(len, self._chunks))
+        self._chunks.clear()
+        self._mux.consumed(self, unread)
+
+    def wake(self) -> None:
+        _wake(self._reader)
+        _wake(self._writer)
+
+    def wake_writer(self) -> None:
+        _wake(self._writer)
+
+    @property
+    def over(self) -> bool:
+        """No frame of this stream is awaited any more."""
+        return self._ended_by_peer and self._ended_by_us
+
+
+class Mux(asyncio.Protocol):
+    """The session of one connection; made by `connect`."""
+
+    def __init__(self, role: yamux.Role, config: yamux.Config) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.error: RemoteProtocolError | None = None
+        self._session = yamux.Session(role, now=self.loop.time(), config=config)
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._streams: dict[yamux.StreamId, Stream] = {}
+        self._offered: dict[yamux.StreamId, Stream] = {}
+        self._changed: asyncio.Future[None] | None = None
+        self._lost = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def accept(self) -> Stream:
+        """Return the next stream that the peer opens.
+
+        Raises:
+            anyio.EndOfStream: the connection is over; `error` tells if the peer broke the protocol.
+        """
+        while True:
+            while self._offered:
+                stream_id = next(iter(self._offered))
+                stream = self._offered.pop(stream_id)
+                with contextlib.suppress(LocalProtocolError):  # the session died in between
+                    self._session.accept(stream_id)
+                    self._flush()
+                    return stream
+            if self._lost.is_set():
+                raise anyio.EndOfStream
+            await self._change()
+
+    async def open_stream(self) -> Stream:
+        """Open a stream; wait while the peer has not accepted too many others.
+
+        Raises:
+            anyio.BrokenResourceError: the peer accepts no more, or the connection is over.
+        """
+        while not self._lost.is_set():
+            try:
+                stream_id = self._session.open(self.loop.time())
+            except yamux.BacklogFull:
+                await self._change()
+                continue
+            except LocalProtocolError as error:
+                raise anyio.BrokenResourceError(str(error)) from error
+            stream = self._streams[stream_id] = Stream(self, stream_id)
+            self._flush()
+            return stream
+        raise anyio.BrokenResourceError("the connection is over")
+
+    def refuse_new_streams(self) -> None:
+        """Tell the peer to open nothing more."""
+        with contextlib.suppress(LocalProtocolError):  # it is over already
+            self._session.go_away()
+            self._flush()
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed, by whomever."""
+        await self._lost.wait()
+
+    async def aclose(self) -> None:
+        """Send what waits to be sent, if the peer reads it, and close the socket."""
+        self._close()
+        await self._lost.wait()
+
+    # -- for Stream
+
+    def send(self, stream: Stream, data: bytes | memoryview) -> int:
+        try:
+            taken = self._session.send(stream.id, data)
+        except LocalProtocolError as error:
+            raise anyio.BrokenResourceError(str(error)) from error
+        self._flush()
+        return taken
+
+    def consumed(self, stream: Stream, length: int) -> None:
+        self._session.consumed(stream.id, length)
+        self._flush()
+
+    def end(self, stream: Stream) -> None:
+        with contextlib.suppress(LocalProtocolError):  # reset, or the session died: it is ended anyway
+            self._session.end(stream.id, self.loop.time())
+            self._flush()
+        self._forget_if_over(stream)
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a fact of asyncio that its types do not tell
+        self._transport = transport
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._session.receive_data(data)
+        except RemoteProtocolError as error:
+            self._fail(error)
+            return
+        self._dispatch()
+        self._flush()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._flush()
+        for stream in tuple(self._streams.values()):
+            stream.wake_writer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+        self._lost.set()
+        reason = f"the connection is over: {self.error or exc or 'closed'}"
+        for stream in self._streams.values():
+            stream.break_off(reason, keep=self.error is None)
+        self._streams.clear()
+        self._offered.clear()
+        self._notify()
+
+    def _dispatch(self) -> None:
+        for event in self._session.events():
+            match event:
+                case yamux.DataReceived(stream_id, data):
+                    self._streams[stream_id].feed(data)
+                case yamux.WindowOpened(stream_id):
+                    if (writer := self._streams.get(stream_id)) is not None:
+                        writer.wake_writer()
+                case yamux.StreamOpened(stream_id):
+                    stream = self._streams[stream_id] = self._offered[stream_id] = Stream(self, stream_id)
+                    self._notify()
+                case yamux.StreamEnded(stream_id):
+                    stream = self._streams[stream_id]
+                    stream.end_by_peer()
+                    self._forget_if_over(stream)
+                case yamux.StreamReset(stream_id):
+                    self._offered.pop(stream_id, None)
+                    self._streams.pop(stream_id).break_off("the stream was reset", keep=False)
+                    self._notify()
+                case yamux.StreamAccepted() | yamux.GoAwayReceived():
+                    self._notify()
+
+    def _forget_if_over(self, stream: Stream) -> None:
+        if stream.over and self._streams.get(stream.id) is stream:
+            del self._streams[stream.id]
+            self._notify()
+
+    async def _change(self) -> None:
+        """Wait until a stream, the backlog or the connection has changed."""
+        if self._changed is None:
+            self._changed = self.loop.create_future()
+        await asyncio.shield(self._changed)
+
+    def _notify(self) -> None:
+        _wake(self._changed)
+        self._changed = None
+
+    def _flush(self) -> None:
+        if self._paused or self._transport is None:
+            return
+        data = self._session.data_to_send()
+        if data:
+            self._transport.write(data)
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        self.error = error
+        self._dispatch()
+        self._close()
+
+    def _close(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if data := self._session.data_to_send():
+            self._transport.write(data)
+        self._transport.close()
+        self.loop.call_later(_CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def _arm(self) -> None:
+        self._timer = self.loop.call_at(self._session.next_deadline(), self._tick)
+
+    def _tick(self) -> None:
+        try:
+            self._session.tick(self.loop.time())
+        except RemoteProtocolError as error:
+            self._fail(error)
+            return
+        self._dispatch()
+        self._flush()
+        self._arm()
+
+
+async def connect(sock: socket.socket, role: yamux.Role, config: yamux.Config | None = None) -> Mux:
+    """Take over a connected socket."""
+    loop = asyncio.get_running_loop()
+    _, mux = await loop.connect_accepted_socket(lambda: Mux(role, config or yamux.Config()), sock)
+    return mux
