@@ -4,8 +4,10 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
 import msgspec
 
 from chaosplugin.sandbox.api.access import (
@@ -23,18 +25,50 @@ from chaosplugin.sandbox.api.resources import NAMESPACES, Object
 from chaosplugin.sandbox.api.server import Server
 from chaosplugin.sandbox.api.store import Store
 from chaosplugin.sandbox.api.verbs import Api, Clock
+from chaosplugin.sandbox.chaosmesh.controller import ChaosMesh
+from chaosplugin.sandbox.chaosmesh.controller import Pace as ChaosPace
+from chaosplugin.sandbox.garbage import DELAY, GarbageCollector
+from chaosplugin.sandbox.kubelet import Kubelet
+from chaosplugin.sandbox.namespaces import NamespaceController
+from chaosplugin.sandbox.namespaces import Pace as NamespacePace
+from chaosplugin.sandbox.replicasets import ReplicaSetController
 
-HOME = ("default", "kube-system", "argo-rollouts", "chaos-mesh")  # namespaces that are there from the start
+HOME = ("default", "kube-system", "argo-rollouts", "chaos-mesh")
+"""Namespaces that are there from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a cluster is set up. Times in seconds; the defaults are those measured on the real components."""
+
+    host: str = "127.0.0.1"
+    port: int = 0  # 0 picks a free one
+    tls: ssl.SSLContext | None = None
+    ca: Path | None = None  # named in kubeconfigs
+    bookmark_every: float = 60.0
+    garbage_delay: float = DELAY
+    nodes: int = 2
+    chaos: ChaosPace = field(default_factory=ChaosPace)
+    namespaces: NamespacePace = field(default_factory=NamespacePace)
 
 
 class Cluster:
     """A running cluster. `api` makes calls in process, as the system; `url` takes them over HTTP."""
 
-    def __init__(self, api: Api, server: Server, folder: Path, ca: Path | None) -> None:
-        self.api = api
-        self.server = server
+    def __init__(self, clock: Clock, folder: Path, settings: Settings) -> None:
         self._folder = folder
-        self._ca = ca
+        self._settings = settings
+        self.api = Api(clock)
+        self.server = Server(self.api, bookmark_every=settings.bookmark_every)
+        self.kubelet = Kubelet(self.api, settings.nodes)
+        self.chaos = ChaosMesh(self.api, self.kubelet.restart, settings.chaos)
+        self._workers = (
+            self.kubelet.run,
+            self.chaos.run,
+            ReplicaSetController(self.api).run,
+            GarbageCollector(self.api, settings.garbage_delay).run,
+            NamespaceController(self.api, settings.namespaces).run,
+        )
         self.add_user(SYSTEM.name, groups=(MASTERS,))
         self.add_user(ARGO_ROLLOUTS, (*UPSTREAM_ROLE, *PLUGIN_ROLE))
         for namespace in HOME:
@@ -67,13 +101,14 @@ class Cluster:
         return token
 
     def token(self, user: str = SYSTEM.name) -> str:
+        """Return the token of a user that was added."""
         return next(token for token, known in self.access.tokens.items() if known.name == user)
 
     def kubeconfig(self, user: str = SYSTEM.name, namespace: str = "default") -> Path:
-        """Write the kubeconfig of a user (JSON, which is YAML) and return its path."""
+        """Write the kubeconfig of a user (JSON, which is YAML), readable by its owner only."""
         cluster: Object = {"server": self.url}
-        if self._ca is not None:
-            cluster["certificate-authority"] = str(self._ca)
+        if self._settings.ca is not None:
+            cluster["certificate-authority"] = str(self._settings.ca)
         context = {"cluster": "sandbox", "user": user, "namespace": namespace}
         config = {
             "apiVersion": "v1",
@@ -89,19 +124,33 @@ class Cluster:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
         return path
 
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Serve and play all controllers until the end of the block."""
+        settings = self._settings
+        async with (
+            self.server.serve(settings.host, settings.port, settings.tls),
+            anyio.create_task_group() as tasks,
+        ):
+            for worker in self._workers:
+                tasks.start_soon(worker)
+            yield
+            tasks.cancel_scope.cancel()
+
 
 @asynccontextmanager
-async def start(
-    clock: Clock,
-    folder: Path,
-    *,
-    port: int = 0,
-    tls: ssl.SSLContext | None = None,
-    ca: Path | None = None,
-    bookmark_every: float = 60.0,
-) -> AsyncIterator[Cluster]:
+async def start(clock: Clock, folder: Path, settings: Settings | None = None) -> AsyncIterator[Cluster]:
     """Run a cluster until the end of the block; `folder` takes its kubeconfigs."""
-    api = Api(clock)
-    server = Server(api, bookmark_every=bookmark_every)
-    async with server.serve(port=port, tls=tls):
-        yield Cluster(api, server, folder, ca)
+    cluster = Cluster(clock, folder, settings or Settings())
+    async with cluster.run():
+        yield cluster
+
+
+async def serve(clock: Clock, folder: Path, settings: Settings, ready: anyio.Event | None = None) -> None:
+    """Run a cluster until cancelled; for a command line."""
+    async with start(clock, folder, settings) as cluster:
+        cluster.kubeconfig()
+        cluster.kubeconfig(ARGO_ROLLOUTS)
+        if ready is not None:
+            ready.set()
+        await anyio.sleep_forever()

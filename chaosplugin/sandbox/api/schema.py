@@ -129,7 +129,9 @@ def _fill(node: Node, value: Any) -> None:
 
 
 def _refusals(node: Node, value: Any, path: str) -> Iterator[Cause]:
-    if not isinstance(value, _PYTHON[node.type]) or (node.type != "boolean" and value is True):
+    if not isinstance(value, _PYTHON[node.type]) or (
+        isinstance(value, bool) and node.type not in {"boolean", "any"}
+    ):
         given = {
             dict: "object",
             list: "array",
