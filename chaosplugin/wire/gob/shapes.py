@@ -44,14 +44,20 @@ class Scalar(Enum):
 class StructShape:
     """`fields` gives for each Go name the key in the dict and the shape; `go` names the type in error texts.
 
-    A scalar field that was not sent is zero, as in Go; another one is left out of the dict.
+    A field that was not sent is left out of the dict, but a scalar is zero, as in Go, unless its Go name is
+    among the `pointers`: nil and a pointer to zero look the same on the wire.
     """
 
     go: str
     fields: Mapping[str, tuple[str, "Shape"]]
+    pointers: frozenset[str] = frozenset()
 
     def zeros(self) -> dict[str, object]:
-        return {key: _ZEROS[shape] for key, shape in self.fields.values() if isinstance(shape, Scalar)}
+        return {
+            key: _ZEROS[shape]
+            for name, (key, shape) in self.fields.items()
+            if isinstance(shape, Scalar) and name not in self.pointers
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

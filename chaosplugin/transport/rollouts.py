@@ -1,0 +1,319 @@
+"""The metric plugin of Argo Rollouts: its methods, its arguments in gob, its answers.
+
+Only the fields that the provider's vocabulary holds are read; what else is in the 219 types of a call is
+skipped. Go leaves zero values out: an absent text is empty, an absent pointer is None.
+
+Source: argo-rollouts metricproviders/plugin/rpc, pkg/apis/rollouts/v1alpha1/analysis_types.go.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.objects import AnalysisRun
+from chaosplugin.transport.netrpc import CallError, Endpoint, Service
+from chaosplugin.wire.gob import gotypes
+from chaosplugin.wire.gob.shapes import (
+    BOOL,
+    BYTES,
+    INT,
+    NO_INTERFACE,
+    SKIP,
+    STRING,
+    InterfaceShape,
+    ListShape,
+    MapShape,
+    OpaqueShape,
+    Shape,
+    StructShape,
+)
+from chaosplugin.wire.gob.times import decode_time, encode_time
+from chaosplugin.wire.netrpc import Method
+
+PLUGIN_NAME = "RpcMetricProviderPlugin"  # under which a host asks the Dispenser for this service
+
+
+class MetricProvider(Protocol):
+    """What answers Argo's calls; a text of `init` or `garbage_collect` is an error, "" is none."""
+
+    async def init(self) -> str: ...
+    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement: ...
+    async def resume(
+        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
+    ) -> Measurement: ...
+    async def terminate(
+        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
+    ) -> Measurement: ...
+    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str: ...
+    def type(self) -> str: ...
+    async def get_metadata(self, metric: Metric) -> Mapping[str, str]: ...
+
+
+# -- what is read of the arguments, into dicts with the field names of core
+
+
+def _moment(data: bytes) -> datetime | None:
+    """Go's zero time is no time: Kubernetes writes it as null."""
+    moment = decode_time(data)
+    return None if moment == datetime.min.replace(tzinfo=UTC) else moment
+
+
+_TIME = OpaqueShape("v1.Time", _moment)
+_STRINGS = MapShape(STRING, STRING)
+
+_OWNER = StructShape(
+    "v1.OwnerReference",
+    {
+        "APIVersion": ("apiVersion", STRING),
+        "Kind": ("kind", STRING),
+        "Name": ("name", STRING),
+        "UID": ("uid", STRING),
+        "Controller": ("controller", BOOL),
+    },
+)
+_OBJECT_META = StructShape(
+    "v1.ObjectMeta",
+    {
+        "Name": ("name", STRING),
+        "Namespace": ("namespace", STRING),
+        "UID": ("uid", STRING),
+        "ResourceVersion": ("resourceVersion", STRING),
+        "CreationTimestamp": ("creationTimestamp", _TIME),
+        "DeletionTimestamp": ("deletionTimestamp", _TIME),
+        "Labels": ("labels", _STRINGS),
+        "Annotations": ("annotations", _STRINGS),
+        "OwnerReferences": ("ownerReferences", ListShape(_OWNER)),
+        "Finalizers": ("finalizers", ListShape(STRING)),
+    },
+)
+_SECRET_KEY_REF = StructShape("v1alpha1.SecretKeyRef", {"Name": ("name", STRING), "Key": ("key", STRING)})
+_FIELD_REF = StructShape("v1alpha1.FieldRef", {"FieldPath": ("fieldPath", STRING)})
+_VALUE_FROM = StructShape(
+    "v1alpha1.ValueFrom",
+    {"SecretKeyRef": ("secretKeyRef", _SECRET_KEY_REF), "FieldRef": ("fieldRef", _FIELD_REF)},
+)
+_ARGUMENT = StructShape(
+    "v1alpha1.Argument",
+    {"Name": ("name", STRING), "Value": ("value", STRING), "ValueFrom": ("valueFrom", _VALUE_FROM)},
+    pointers=frozenset({"Value"}),
+)
+_DRY_RUN = StructShape("v1alpha1.DryRun", {"MetricName": ("metricName", STRING)})
+_SPEC = StructShape(
+    "v1alpha1.AnalysisRunSpec",
+    {
+        "Args": ("args", ListShape(_ARGUMENT)),
+        "Terminate": ("terminate", BOOL),
+        "DryRun": ("dryRun", ListShape(_DRY_RUN)),
+    },
+)
+_RECORDED_MEASUREMENT = StructShape(
+    "v1alpha1.Measurement",
+    {
+        "Phase": ("phase", STRING),
+        "Message": ("message", STRING),
+        "StartedAt": ("startedAt", _TIME),
+        "FinishedAt": ("finishedAt", _TIME),
+        "Metadata": ("metadata", _STRINGS),
+    },
+)
+_METRIC_RESULT = StructShape(
+    "v1alpha1.MetricResult",
+    {
+        "Name": ("name", STRING),
+        "Phase": ("phase", STRING),
+        "Count": ("count", INT),
+        "Error": ("error", INT),
+        "Measurements": ("measurements", ListShape(_RECORDED_MEASUREMENT)),
+    },
+)
+_STATUS = StructShape(
+    "v1alpha1.AnalysisRunStatus",
+    {"Phase": ("phase", STRING), "MetricResults": ("metricResults", ListShape(_METRIC_RESULT))},
+)
+_ANALYSIS_RUN = StructShape(
+    "v1alpha1.AnalysisRun",
+    {"ObjectMeta": ("metadata", _OBJECT_META), "Spec": ("spec", _SPEC), "Status": ("status", _STATUS)},
+)
+_PROVIDER = StructShape("v1alpha1.MetricProvider", {"Plugin": ("plugin", MapShape(STRING, BYTES))})
+_METRIC = StructShape(
+    "v1alpha1.Metric",
+    {
+        "Name": ("name", STRING),
+        "SuccessCondition": ("success_condition", STRING),
+        "FailureCondition": ("failure_condition", STRING),
+        "Provider": ("provider", _PROVIDER),
+    },
+)
+_MEASUREMENT = StructShape(
+    "v1alpha1.Measurement",
+    {
+        "Phase": ("phase", STRING),
+        "Message": ("message", STRING),
+        "StartedAt": ("started_at", _TIME),
+        "FinishedAt": ("finished_at", _TIME),
+        "Value": ("value", STRING),
+        "Metadata": ("metadata", _STRINGS),
+        "ResumeAt": ("resume_at", _TIME),
+    },
+)
+_ARGUMENTS: dict[str, Shape] = {
+    "RunArgs": StructShape(
+        "rpc.RunArgs", {"AnalysisRun": ("run", _ANALYSIS_RUN), "Metric": ("metric", _METRIC)}
+    ),
+    "TerminateAndResumeArgs": StructShape(
+        "rpc.TerminateAndResumeArgs",
+        {
+            "AnalysisRun": ("run", _ANALYSIS_RUN),
+            "Metric": ("metric", _METRIC),
+            "Measurement": ("measurement", _MEASUREMENT),
+        },
+    ),
+    "GarbageCollectArgs": StructShape(
+        "rpc.GarbageCollectArgs",
+        {"AnalysisRun": ("run", _ANALYSIS_RUN), "Metric": ("metric", _METRIC), "Limit": ("limit", INT)},
+    ),
+    "GetMetadataArgs": StructShape("rpc.GetMetadataArgs", {"Metric": ("metric", _METRIC)}),
+}
+
+
+# -- what is answered
+
+_TIME_POINTER = gotypes.Pointer(gotypes.METAV1_TIME)
+STRINGS_TYPE = gotypes.Map(gotypes.STRING, gotypes.STRING)
+RPC_ERROR_TYPE = gotypes.Struct("RpcError", (("ErrorString", gotypes.STRING),), package="types")
+MEASUREMENT_TYPE = gotypes.Struct(
+    "Measurement",
+    (
+        ("Phase", gotypes.STRING),
+        ("Message", gotypes.STRING),
+        ("StartedAt", _TIME_POINTER),
+        ("FinishedAt", _TIME_POINTER),
+        ("Value", gotypes.STRING),
+        ("Metadata", STRINGS_TYPE),
+        ("ResumeAt", _TIME_POINTER),
+    ),
+    package="v1alpha1",
+)
+
+
+def measurement_fields(measurement: Measurement) -> dict[str, object]:
+    """A value of MEASUREMENT_TYPE; times go out in UTC."""
+    return {
+        "Phase": measurement.phase.value,
+        "Message": measurement.message,
+        "StartedAt": _sent(measurement.started_at),
+        "FinishedAt": _sent(measurement.finished_at),
+        "Value": measurement.value,
+        "Metadata": measurement.metadata or None,
+        "ResumeAt": _sent(measurement.resume_at),
+    }
+
+
+def _sent(moment: datetime | None) -> bytes | None:
+    return None if moment is None else encode_time(moment)
+
+
+# -- the methods
+
+
+class _Provider(msgspec.Struct, frozen=True):
+    plugin: dict[str, bytes] = {}
+
+
+class _Metric(msgspec.Struct, frozen=True):
+    """A metric as it is on the wire; `Metric` has the plugin's configuration at hand."""
+
+    name: str = ""
+    success_condition: str = ""
+    failure_condition: str = ""
+    provider: _Provider = _Provider()
+
+    def to_core(self) -> Metric:
+        return Metric(
+            name=self.name,
+            plugin=self.provider.plugin,
+            success_condition=self.success_condition,
+            failure_condition=self.failure_condition,
+        )
+
+
+class _Arguments(msgspec.Struct, frozen=True):
+    """The arguments of every method; each has its own share of them."""
+
+    run: AnalysisRun | None = None
+    metric: _Metric = _Metric()
+    measurement: Measurement = Measurement(phase=Phase.PENDING)
+    limit: int = 0
+
+
+class _Plugin:
+    """The methods of a provider, from wire argument to wire reply."""
+
+    def __init__(self, provider: MetricProvider) -> None:
+        self._provider = provider
+
+    async def init(self, _: object) -> object:
+        return {"ErrorString": await self._provider.init()}
+
+    async def run(self, argument: object) -> object:
+        given = _understand(argument)
+        return measurement_fields(await self._provider.run(given.run, given.metric.to_core()))
+
+    async def resume(self, argument: object) -> object:
+        given = _understand(argument)
+        metric = given.metric.to_core()
+        return measurement_fields(await self._provider.resume(given.run, metric, given.measurement))
+
+    async def terminate(self, argument: object) -> object:
+        given = _understand(argument)
+        metric = given.metric.to_core()
+        return measurement_fields(await self._provider.terminate(given.run, metric, given.measurement))
+
+    async def garbage_collect(self, argument: object) -> object:
+        given = _understand(argument)
+        metric = given.metric.to_core()
+        return {"ErrorString": await self._provider.garbage_collect(given.run, metric, given.limit)}
+
+    async def type(self, _: object) -> object:
+        return self._provider.type()
+
+    async def get_metadata(self, argument: object) -> object:
+        return await self._provider.get_metadata(_understand(argument).metric.to_core())
+
+
+def _understand(argument: object) -> _Arguments:
+    try:
+        return msgspec.convert(argument, _Arguments)
+    except msgspec.ValidationError as error:
+        raise CallError(f"invalid args: {error}") from error
+
+
+def _taking(concrete: str, reply: gotypes.GoType) -> Method:
+    """A method whose argument is an interface that must hold this type; the others are known, and refused."""
+    known = {name: shape if name == concrete else SKIP for name, shape in _ARGUMENTS.items()}
+    return Method(argument=InterfaceShape(known), reply=reply, concrete=concrete)
+
+
+_INIT = Method(argument=NO_INTERFACE, reply=RPC_ERROR_TYPE)
+_RUN = _taking("RunArgs", MEASUREMENT_TYPE)
+_RESUME = _taking("TerminateAndResumeArgs", MEASUREMENT_TYPE)
+_GARBAGE_COLLECT = _taking("GarbageCollectArgs", RPC_ERROR_TYPE)
+_TYPE = Method(argument=NO_INTERFACE, reply=gotypes.STRING)
+_GET_METADATA = _taking("GetMetadataArgs", STRINGS_TYPE)
+
+
+def metric_service(provider: MetricProvider) -> Service:
+    """What `netrpc.serve` needs to answer a host's calls with this provider."""
+    plugin = _Plugin(provider)
+    return {
+        "Plugin.InitPlugin": Endpoint(_INIT, plugin.init),
+        "Plugin.Run": Endpoint(_RUN, plugin.run),
+        "Plugin.Resume": Endpoint(_RESUME, plugin.resume),
+        "Plugin.Terminate": Endpoint(_RESUME, plugin.terminate),
+        "Plugin.GarbageCollect": Endpoint(_GARBAGE_COLLECT, plugin.garbage_collect),
+        "Plugin.Type": Endpoint(_TYPE, plugin.type),
+        "Plugin.GetMetadata": Endpoint(_GET_METADATA, plugin.get_metadata),
+    }
