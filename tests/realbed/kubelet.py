@@ -3,8 +3,8 @@
 What it plays, so that chaos shows as it would on real nodes (annotations of the pod):
 - a new pod is bound, then Running, and Ready after `realbed/ready-after` seconds (default 0.2);
 - `realbed/ready: "false"` keeps a pod unready, and may be set and unset at any time;
-- a container whose image changed was restarted (restartCount + 1), and is unready while it runs a pause
-  image, as in pod-failure; then it is Ready again after `realbed/back-after` seconds (default ready-after);
+- a container whose image changed was restarted (restartCount + 1), is unready while it runs a pause image,
+  as in pod-failure, and then Ready again after `realbed/ready-after` seconds;
 - a pod with a deletionTimestamp is gone `realbed/gone-after` seconds later (default 0).
 """
 
@@ -152,12 +152,7 @@ class Kubelet(threading.Thread):
         paused = spec["image"].split("@")[0].split(":")[0].rsplit("/", 1)[-1] == "pause"
         wanted = not paused and marks.get("realbed/ready") != "false"
         if wanted and not before["ready"] and due != "ready":
-            start = marks.get("realbed/ready-after", 0.2)
-            self._later(
-                pod,
-                "ready",
-                float(marks.get("realbed/back-after", start) if before["restartCount"] else start),
-            )
+            self._later(pod, "ready", float(marks.get("realbed/ready-after", 0.2)))
             return before
         return {**before, "ready": wanted}
 

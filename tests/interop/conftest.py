@@ -1,0 +1,79 @@
+"""The Go host of each release of Argo Rollouts, and the plugin as the file that it is given."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.interop import hosts
+
+NAME = "chaosplugin/chaos-mesh"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """`file` is what the ConfigMap points to; `scratch` is the plugin's TMPDIR, where its sockets are."""
+
+    file: Path
+    scratch: Path
+
+    @property
+    def config(self) -> str:
+        return json.dumps([{"name": NAME, "location": f"file://{self.file}"}])
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Plugin:
+    file, scratch = tmp_path / "chaosplugin", tmp_path / "tmp"
+    file.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m chaosplugin "$@"\n')
+    file.chmod(0o755)
+    scratch.mkdir()
+    return Plugin(file, scratch)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, plugin: Plugin) -> dict[str, str]:
+    """The environment of a controller whose API server is away: nobody listens at that port."""
+    kubeconfig = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "away",
+        "clusters": [{"name": "away", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "nobody", "user": {"token": "none"}}],
+        "contexts": [{"name": "away", "context": {"cluster": "away", "user": "nobody"}}],
+    }
+    kubeconfig.write_text(json.dumps(config))
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in ("PATH", "HOME") or key.startswith("COVERAGE_")
+    }
+    return {**kept, "KUBECONFIG": str(kubeconfig), "TMPDIR": str(plugin.scratch)}
+
+
+@pytest.fixture(scope="session", params=hosts.MOD_FILES)
+def binary(request: pytest.FixtureRequest) -> Path:
+    return hosts.build(request.param)
+
+
+@pytest.fixture
+def host(binary: Path, tmp_path: Path, environment: dict[str, str]) -> Iterator[hosts.Host]:
+    folder = tmp_path / "controller"
+    folder.mkdir()
+    with hosts.running(binary, folder, environment) as running:
+        yield running
+
+
+@pytest.fixture
+def loaded(host: hosts.Host, plugin: Plugin) -> hosts.Host:
+    """A host that has read its ConfigMap and copied the plugin, but not started it yet."""
+    answer = host.ask("load", plugins=plugin.config)
+
+    assert answer.error == ""
+    return host

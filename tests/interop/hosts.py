@@ -1,0 +1,125 @@
+"""Builds and drives `host/`, the Go program that does to a plugin what the Argo Rollouts controller does."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.realbed import toolchain
+
+Json = dict[str, Any]
+_SOURCE = Path(__file__).parent / "host"
+_OPTIONS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w")
+MOD_FILES = {"v1.9.1": "go.mod", "v1.10.1": "next.mod"}
+
+
+def build(release: str) -> Path:
+    """Return the host program built with the packages of a release of Argo Rollouts.
+
+    Raises: subprocess.CalledProcessError, when there is no Go, or no module proxy.
+    """
+    mod = MOD_FILES[release]
+    sources = [*_SOURCE.glob("*.go"), _SOURCE / mod, _SOURCE / mod.replace(".mod", ".sum")]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sorted(sources))).hexdigest()[:16]
+    folder = toolchain.cache_folder() / "interop"
+    binary = folder / f"host-{release}-{digest}"
+    if not binary.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"host-{release}-*"):
+            old.unlink()
+        arguments = ("build", *_OPTIONS, f"-modfile={mod}", "-o", str(binary), ".")
+        toolchain.run(toolchain.find_go(), *arguments, cwd=_SOURCE)
+    return binary
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the host says of one request: a result, or the text of a Go error."""
+
+    result: Any
+    error: str
+    seconds: float
+
+
+class Host:
+    """A running host program; requests may overlap."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._writing = threading.Lock()
+        self._asked: dict[int, Future[Answer]] = {}
+        self._numbers = itertools.count(1)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _read(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        for line in stdout:
+            said = json.loads(line)
+            self._asked.pop(said["id"]).set_result(Answer(said["result"], said["error"], said["seconds"]))
+        for future in list(self._asked.values()):
+            future.set_exception(EOFError("the host program ended"))
+
+    def send(self, op: str, **fields: object) -> "Future[Answer]":
+        future: Future[Answer] = Future()
+        with self._writing:
+            number = next(self._numbers)
+            self._asked[number] = future
+            stdin = self._process.stdin
+            assert stdin is not None
+            stdin.write(json.dumps({"id": number, "op": op, **fields}) + "\n")
+            stdin.flush()
+        return future
+
+    def ask(self, op: str, **fields: object) -> Answer:
+        return self.send(op, **fields).result(timeout=120)
+
+    def call(self, method: str, **fields: object) -> Answer:
+        return self.ask("call", method=method, **fields)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the host as the controller ends; it lets go of its plugins first."""
+        if self._process.poll() is None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait(30)
+        self._reader.join(10)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+@contextlib.contextmanager
+def running(binary: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[Host]:
+    """Start a host in `folder`, where it keeps plugin-bin; its stderr is host.log."""
+    with (folder / "host.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(binary)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=folder,
+            env=dict(environment),
+        )
+        host = Host(process)
+        try:
+            yield host
+        finally:
+            host.close()
