@@ -125,7 +125,12 @@ def as_float(value: object) -> float:
 
 
 def length(value: object) -> int:
-    """Count the characters of a text, the members of a list or an object."""
+    """Count the characters of a text, the members of a list or an object.
+
+    Text beyond ASCII is refused: expr-lang 1.16 counts its bytes, 1.17 its characters.
+    """
+    if isinstance(value, str) and not value.isascii():
+        raise OperandError("len takes only ASCII text")
     if isinstance(value, str | list | dict):
         return len(value)
     raise OperandError(f"len does not take {name(value)}")
