@@ -109,6 +109,8 @@ class Run:
     targets_until: datetime | None = None
     scope_version: int = -1
     """version of the pod store that the last proof has seen"""
+    prove_at: datetime | None = None
+    """when a proof that has to wait is tried again, if no pod changes before"""
     waiting_for: str = ""
     replica_set: str = ""
     """uid of the one ReplicaSet whose pods may be hit"""

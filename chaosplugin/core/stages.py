@@ -34,6 +34,8 @@ LEDGER_GRACE = timedelta(seconds=30)
 """How long the ledger is tried to be read for a new run, beyond each request's own retries."""
 UNKNOWN_GRACE = timedelta(seconds=60)
 """How long the fate of an unanswered create is looked for."""
+PROVE_AGAIN = timedelta(seconds=3)
+"""Owners are read, not watched: where the pods are ready and the proof waits, it is tried again."""
 STRANGER_GRACE = timedelta(seconds=5)
 """How long the watch may take to show a pod that a record names."""
 
@@ -131,7 +133,10 @@ def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
     if step.finding or not pods.synced:
         return
     first = run.scope_version < 0
-    changed = run.scope_version != pods.version
+    changed = run.scope_version != pods.version or run.prove_at is not None
+    if run.prove_at is not None and now < run.prove_at and run.scope_version == pods.version:
+        step.by(run.prove_at)
+        return
     if (first or (changed and _ready(run, pods))) and _due(run, now, step):
         holders = (pod.metadata.controller for pod in pods.live)
         own = frozenset(holder.name for holder in holders if holder and holder.kind == "ReplicaSet")
@@ -148,13 +153,14 @@ def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fi
     ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None)
     if ended or read.inputs is None:
         return ended
-    run.scope_version, run.waiting_for = pods.version, ""
+    run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
     proof = scope.prove(read.inputs, pods.live)
     match proof:
         case scope.Refused(reason, message):
             return Finding(reason=reason, text=message)
         case scope.Wait(message, wanted):
             run.waiting_for, run.wanted = message, wanted
+            run.prove_at = now + PROVE_AGAIN
             return None
         case scope.Proven(uid, name, wanted):
             run.replica_set, run.replica_set_name, run.wanted = uid, name, wanted

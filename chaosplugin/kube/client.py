@@ -7,7 +7,7 @@ thread, and not before it is needed.
 import base64
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -177,8 +177,7 @@ class KubernetesCluster:
             body=msgspec.json.encode(options),
             priority=Priority.CLEAN_UP,
         )
-        with suppress(NotFound):
-            await self._session.send(request)
+        await self._session.send(request)
 
     # -- watches
 
