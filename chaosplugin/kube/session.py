@@ -5,6 +5,7 @@ Raises only the errors of provider/ports.py. Redirects are never followed, cooki
 
 import logging
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -25,12 +26,15 @@ from chaosplugin.kube.errors import TryLater, one_line, refusal
 from chaosplugin.kube.limiter import Limiter, Priority
 from chaosplugin.provider.ports import ClusterError, Unavailable
 
+_Address = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+
 _log = logging.getLogger(__name__)
 
 _MAX_BODY = 16 << 20  # bytes; etcd keeps no object above 1.5 MiB, a page holds 500
 _MAX_REFUSAL = 64 << 10
 _READ_BUFFER = 256 << 10  # per stream, before the server is made to wait
 _CONNECT_S = 5.0
+_CLOSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,7 @@ class Session:
         self._limiter = limiter
         self._limits = limits
         self._offset = ClockOffset()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._kept = self._pool(fresh=False)
         self._fresh = self._pool(fresh=True)
 
@@ -94,6 +99,9 @@ class Session:
     async def aclose(self) -> None:
         await self._kept.close()
         await self._fresh.close()
+        with anyio.move_on_after(_CLOSE_S):  # TLS says goodbye in the background
+            while any(each.fileno() >= 0 for each in self._sockets):  # noqa: ASYNC110  # nobody is told
+                await anyio.sleep(0.01)
 
     async def send(self, request: Request) -> bytes:
         """Return the body of a successful answer; an idempotent request is repeated for a bounded time."""
@@ -125,7 +133,11 @@ class Session:
         await self._limiter.acquire(request.priority)
         within = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, sock_read=idle_s)
         async with self._exchange(request, within) as response:
-            yield response.content.iter_any()
+            try:
+                yield response.content.iter_any()
+            finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # it has no end to be polite about
 
     @asynccontextmanager
     async def _exchange(
@@ -214,7 +226,7 @@ class Session:
             limit=0,
             ssl=self._connection.context or True,
             force_close=fresh,
-            socket_factory=_keepalive_socket,
+            socket_factory=self._socket,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -223,6 +235,11 @@ class Session:
             read_bufsize=_READ_BUFFER,
             trace_configs=[trace],
         )
+
+    def _socket(self, address: _Address) -> socket.socket:
+        made = keepalive_socket(address)
+        self._sockets.add(made)
+        return made
 
 
 async def _note_sent(
@@ -234,9 +251,7 @@ async def _note_sent(
     progress.sent = True
 
 
-def _keepalive_socket(
-    address: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]],
-) -> socket.socket:
+def keepalive_socket(address: _Address) -> socket.socket:
     """Make a socket that finds out within half a minute that its peer has vanished."""
     made = socket.socket(family=address[0], type=address[1], proto=address[2])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
