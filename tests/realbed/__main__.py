@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.realbed import bed, build, chaosmesh, netns
-from tests.realbed.argo import VERSIONS, ArgoRollouts
+from tests.realbed.rollouts import VERSIONS, ArgoRollouts
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """The bed: real etcd, kube-apiserver and controllers on loopback, with nodes and pods that are only played.
 
-`argo` and `chaosmesh` put their controllers into it. Everything ends with `close`, or with this process.
+`rollouts` and `chaosmesh` put their controllers into it. Everything ends with `close`, or with this process.
 """
 
 import base64

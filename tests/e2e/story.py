@@ -1,0 +1,133 @@
+"""One canary in a namespace of its own: started, looked at, and searched for what the gate left behind."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+
+from tests.e2e import manifests
+from tests.e2e.manifests import Json
+from tests.realbed.api import Api, NotFound
+
+_OURS = "chaosplugin.io/"
+_HASH = "rollouts-pod-template-hash"
+
+
+class Story:
+    """Paths and questions; `patience` is how long a state may take to come."""
+
+    def __init__(self, api: Api, namespace: str, patience: float = 60) -> None:
+        self.api, self._patience = api, patience
+        self.argo = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
+        self.podchaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}/podchaos"
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._before = ""
+
+    # -- what happens
+
+    def begin(self, gate: Json) -> None:
+        """Deploy a first version, wait until it is healthy, then begin a canary that `gate` judges."""
+        self.api.create(f"{self.argo}/analysistemplates", gate)
+        self.api.create(f"{self.argo}/rollouts", manifests.rollout())
+        self.until("the first version is healthy", lambda: self.phase() == "Healthy")
+        self._before = self.api.list(self.podchaos)[1]
+        self.api.patch(f"{self.argo}/rollouts/web", manifests.next_version())
+
+    def keep_canary_down(self) -> None:
+        """Let the canary's pods not come back after the fault."""
+        marks = {"metadata": {"annotations": {"realbed/ready-after": "600"}}}
+        for pod in self.canary_pods():
+            self.api.patch(f"{self._pods}/{pod['metadata']['name']}", marks)
+
+    def until(self, what: str, check: Callable[[], object]) -> None:
+        """Wait for a state. Raises: AssertionError that tells how things are."""
+        end = time.monotonic() + self._patience
+        while not check():
+            assert time.monotonic() < end, f"{what}: not in {self._patience:.0f} s\n{self._state()}"
+            time.sleep(0.05)
+
+    def until_injected(self) -> None:
+        self.until("the fault is on", lambda: any(map(_injected, self.api.items(self.podchaos))))
+
+    def until_promoted(self) -> None:
+        self.until("the canary is promoted", self._promoted)
+
+    def until_aborted(self) -> None:
+        self.until("the canary is aborted", lambda: self.rollout()["status"].get("abort"))
+        self.until("the rollout says why", lambda: self.phase() == "Degraded")
+
+    def until_clean(self) -> None:
+        """Wait until nothing of ours is left: no experiment, and no word of ours at a pod."""
+        self.until("the experiments are gone", lambda: not self.api.items(self.podchaos))
+        self.until("the pods are as they were", lambda: not self._marked(self.api.items(self._pods)))
+
+    # -- how things are
+
+    def rollout(self) -> Json:
+        return self.api.get(f"{self.argo}/rollouts/web")
+
+    def phase(self) -> str:
+        phase: str = self.rollout().get("status", {}).get("phase", "")
+        return phase
+
+    def message(self) -> str:
+        """Return what a user reads in the Rollout's status."""
+        message: str = self.rollout()["status"].get("message", "")
+        return message
+
+    def canary_hash(self) -> str:
+        value: str = self.rollout()["status"]["currentPodHash"]
+        return value
+
+    def canary_pods(self) -> list[Json]:
+        return self.api.items(f"{self._pods}?labelSelector={_HASH}%3D{self.canary_hash()}")
+
+    def stable_pods(self) -> list[Json]:
+        return self.api.items(f"{self._pods}?labelSelector={_HASH}%21%3D{self.canary_hash()}")
+
+    def analysis_run(self) -> Json:
+        """Return the only AnalysisRun."""
+        (run,) = self.api.items(f"{self.argo}/analysisruns")
+        return run
+
+    def measurement(self) -> Json:
+        """Return the only measurement of the only metric."""
+        (result,) = self.analysis_run()["status"]["metricResults"]
+        (measurement,) = result["measurements"]
+        found: Json = measurement
+        return found
+
+    def experiments_created(self) -> list[Json]:
+        """Return every experiment that was created since the canary began, also those that are gone."""
+        events = self.api.watch(self.podchaos, self._before, seconds=1)
+        return [event["object"] for event in events if event["type"] == "ADDED"]
+
+    def _promoted(self) -> bool:
+        status = self.rollout()["status"]
+        return bool(status.get("phase") == "Healthy" and status["stableRS"] == status["currentPodHash"])
+
+    @staticmethod
+    def _marked(pods: Iterable[Json]) -> list[str]:
+        marks = [pod["metadata"].get("labels", {}) | pod["metadata"].get("annotations", {}) for pod in pods]
+        return [key for keys in marks for key in keys if key.startswith(_OURS)]
+
+    def _state(self) -> str:
+        try:
+            runs = self.api.items(f"{self.argo}/analysisruns")
+            parts = [self.rollout().get("status"), [run.get("status") for run in runs]]
+            parts.append(self.api.items(self.podchaos))
+        except NotFound as error:
+            return str(error)
+        return json.dumps(parts, indent=1)
+
+
+def _injected(experiment: Json) -> bool:
+    conditions = experiment.get("status", {}).get("conditions") or []
+    return any(c["type"] == "AllInjected" and c["status"] == "True" for c in conditions)
+
+
+def restarts(pods: Iterable[Json]) -> list[int]:
+    return sorted(c["restartCount"] for pod in pods for c in pod["status"]["containerStatuses"])
+
+
+def image_names(pods: Iterable[Json]) -> set[str]:
+    return {c["image"] for pod in pods for c in pod["spec"]["containers"]}

@@ -1,0 +1,59 @@
+"""Argo Rollouts asks, the plugin injects through Chaos Mesh, the canary is promoted or aborted."""
+
+import json
+
+from tests.e2e.manifests import CANARY_REPLICAS, NAMES_PODS, POD_FAILURE, POD_KILL, gate
+from tests.e2e.story import Story, image_names, restarts
+
+
+def test_a_canary_that_survives_pod_failure_is_promoted(story: Story) -> None:
+    story.begin(gate(POD_FAILURE.format(duration="3s"), timeout="60s"))
+    story.until_injected()
+    stable = story.stable_pods()
+    hit = restarts(story.canary_pods())
+    story.until_promoted()
+    story.until_clean()
+
+    measurement = story.measurement()
+    assert measurement["phase"] == "Successful"
+    assert measurement["message"].startswith("Survived: ")
+    assert json.loads(measurement["value"])["injected"] == CANARY_REPLICAS
+    assert hit == [1] * CANARY_REPLICAS
+    assert restarts(stable) == [0] * len(stable)
+    assert len(story.experiments_created()) == 1
+    assert image_names(story.canary_pods()) == {"web:2"}
+
+
+def test_a_canary_that_does_not_come_back_is_aborted_with_the_reason(story: Story) -> None:
+    story.begin(gate(POD_FAILURE.format(duration="5s"), timeout="60s", steadyState={"recoverWithin": "4s"}))
+    story.until_injected()
+    story.keep_canary_down()
+    story.until_aborted()
+    story.until_clean()
+
+    assert story.measurement()["phase"] == "Failed"
+    assert "SteadyStateBroken: " in story.message()
+    assert story.measurement()["message"] in story.message()
+    assert len(story.experiments_created()) == 1
+
+
+def test_a_canary_that_survives_pod_kill_is_promoted(story: Story) -> None:
+    story.begin(gate(POD_KILL, timeout="60s"))
+    story.until_promoted()
+    story.until_clean()
+
+    measurement = story.measurement()
+    assert measurement["phase"] == "Successful"
+    assert json.loads(measurement["value"])["injected"] == 1
+    assert len(story.experiments_created()) == 1
+
+
+def test_a_template_that_names_pods_is_refused_and_creates_nothing(story: Story) -> None:
+    story.begin(gate(NAMES_PODS))
+    story.until_aborted()
+    story.until_clean()
+
+    assert story.measurement()["phase"] == "Error"
+    assert "ScopeRefused: " in story.message()
+    assert "selector.pods" in story.message()
+    assert story.experiments_created() == []
