@@ -20,6 +20,11 @@ def mapping(key: str, value: object) -> dict[str, object]:
     return {str(name): item for name, item in value.items()}
 
 
+def optional(key: str, value: object) -> dict[str, object]:
+    """Narrow to an object; absent is empty."""
+    return {} if value is None else mapping(key, value)
+
+
 def known(key: str, given: Mapping[str, object], names: tuple[str, ...]) -> None:
     """Refuse an object with a key that is not among the names."""
     for name in given:
@@ -31,8 +36,7 @@ def known(key: str, given: Mapping[str, object], names: tuple[str, ...]) -> None
 
 def pairs(key: str, value: object) -> dict[str, str]:
     """Narrow to an object of texts; absent is empty."""
-    given = {} if value is None else mapping(key, value)
-    return {name: text(f"{key}.{name}", item) for name, item in given.items()}
+    return {name: text(f"{key}.{name}", item) for name, item in optional(key, value).items()}
 
 
 def texts(key: str, value: object) -> list[str]:

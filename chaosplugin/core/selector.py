@@ -7,7 +7,7 @@ Source: chaos-mesh pkg/selector/pod, pkg/selector/generic, api/v1alpha1/selector
 
 from collections.abc import Mapping
 
-from chaosplugin.core.forms import known, mapping, pairs, texts
+from chaosplugin.core.forms import known, mapping, optional, pairs, texts
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, ScopeRefused, names, quote
 from chaosplugin.core.template import KEY, Template
@@ -32,7 +32,7 @@ def namespace(template: Template, own: str, policy: Policy) -> str:
     Raises:
         ScopeRefused: another one than the AnalysisRun's, or several.
     """
-    selector = mapping(_SELECTOR, template.spec.get("selector") or {})
+    selector = optional(_SELECTOR, template.spec.get("selector"))
     selected = texts(f"{_SELECTOR}.namespaces", selector.get("namespaces"))
     named = sorted({*selected, *([template.namespace] if template.namespace else [])})
     if named in ([], [own]):
@@ -72,7 +72,7 @@ def confine(
 
 
 def _confined(given: object, namespace: str, label: str, value: str) -> dict[str, object]:
-    selector = mapping(_SELECTOR, given or {})
+    selector = optional(_SELECTOR, given)
     known(_SELECTOR, selector, _CRITERIA)
     if selector.pop("pods", None):
         raise ScopeRefused(
@@ -135,7 +135,7 @@ def _destination(template: Template, namespace: str, policy: Policy) -> dict[str
             f"direction to with delay, loss, duplicate, corrupt or bandwidth, or externalTargets "
             f"(the operator may allow it by --allow-network-target)"
         )
-    selector = mapping(f"{KEY}.spec.target.selector", target.get("selector") or {})
+    selector = optional(f"{KEY}.spec.target.selector", target.get("selector"))
     if not selector.get("namespaces") and not selector.get("pods"):
         selector["namespaces"] = [namespace]  # without Chaos Mesh's webhook none would mean all
     return {**target, "selector": selector}
