@@ -100,6 +100,12 @@ class Stream(ByteStream):
             self._sending = False
             self._writer = None
 
+    def offer(self, data: bytes) -> None:
+        """Send what goes at once, and drop the rest; also if nobody is there any more."""
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            if not self._sending:
+                self._take(data)
+
     async def send_eof(self) -> None:
         """End our side; the peer may go on."""
         if not self._ended_by_us:

@@ -1,0 +1,85 @@
+"""A private folder for one socket, and the removal of those that dead processes left behind.
+
+A process holds an exclusive lock (flock) on its folder while it lives; the kernel releases it with the
+process, however that ends. So a folder whose lock can be had belongs to nobody, whatever pids say. Only
+folders that bear our name and belong to our user are looked at, and no symbolic link is ever followed.
+"""
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "chaosplugin-"
+_SOCKET: Final = "socket"
+_TRIES: Final = 8
+_MAX_ENTRIES: Final = 10_000  # of a crowded /tmp; what is left behind goes another time
+
+
+class PrivateFolder:
+    """A new folder, 0700, in `base`; the lock lives as long as this process or until `remove`.
+
+    Raises OSError where none can be made.
+    """
+
+    def __init__(self, base: Path) -> None:
+        for _ in range(_TRIES):
+            self.path = base / f"{_PREFIX}{os.urandom(6).hex()}"
+            self.path.mkdir(0o700)
+            if self._lock():
+                return
+        raise OSError(f"{base}: folders made there vanish")
+
+    @property
+    def socket(self) -> Path:
+        return self.path / _SOCKET
+
+    def remove(self) -> None:
+        with suppress(FileNotFoundError):
+            self.socket.unlink()
+        with suppress(OSError):  # somebody put something else there
+            self.path.rmdir()
+        os.close(self._fd)
+
+    def _lock(self) -> bool:
+        """Lock the folder; a sweeper may have seen it first, while it was nobody's."""
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.path.stat().st_ino == os.fstat(self._fd).st_ino:
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(self._fd)
+        return False
+
+
+def remove_stale(base: Path) -> int:
+    """Remove the folders of dead processes in `base`; return how many."""
+    removed = 0
+    with suppress(OSError), os.scandir(base) as entries:
+        for _, entry in zip(range(_MAX_ENTRIES), entries, strict=False):
+            if entry.name.startswith(_PREFIX):
+                with suppress(OSError):  # locked: alive; or another sweeper was quicker
+                    _remove_unless_locked(Path(entry.path))
+                    removed += 1
+    return removed
+
+
+def _remove_unless_locked(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
+            raise PermissionError(f"{folder} is not ours")
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError):
+            os.unlink(_SOCKET, dir_fd=fd)
+        folder.rmdir()
+    finally:
+        os.close(fd)

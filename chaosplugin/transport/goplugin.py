@@ -1,0 +1,235 @@
+"""The server of go-plugin's net/rpc mode: connections, sessions, control, dispense, and the end of all that.
+
+    stream 1      control: Control.Ping, Control.Quit, Dispenser.Dispense
+    stream 3, 5   what the plugin prints to stdout (see `prints`) and stderr (nothing: logs go to fd 2)
+    others        brought by the broker to the plugin that was dispensed
+
+There may be several connections at a time, and one that says nothing is no event: a host that reattaches
+looks first whether somebody listens. The process ends by Quit, by SIGTERM or SIGHUP, or when the host that
+started it is gone and no session is left; SIGINT is for the host alone, as in Go.
+
+Source: server.go, rpc_server.go and mux_broker.go of hashicorp/go-plugin v1.6.3. A Go plugin outlives its
+host; ours does not.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from enum import Enum
+
+import anyio
+from anyio.abc import TaskGroup
+
+from chaosplugin.transport import mux, netrpc
+from chaosplugin.transport.broker import Broker, BrokerFullError
+from chaosplugin.transport.listener import END_SIGNALS, Host, Listener
+from chaosplugin.transport.netrpc import CallError, Endpoint, Service
+from chaosplugin.transport.prints import Prints
+from chaosplugin.wire import yamux
+from chaosplugin.wire.gob import gotypes, shapes
+from chaosplugin.wire.netrpc import Method
+
+_MAX_SESSIONS = 16
+_HANG_UP_S = 1.0  # after Quit was answered; a host kills us 2 s after it
+_HOST_CHECK_S = 0.5  # only while there is no session
+_ACCEPT_AGAIN_S = 0.1  # out of file descriptors, say
+
+log = logging.getLogger(__name__)
+
+PluginFactory = Callable[[], Awaitable[Service]]
+"""Makes what serves one dispensed plugin. It may take its time: calls wait for it, Ping and Quit do not.
+
+If it fails, the process has to end: a host never repairs a plugin stream as long as Ping is answered.
+"""
+
+
+class End(Enum):
+    """Why the server ended."""
+
+    QUIT = "the host said quit"
+    SIGNAL = "a signal came"
+    HOST_GONE = "the host is gone"
+
+
+async def serve(listener: Listener, host: Host, plugins: Mapping[str, PluginFactory]) -> End:
+    """Serve until the end; then nothing listens, no session is open, no folder is left.
+
+    Raises what a plugin's factory raises.
+    """
+    server = _Server(listener, host, plugins)
+    try:
+        async with anyio.create_task_group() as tasks:
+            await server.run(tasks)
+            tasks.cancel_scope.cancel()
+    finally:
+        listener.close()
+    return server.reason
+
+
+class _Server:
+    def __init__(self, listener: Listener, host: Host, plugins: Mapping[str, PluginFactory]) -> None:
+        self.reason = End.QUIT
+        self._listener = listener
+        self._host = host
+        self._plugins = plugins
+        self._prints = Prints(host.prints)
+        self._sessions: set[mux.Mux] = set()
+        self._alone = asyncio.Event()
+        self._alone.set()
+        self._ending = anyio.Event()
+        self._quitting: mux.Mux | None = None
+
+    async def run(self, tasks: TaskGroup) -> None:
+        await tasks.start(self._obey_signals)
+        tasks.start_soon(self._accept, tasks)
+        tasks.start_soon(self._watch_host)
+        removed = await anyio.to_thread.run_sync(self._listener.remove_stale_neighbours)
+        if removed:
+            log.info("removed %d folders that dead plugins had left", removed)
+        await self._ending.wait()
+        log.info("ending: %s", self.reason.value)
+        self._listener.close()
+        for session in self._sessions:
+            session.refuse_new_streams()
+        if self._quitting is not None:
+            with anyio.move_on_after(_HANG_UP_S):
+                await self._quitting.wait_closed()
+
+    def _end(self, reason: End) -> None:
+        if not self._ending.is_set():
+            self.reason = reason
+            self._ending.set()
+
+    async def _obey_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(*END_SIGNALS) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGINT:
+                    log.debug("SIGINT ignored: the host decides")
+                else:
+                    self._end(End.SIGNAL)
+
+    async def _watch_host(self) -> None:
+        while True:
+            await self._alone.wait()
+            if self._host.is_gone():
+                self._end(End.HOST_GONE)
+                return
+            await anyio.sleep(_HOST_CHECK_S)
+
+    async def _accept(self, tasks: TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._ending.is_set():
+            try:
+                sock, _ = await loop.sock_accept(self._listener.socket)
+            except OSError as error:
+                log.warning("cannot accept a connection: %s", error)
+                await anyio.sleep(_ACCEPT_AGAIN_S)
+                continue
+            if self._is_welcome(sock):
+                tasks.start_soon(self._serve_connection, sock)
+            else:
+                sock.close()
+
+    def _is_welcome(self, sock: socket.socket) -> bool:
+        if len(self._sessions) >= _MAX_SESSIONS:
+            log.warning("a connection was refused: there are %d already", _MAX_SESSIONS)
+            return False
+        uid = _peer_uid(sock)
+        if uid in {None, 0, os.geteuid()}:
+            return True
+        log.warning("a connection of user %s was refused", uid)
+        return False
+
+    async def _serve_connection(self, sock: socket.socket) -> None:
+        async with self._session(sock) as session, anyio.create_task_group() as tasks:
+            try:
+                await self._serve_session(session, tasks)
+            except anyio.EndOfStream:
+                tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _session(self, sock: socket.socket) -> AsyncIterator[mux.Mux]:
+        session = await mux.connect(sock, yamux.Role.SERVER)
+        self._sessions.add(session)
+        self._alone.clear()
+        try:
+            yield session
+        finally:
+            with anyio.CancelScope(shield=True):
+                await session.aclose()
+            if session.error is not None:
+                log.warning("a session was given up: %s", session.error)
+            self._sessions.remove(session)
+            if not self._sessions:
+                self._alone.set()
+
+    async def _serve_session(self, session: mux.Mux, tasks: TaskGroup) -> None:
+        broker: Broker[PluginFactory] = Broker(time.monotonic)
+        control = await session.accept()
+        tasks.start_soon(_serve_calls, control, self._control(session, broker))
+        stdout = await session.accept()
+        self._prints.add(stdout)
+        try:
+            await session.accept()  # stderr
+            while True:
+                tasks.start_soon(self._serve_plugin, broker, await session.accept())
+        finally:
+            self._prints.remove(stdout)
+
+    async def _serve_plugin(self, broker: Broker[PluginFactory], stream: mux.Stream) -> None:
+        async with stream:
+            try:
+                factory = await broker.meet(stream)
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                factory = None
+            if factory is None:
+                log.warning("stream %d names no plugin that was dispensed", stream.id)
+                return
+            await _serve_calls(stream, await factory())
+
+    def _control(self, session: mux.Mux, broker: Broker[PluginFactory]) -> Service:
+        async def ping(_: object) -> object:
+            return {}
+
+        async def quit_(_: object) -> object:
+            self._quitting = self._quitting or session
+            self._end(End.QUIT)
+            return {}
+
+        async def dispense(name: object) -> object:
+            factory = self._plugins.get(str(name))
+            if factory is None:
+                raise CallError(f"unknown plugin type: {name}")
+            try:
+                return broker.expect(factory)
+            except BrokerFullError as error:
+                raise CallError(str(error)) from error
+
+        flag = Method(argument=shapes.BOOL, reply=gotypes.EMPTY)
+        return {
+            "Control.Ping": Endpoint(flag, ping),
+            "Control.Quit": Endpoint(flag, quit_),
+            "Dispenser.Dispense": Endpoint(Method(argument=shapes.STRING, reply=gotypes.UINT), dispense),
+        }
+
+
+async def _serve_calls(stream: mux.Stream, service: Service) -> None:
+    await netrpc.serve(stream, service, log=log)
+
+
+def _peer_uid(sock: socket.socket) -> int | None:
+    """Who is at the other end; None where the system does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    _, uid, _ = struct.unpack(
+        "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    )
+    return int(uid)

@@ -1,0 +1,46 @@
+"""What Python code and child processes write to fd 1: for the host's stdout streams, if it reads them.
+
+A thread empties the pipe all the time, because whoever prints may be the loop itself: nobody ever waits for
+a host here. What the host does not take at once is dropped.
+"""
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+
+from chaosplugin.transport.mux import Stream
+
+_CHUNK = 64 * 1024
+_MAX_WAITING = 16  # chunks on their way to the loop
+
+
+class Prints:
+    """Feeds what comes out of the pipe `fd` to all streams that were added."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._loop = asyncio.get_running_loop()
+        self._streams: set[Stream] = set()
+        self._waiting = 0
+        threading.Thread(target=self._read, name="prints", daemon=True).start()
+
+    def add(self, stream: Stream) -> None:
+        self._streams.add(stream)
+
+    def remove(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+
+    def _read(self) -> None:
+        while data := os.read(self._fd, _CHUNK):
+            if self._waiting < _MAX_WAITING:
+                self._waiting += 1
+                with suppress(
+                    RuntimeError
+                ):  # the loop has ended; go on, so that nobody hangs who prints at exit
+                    self._loop.call_soon_threadsafe(self._offer, data)
+
+    def _offer(self, data: bytes) -> None:
+        self._waiting -= 1
+        for stream in self._streams:
+            stream.offer(data)
