@@ -1,0 +1,333 @@
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import anyio
+import pytest
+from aiohttp import web
+
+from chaosplugin.core.objects import ChaosObject
+from chaosplugin.kube.client import KubernetesCluster, connect
+from chaosplugin.kube.session import Limits
+from chaosplugin.provider.ports import (
+    Access,
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Denied,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
+from tests.kube.conftest import Script, Step, clock, in_one_task, kubeconfig
+
+LIMITS = Limits(try_s=5, total_s=5, create_s=5, first_delay_s=0.01)
+OBJECT = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop", "uid": "u"}}
+MANIFEST = {**OBJECT, "apiVersion": "chaos-mesh.org/v1alpha1", "spec": {}}
+
+
+@pytest.fixture
+async def cluster(script_config: str) -> AsyncIterator[KubernetesCluster]:
+    async with in_one_task(connect(script_config, clock=clock, limits=LIMITS)) as cluster:
+        yield cluster
+
+
+def answer(body: object, status: int = 200, **headers: str) -> Step:
+    async def step(_: web.Request) -> web.StreamResponse:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        if isinstance(body, str):
+            return web.Response(text=body, status=status, headers=named)
+        return web.json_response(body, status=status, headers=named)
+
+    said = body.get("message") if isinstance(body, dict) else body
+    step.__name__ = f"{status} {str(said)[:60].strip()}"  # what pytest shows
+    return step
+
+
+def refuse(code: int, reason: str, message: str, name: str = "x", **headers: str) -> Step:
+    details = {"name": name} if name else {}
+    return answer(
+        {
+            "kind": "Status",
+            "status": "Failure",
+            "code": code,
+            "reason": reason,
+            "message": message,
+            "details": details,
+        },
+        code,
+        **headers,
+    )
+
+
+async def drop(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+def read(cluster: KubernetesCluster) -> Awaitable[ChaosObject]:
+    return cluster.read_chaos("PodChaos", "shop", "x")
+
+
+def create(cluster: KubernetesCluster) -> Awaitable[ChaosObject]:
+    return cluster.create_chaos(MANIFEST)
+
+
+def patch(cluster: KubernetesCluster) -> Awaitable[ChaosObject]:
+    return cluster.patch_chaos("PodChaos", "shop", "x", {"metadata": {"labels": {"a": "b"}}})
+
+
+def delete(cluster: KubernetesCluster) -> Awaitable[None]:
+    return cluster.delete_chaos("PodChaos", "shop", "x", "u")
+
+
+Call = Callable[[KubernetesCluster], Awaitable[object]]
+CALLS: tuple[Call, ...] = (read, create)
+
+
+@pytest.mark.parametrize("call", [read, patch, delete])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        refuse(429, "TooManyRequests", "slow down", Retry_After="0"),
+        refuse(500, "InternalError", "etcdserver: request timed out"),
+        refuse(500, "InternalError", 'failed calling webhook "vpodchaos.kb.io": no endpoints'),
+        answer("upstream connect error", 503),
+        answer("<html>Bad Gateway</html>", 502),
+        refuse(504, "Timeout", "too slow"),
+        drop,
+    ],
+)
+async def test_what_may_be_said_twice_is_repeated_until_the_server_is_well(
+    script: Script, cluster: KubernetesCluster, call: Call, trouble: Step
+) -> None:
+    script.then(trouble, trouble, answer(OBJECT))
+
+    await call(cluster)
+
+    assert len(script.seen) == 3
+    assert len({(seen.method, seen.path, seen.body) for seen in script.seen}) == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "sent"),
+    [
+        (drop, True),
+        (answer("upstream connect error", 503), True),
+        (refuse(500, "InternalError", "etcdserver: request timed out"), True),
+        (refuse(500, "InternalError", 'failed calling webhook "vpodchaos.kb.io"'), False),
+        (answer("<html>sign in</html>", 200), True),
+    ],
+)
+async def test_a_create_is_sent_once_and_says_whether_it_may_have_arrived(
+    script: Script, cluster: KubernetesCluster, trouble: Step, sent: bool
+) -> None:
+    script.then(trouble, answer(OBJECT))
+
+    with pytest.raises(Unavailable) as caught:
+        await create(cluster)
+
+    assert caught.value.sent is sent
+    assert len(script.seen) == 1
+    assert script.seen[0].query == {"fieldValidation": "Strict"}
+
+
+async def test_a_create_that_was_turned_away_unseen_is_sent_again(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    script.then(refuse(429, "TooManyRequests", "slow down", Retry_After="0"), answer(OBJECT))
+
+    assert (await create(cluster)).metadata.uid == "u"
+
+
+async def test_a_create_never_goes_over_a_connection_that_was_kept(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    ports: list[int] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.json_response(OBJECT)
+
+    script.always = note
+    for _ in range(2):
+        await read(cluster)
+        await create(cluster)
+
+    assert ports[0] == ports[2]
+    assert len(set(ports)) == 3
+
+
+async def test_an_api_server_that_is_away_is_unavailable_and_nothing_was_sent(tmp_path: Path) -> None:
+    limits = Limits(try_s=0.3, total_s=0.3, create_s=0.3, first_delay_s=0.01)
+    file = tmp_path / "kubeconfig"
+    file.write_text(kubeconfig("http://127.0.0.1:1", {"token": "t"}))
+
+    async with connect(str(file), clock=clock, limits=limits) as cluster:
+        for call in CALLS:
+            with pytest.raises(Unavailable, match=r"no answer from http://127\.0\.0\.1:1") as caught:
+                await call(cluster)
+            assert not caught.value.sent
+            assert "\n" not in str(caught.value)
+
+
+async def test_a_server_that_hangs_is_given_up_in_time(script_config: str, script: Script) -> None:
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    script.always = hang
+    limits = Limits(try_s=0.1, total_s=0.2, create_s=0.1, first_delay_s=0.01)
+    async with connect(script_config, clock=clock, limits=limits) as cluster:
+        with anyio.fail_after(10):
+            for call in CALLS:
+                with pytest.raises(Unavailable) as caught:
+                    await call(cluster)
+                assert caught.value.sent
+
+
+NO_KIND = answer("404 page not found\n", 404)
+DENIAL = 'admission webhook "vpodchaos.kb.io" denied the request: Spec.Duration: bad'
+PANIC = 'admission webhook "vschedule.kb.io" denied the request: panic: runtime error'
+ENDING = 'podchaos.chaos-mesh.org "x" is forbidden: unable to create new content in namespace shop because '
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "says"),
+    [
+        (refuse(400, "BadRequest", "strict decoding error"), Invalid, "strict decoding error"),
+        (refuse(422, "Invalid", "spec.mode: Required"), Invalid, "spec.mode"),
+        (refuse(413, "RequestEntityTooLarge", "too large"), Invalid, "too large"),
+        (refuse(403, "Forbidden", "cannot create"), Denied, "cannot create"),
+        (refuse(401, "Unauthorized", "Unauthorized"), Denied, "Unauthorized"),
+        (refuse(403, "Forbidden", DENIAL), Denied, "Spec.Duration"),
+        (refuse(500, "", PANIC), Denied, "panic"),
+        (refuse(403, "Forbidden", ENDING + "it is being terminated"), Denied, "being terminated"),
+        (refuse(409, "AlreadyExists", '"x" already exists'), AlreadyExists, "already exists"),
+        (refuse(409, "Conflict", "the object has been modified"), Conflict, "modified"),
+        (refuse(404, "NotFound", 'namespaces "shop" not found'), NotFound, "namespaces"),
+        (NO_KIND, NotFound, "404 page not found"),
+        (answer("", 302, Location="https://elsewhere.example/"), ClusterError, "redirect"),
+        (answer("I am a teapot", 418), ClusterError, "teapot"),
+    ],
+)
+async def test_a_refusal_is_told_in_one_line_with_its_object(
+    script: Script, cluster: KubernetesCluster, step: Step, error: type[ClusterError], says: str
+) -> None:
+    script.always = step
+
+    with pytest.raises(error) as caught:
+        await create(cluster)
+
+    assert type(caught.value) is error
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("create PodChaos shop/x: ")
+    assert "\n" not in str(caught.value)
+    assert len(script.seen) <= 2
+
+
+async def test_a_kind_that_is_not_installed_is_told_apart_from_an_object_that_is_not_there(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    script.then(
+        NO_KIND,
+        refuse(404, "NotFound", "the server could not find the requested resource", name=""),
+        refuse(404, "NotFound", '"x" not found'),
+    )
+
+    for expected in (True, True, False):
+        with pytest.raises(NotFound) as caught:
+            await read(cluster)
+        assert caught.value.no_kind is expected
+
+
+async def test_no_message_is_long_or_holds_a_credential(script: Script, cluster: KubernetesCluster) -> None:
+    script.then(
+        answer("your headers were: Authorization: Bearer first-token\n" * 1000, 403),
+        refuse(403, "Forbidden", "token eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl is bad " + "x" * 5000),
+    )
+
+    for _ in range(2):
+        with pytest.raises(Denied) as caught:
+            await read(cluster)
+        assert "first-token" not in str(caught.value)
+        assert "eyJ" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+
+async def test_an_endless_answer_is_cut_off(script: Script, cluster: KubernetesCluster) -> None:
+    async def bomb(_: web.Request) -> web.StreamResponse:
+        body = gzip.compress(b"[" * (64 << 20))
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+    script.always = bomb
+
+    with pytest.raises(ClusterError, match="more than 16777216 bytes"):
+        await read(cluster)
+
+
+async def test_answers_that_are_cut_off_are_asked_for_again(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"kind": "Po')
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    script.then(cut, answer(OBJECT))
+
+    assert (await read(cluster)).metadata.uid == "u"
+
+
+async def test_access_is_asked_once_in_ten_minutes(script: Script, cluster: KubernetesCluster) -> None:
+    script.then(answer({"status": {"allowed": True}}), answer({"status": {"allowed": False}}))
+
+    assert await cluster.allowed(Access("list", "", "pods"))
+    assert await cluster.allowed(Access("list", "", "pods"))
+    assert not await cluster.allowed(Access("list", "", "pods", "shop"))
+
+    asked = [json.loads(seen.body)["spec"]["resourceAttributes"] for seen in script.seen]
+    assert asked == [
+        {"verb": "list", "group": "", "resource": "pods", "namespace": ""},
+        {"verb": "list", "group": "", "resource": "pods", "namespace": "shop"},
+    ]
+
+
+async def test_an_origin_that_may_not_be_read_is_empty(script: Script, cluster: KubernetesCluster) -> None:
+    script.then(refuse(403, "Forbidden", "namespaces is forbidden"))
+
+    assert await cluster.origin() == ""
+    assert await cluster.origin() == ""
+
+
+async def test_the_clock_offset_is_the_largest_of_the_answers(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    now = clock()
+    for seconds in (90, 100, 95):
+        script.then(answer(OBJECT, Date=format_datetime(now + timedelta(seconds=seconds), usegmt=True)))
+    script.then(answer(OBJECT, Date="not a date"))
+    assert cluster.clock_offset == timedelta(0)
+
+    for _ in range(4):
+        await read(cluster)
+
+    assert timedelta(seconds=90) < cluster.clock_offset <= timedelta(seconds=100)
+
+
+async def test_a_deletion_names_the_very_object(script: Script, cluster: KubernetesCluster) -> None:
+    script.then(answer(OBJECT))
+
+    await delete(cluster)
+
+    options = json.loads(script.seen[0].body)
+    assert options["preconditions"] == {"uid": "u"}
+    assert options["propagationPolicy"] == "Background"
