@@ -43,10 +43,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Array:
-    """Always sent whole; `[N]byte` is no exception."""
+    """Always sent whole; `[N]byte` is no exception. `name` is for a named array type."""
 
     element: "GoType"
     length: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +110,8 @@ def type_string(type_: GoType) -> str:
             text = f"{package}.{name}" if package else name or "struct {}"
         case Slice(element=element, name=name):
             text = name or f"[]{type_string(element)}"
-        case Array(element=element, length=length):
-            text = f"[{length}]{type_string(element)}"
+        case Array(element=element, length=length, name=name):
+            text = name or f"[{length}]{type_string(element)}"
         case Map(key=key, value=value, name=name):
             text = name or f"map[{type_string(key)}]{type_string(value)}"
         case Pointer(to=to):
