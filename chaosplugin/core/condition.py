@@ -13,6 +13,7 @@ any fault. `result` is the JSON object of Measurement.value: its numbers are flo
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -232,7 +233,10 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 def _number(text: str) -> int | float:
-    return operators.as_int(text) if text.isdigit() else float(text)
+    found = operators.as_int(text) if text.isdigit() else float(text)
+    if found == math.inf:
+        raise OperandError(f"{text} is beyond what a float holds")
+    return found
 
 
 class _Evaluation:

@@ -38,8 +38,6 @@ class Kind:
     name: str
     actions: Mapping[str, Effect] = field(default_factory=lambda: MappingProxyType({}))
     """values of spec.action; empty: the CRD checks the action, and each one lasts"""
-    container_ids: bool = True
-    """records are namespace/pod/container; else namespace/pod, as for actions that hit pods"""
     second_selector: bool = False
     """spec.target selects pods, too"""
 
@@ -63,14 +61,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind(name="PodChaos", actions=MappingProxyType(_PODCHAOS), container_ids=False),
+            Kind(name="PodChaos", actions=MappingProxyType(_PODCHAOS)),
             Kind(
                 name="NetworkChaos",
                 actions=MappingProxyType(dict.fromkeys(_NETWORKCHAOS, _LASTING)),
-                container_ids=False,
                 second_selector=True,
             ),
-            Kind(name="HTTPChaos", container_ids=False),
+            Kind(name="HTTPChaos"),
             Kind(name="StressChaos"),
             Kind(name="IOChaos"),
             Kind(name="TimeChaos"),

@@ -8,7 +8,7 @@ its beginning. So redaction comes before cutting, and a text that was cut earlie
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MASK = "*****"
@@ -58,10 +58,6 @@ class Redactor:
         if self._pattern is None:
             return text
         return self._ends(self._pattern.sub(MASK, text))
-
-    def mapping(self, texts: Mapping[str, str]) -> dict[str, str]:
-        """Redact values; keys are our own words."""
-        return {key: self.redact(value) for key, value in texts.items()}
 
     def _ends(self, text: str) -> str:
         """Replace the beginning of a secret that stands just before a mark of cutting."""

@@ -82,6 +82,8 @@ def test_a_condition_on_the_figures_holds(text: str) -> None:
         ("asInt(1 / 0) == 1", "asInt does not take float inf"),
         ("asFloat(nil) == 1", "asFloat does not take nil None"),
         ("9223372036854775808 > 1", "beyond 64 bits"),
+        ("1e999 > 1", "1e999 is beyond"),
+        ("nil * 2 > 1", "* does not go with nil and int"),
         ("9223372036854775807 + 1 > 1", "beyond 64 bits"),
         ("1 % 0 == 1", "% by 0"),
         ("-'a' == 1", "- wants a number, met string"),
