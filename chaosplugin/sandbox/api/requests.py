@@ -1,7 +1,7 @@
 """What each verb does with a request's query and body; HTTP itself stays in `server`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,22 +50,27 @@ class Body:
         return DeleteOptions.of(self.decode() if self.raw else None)
 
     def duplicates(self) -> list[str]:
-        """Return the names of fields that one object has twice.
+        """Return the paths of fields that one object has twice."""
+        return list(_twice(json.loads(self.raw, object_pairs_hook=_Pairs), ""))
 
-        Only the innermost name is known here; the real server tells the whole path.
-        """
-        found: list[str] = []
 
-        def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-            names: set[str] = set()
-            for name, _ in items:
-                if name in names:
-                    found.append(name)
-                names.add(name)
-            return dict(items)
+class _Pairs(dict[str, Any]):
+    """An object of JSON that remembers which of its names came again."""
 
-        json.loads(self.raw, object_pairs_hook=pairs)
-        return found
+    def __init__(self, items: list[tuple[str, Any]]) -> None:
+        super().__init__(items)
+        names = [name for name, _ in items]
+        self.again = [name for name in self if names.count(name) > 1] if len(self) < len(names) else []
+
+
+def _twice(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        yield from (path + name for name in value.again)
+        for name, inner in value.items():
+            yield from _twice(inner, f"{path}{name}.")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _twice(inner, f"{path.removesuffix('.')}[{number}].")
 
 
 @dataclass(frozen=True, slots=True)

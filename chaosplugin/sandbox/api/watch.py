@@ -70,10 +70,12 @@ class Watch:
         self.options = options
         self._store = store
         self._bookmark_every = bookmark_every
+        self._first, ended = self._initial()
         self._send, self._receive = anyio.create_memory_object_stream[bytes](BACKLOG)
         self._thawed: anyio.Event | None = None
-        self._first = self._initial()
         self._unlisten = store.listen(self._hear, options.resource)
+        if ended:
+            self.cut()
 
     def close(self) -> None:
         self._unlisten()
@@ -118,7 +120,8 @@ class Watch:
         waiting = self._receive.statistics().current_buffer_used
         return b"".join([self._receive.receive_nowait() for _ in range(waiting)])
 
-    def _initial(self) -> list[bytes]:
+    def _initial(self) -> tuple[list[bytes], bool]:
+        """Return the lines to begin with, and whether they are all."""
         options, store = self.options, self._store
         if options.revision and options.revision > store.revision:
             raise ApiError(
@@ -132,14 +135,13 @@ class Watch:
             try:
                 changes = list(store.changes_after(options.resource, options.revision))
             except ApiError as error:
-                self._send.close()
-                return [error_line(error)]
-            return [found for change in changes if (found := self._line(change))]
+                return [error_line(error)], True
+            return [found for change in changes if (found := self._line(change))], False
         present = [each for each in store.list(options.resource, options.namespace) if self._selects(each)]
         first = [line("ADDED", each.raw) for each in present]
         if options.initial_events and options.bookmarks:
             first.append(self._bookmark(end=True))
-        return first
+        return first, False
 
     def _hear(self, change: Change) -> None:
         found = self._line(change)
