@@ -13,6 +13,8 @@ Source: Go's time/time.go.
 import struct
 from datetime import UTC, datetime, timedelta
 
+from chaosplugin.wire.errors import LocalProtocolError
+
 _FORM = struct.Struct(">BqIH")
 _YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 _UTC_OFFSET = 0xFFFF
@@ -20,7 +22,9 @@ _SIZES = {1: 15, 2: 16}
 
 
 def encode_time(moment: datetime) -> bytes:
-    """The bytes of an aware datetime, in UTC."""
+    """The bytes of a moment, in UTC; raises LocalProtocolError if it has no zone."""
+    if moment.tzinfo is None:
+        raise LocalProtocolError(f"gob: {moment} has no zone")
     since = moment.astimezone(UTC) - _YEAR_1
     return _FORM.pack(1, since.days * 86_400 + since.seconds, since.microseconds * 1_000, _UTC_OFFSET)
 
