@@ -1,0 +1,115 @@
+"""Log records as the JSON that a go-plugin host reads from a plugin's stderr, one object a line.
+
+    {"@level": "info", "@message": "...", "@module": "...", "@timestamp": "2026-11-23T22:18:00.000000Z", ...}
+
+The host trusts this blindly, so nothing here depends on what is logged:
+- `@message`, `@level` and `@timestamp` are text, always: any other type panics the host. All other values
+  are made text as well, and no other key begins with `@`.
+- `@timestamp` has exactly six digits of a second and a zone, or the host takes the whole line for text.
+- A line is shorter than the 64 KiB that the host's reader holds, or it is not parsed. Longer messages are
+  split over several entries, longer values cut.
+- JSON is escaped to ASCII: no bytes that are not UTF-8, no lone surrogates, no line breaks.
+
+Source: logStderr and parseJSON of hashicorp/go-plugin v1.6.3, hclog's TimeFormatJSON.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+MAX_LINE: Final = 60_000  # bytes; the host's buffer holds 65,536
+_MAX_PIECE: Final = 30_000  # bytes of @message in one entry
+_MAX_FIELDS: Final = 24_000  # bytes of all other values and keys in one entry
+_MAX_MESSAGE: Final = 1_000_000  # characters
+_CUT: Final = " [...] "
+
+_LEVELS: Final = (
+    (logging.ERROR, "error"),
+    (logging.WARNING, "warn"),
+    (logging.INFO, "info"),
+    (logging.DEBUG, "debug"),
+)
+_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def level_name(level: int) -> str:
+    """Return hclog's name of the nearest level that is not higher."""
+    return next((name for at_least, name in _LEVELS if level >= at_least), "trace")
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What was given by `extra=`."""
+    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+
+
+class HclogFormatter(logging.Formatter):
+    """Formats a record to one or more whole lines, joined by newlines, none at the end."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            fields["exception"] = record.exc_text
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return "\n".join(
+            entries(level_name(record.levelno), record.getMessage(), record.name, moment, fields)
+        )
+
+
+def entries(
+    level: str, message: str, module: str, moment: datetime, fields: Mapping[str, object]
+) -> Iterator[str]:
+    """Yield the lines of one entry; `moment` is in UTC. Only a message that is too long makes several."""
+    timestamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}Z"
+    pieces = list(_pieces(_shorten(message, _MAX_MESSAGE))) or [""]
+    values = _values(fields)
+    for number, piece in enumerate(pieces, 1):
+        entry = {"@level": level, "@message": piece, "@module": _fit(module, 1000), "@timestamp": timestamp}
+        if len(pieces) > 1:
+            entry["part"] = f"{number}/{len(pieces)}"
+        yield json.dumps({**entry, **values} if number == 1 else entry, separators=(",", ":"))
+
+
+def _pieces(message: str) -> Iterator[str]:
+    while message:
+        size = _MAX_PIECE
+        while len(json.dumps(message[:size])) > _MAX_PIECE:
+            size //= 2
+        yield message[:size]
+        message = message[size:]
+
+
+def _values(fields: Mapping[str, object]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    room = _MAX_FIELDS
+    for key, value in fields.items():
+        name = _fit(key.replace("@", "_"), 200)
+        if room < 1000:
+            values["omitted"] = f"{len(fields) - len(values)} more fields"
+            break
+        values[name] = _fit(str(value), room - 500)
+        room -= len(json.dumps(name)) + len(json.dumps(values[name])) + 2
+    return values
+
+
+def _fit(text: str, size: int) -> str:
+    """Cut the middle out until the JSON of it takes at most `size` bytes."""
+    keep = size
+    text = _shorten(text, keep)
+    while len(json.dumps(text)) > size:
+        keep = keep * 2 // 3
+        text = _shorten(text, keep)
+    return text
+
+
+def _shorten(text: str, size: int) -> str:
+    """Keep the beginning and, as the end of a traceback says most, twice as much of the end."""
+    if len(text) <= size:
+        return text
+    head = (size - len(_CUT)) // 3
+    return f"{text[:head]}{_CUT}{text[-(size - len(_CUT) - head) :]}"

@@ -1,0 +1,132 @@
+"""A process whose stderr is a host's pipe: everything that may come out of it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PREAMBLE = """
+import faulthandler, logging, os, subprocess, sys, threading, time, warnings
+from datetime import UTC, datetime
+from chaosplugin.telemetry import logs
+logs.configure(under_host={host}, level=logging.DEBUG, clock=lambda: datetime.now(UTC))
+log = logging.getLogger("test")
+"""
+
+
+def program(body: str, *, host: bool = True) -> list[str]:
+    return [sys.executable, "-c", PREAMBLE.format(host=host) + body]
+
+
+def stderr_of(body: str) -> list[str]:
+    return (
+        subprocess.run(program(body), capture_output=True, timeout=60, check=False)
+        .stderr.decode()
+        .splitlines()
+    )
+
+
+def entries_of(body: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in stderr_of(body)]
+
+
+@pytest.mark.parametrize(
+    ("body", "level", "said"),
+    [
+        ('log.warning("hello %s", "you", extra={"run": 7})', "warn", "hello you"),
+        ('warnings.warn("old")', "warn", "UserWarning: old"),
+        ('os.write(2, b"from C\\n")', "info", "from C"),
+        ('print("printed", file=sys.stderr)', "info", "printed"),
+        ('os.write(2, b"no newline")', "info", "no newline"),
+        ('os.write(2, b"\\xff\\x00{\\"@message\\":5}\\n")', "info", '{"@message":5}'),
+        ('subprocess.run(["sh", "-c", "echo from a child >&2"])', "info", "from a child"),
+        (
+            'threading.Thread(target=lambda: 1 / 0, name="worker").start()',
+            "error",
+            "worker ended by an exception",
+        ),
+        ("raise RuntimeError('the end')", "error", "unhandled exception"),
+        (
+            "class Bad:\n  def __del__(self): raise ValueError('in del')\nb = Bad(); del b",
+            "error",
+            "exception ignored",
+        ),
+    ],
+)
+def test_whatever_is_written_reaches_the_host_as_an_entry(body: str, level: str, said: str) -> None:
+    (entry,) = [e for e in entries_of(body) if e["@message"]]
+    assert entry["@level"] == level
+    assert said.lower() in entry["@message"].lower()
+
+
+def test_an_exception_carries_its_traceback() -> None:
+    (entry,) = entries_of("raise RuntimeError('the end')")
+    assert "RuntimeError: the end" in entry["exception"]
+
+
+def test_a_record_that_cannot_be_formatted_ends_nothing() -> None:
+    entries = entries_of('log.info("%d", "x"); log.info("alive")')
+    assert any("Logging error" in e["@message"] for e in entries)
+    assert any(e["@message"] == "alive" for e in entries)
+
+
+def test_a_crash_leaves_its_stacks() -> None:
+    lines = stderr_of("log.info('before'); import ctypes; time.sleep(0.2); ctypes.string_at(0)")
+    assert json.loads(lines[0])["@message"] == "before"
+    assert any("Segmentation fault" in line for line in lines)
+
+
+def test_a_host_that_does_not_read_stops_nothing_and_is_told_what_it_missed(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    body = f"""
+for i in range(12000): log.info("x" * 1000)
+open({str(done)!r}, "w").close()
+time.sleep(0.5)
+log.info("last")
+"""
+    with subprocess.Popen(program(body), stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        deadline = time.monotonic() + 30
+        while not done.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        messages = [json.loads(line)["@message"] for line in process.stderr]
+    dropped = [m for m in messages if "were dropped" in m]
+
+    assert len(dropped) == 1
+    assert int(dropped[0].split()[0]) + len([m for m in messages if m.startswith("x")]) == 12000
+
+
+def test_a_host_that_is_gone_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    body = (
+        'import pathlib\nfor i in range(100): log.info("x")\ntime.sleep(0.1)\nlog.info("y")\nprint("alive")'
+    )
+    with subprocess.Popen(program(body), stderr=writing, stdout=subprocess.PIPE) as process:
+        os.close(writing)
+        os.close(reading)
+        assert process.stdout is not None
+        assert process.stdout.read() == b"alive\n"
+    assert process.returncode == 0
+
+
+def test_a_child_process_does_not_hold_the_hosts_pipe() -> None:
+    with subprocess.Popen(program('subprocess.Popen(["sleep", "30"])'), stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        before = time.monotonic()
+        process.stderr.read()
+    assert time.monotonic() - before < 20
+
+
+def test_a_person_gets_text() -> None:
+    run = subprocess.run(
+        program('log.warning("hello", extra={"run": 7})', host=False),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stderr.decode().strip().endswith("WARNING test: hello run=7")
