@@ -18,6 +18,7 @@ from chaosplugin.kube.reflector import Pace
 from chaosplugin.sandbox import cluster as sandbox
 from tests.realbed import bed as realbed
 from tests.realbed import build
+from tests.realbed.pki import make as make_pki
 
 Json = dict[str, object]
 T = TypeVar("T")
@@ -126,6 +127,24 @@ def script_config(script: Script, tmp_path: Path) -> str:
     file = tmp_path / "kubeconfig"
     file.write_text(kubeconfig(script.url, {"token": "first-token"}))
     return str(file)
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.crt, ca.key, tls.crt and tls.key."""
+    folder = tmp_path_factory.mktemp("pki")
+    make_pki(folder)
+    return folder
+
+
+@pytest.fixture
+async def tls_script(pki: Path) -> AsyncIterator[Script]:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki / "ca.crt")
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    tls.load_cert_chain(pki / "tls.crt", pki / "tls.key")
+    script = Script()
+    async with script.serve(tls):
+        yield script
 
 
 @dataclass(slots=True)

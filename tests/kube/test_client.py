@@ -4,9 +4,11 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import anyio
 import pytest
+from anyio import to_thread
 
 from chaosplugin.core.topics import (
     AnalysisRunsTopic,
@@ -14,13 +16,18 @@ from chaosplugin.core.topics import (
     ChaosTopic,
     Deleted,
     EventsTopic,
+    Lost,
     PodsTopic,
     Synced,
     WatchEvent,
 )
 from chaosplugin.kube.client import KubernetesCluster, connect
-from chaosplugin.provider.ports import Access, AlreadyExists, Conflict, Invalid, NotFound
+from chaosplugin.kube.session import Limits
+from chaosplugin.provider.ports import Access, AlreadyExists, Conflict, Invalid, NotFound, Unavailable
+from chaosplugin.sandbox import cluster as sandbox
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
 from tests.kube.conftest import QUICK, Bed, Json, clock, in_one_task
+from tests.realbed.bed import Bed as RealBed
 
 DEADLINE_S = 30
 
@@ -293,3 +300,52 @@ async def test_only_failures_of_experiments_are_told_of_the_events(
         await bed.create(path, event("applied", "PodChaos", "Applied", "Normal"))
         await bed.create(path, event("failed", "PodChaos", "Failed", "Warning"))
         assert await told(events, (Applied, "failed")) == ["Applied failed"]
+
+
+async def test_the_rights_of_the_controller_and_of_deploy_suffice(tmp_path: Path) -> None:
+    async with sandbox.start(clock, tmp_path) as started:
+        config = str(started.kubeconfig(ARGO_ROLLOUTS))
+        async with connect(config, clock=clock, pace=QUICK) as cluster:
+            created = await cluster.create_chaos(pod_chaos("default"))
+            await cluster.patch_chaos(
+                "PodChaos", "default", "experiment", {"metadata": {"labels": {"a": "b"}}}
+            )
+            for topic in (
+                ChaosTopic("PodChaos", "default"),
+                PodsTopic("default", "hash", "new"),
+                AnalysisRunsTopic("default"),
+                EventsTopic("default"),
+            ):
+                async with cluster.watch(topic) as events:
+                    assert "Synced" in await told(events, (Synced, ""))
+            assert await cluster.find_pod("default", "x") is None
+            assert await cluster.origin()
+            await cluster.delete_chaos("PodChaos", "default", "experiment", created.metadata.uid)
+            assert not await cluster.allowed(Access("get", "", "pods", "default"))
+
+        paths = {seen.path for seen in started.server.seen if seen.verb == "watch"}
+
+    assert "/apis/chaos-mesh.org/v1alpha1/podchaos" in paths
+    assert "/api/v1/namespaces/default/pods" in paths
+
+
+@pytest.mark.e2e
+async def test_what_happens_while_the_real_api_server_is_away_is_told_when_it_is_back(
+    real_bed: RealBed,
+) -> None:
+    async with Bed(str(real_bed.kubeconfig)) as bed:
+        namespace = f"kube-{uuid.uuid4().hex[:8]}"
+        await bed.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        limits = Limits(total_s=1, try_s=1)
+        async with connect(bed.config, clock=clock, pace=QUICK, limits=limits) as cluster:
+            created = await cluster.create_chaos(pod_chaos(namespace))
+            async with cluster.watch(ChaosTopic("PodChaos", namespace)) as events:
+                await told(events, (Synced, ""))
+                await to_thread.run_sync(lambda: real_bed.processes.stop("apiserver", kill=True))
+                await told(events, (Lost, ""))
+                with pytest.raises(Unavailable) as caught:
+                    await cluster.create_chaos(pod_chaos(namespace, "second"))
+                assert not caught.value.sent
+                await to_thread.run_sync(real_bed.start_apiserver)
+                await cluster.delete_chaos("PodChaos", namespace, "experiment", created.metadata.uid)
+                assert "Deleted experiment" in await told(events, (Deleted, "experiment"))

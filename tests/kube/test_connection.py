@@ -1,0 +1,341 @@
+"""The ways to an API server: kubeconfig, pod, token files, exec plugins, TLS."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+from aiohttp import web
+
+from chaosplugin.kube.client import connect
+from chaosplugin.kube.connection import from_kubeconfig, in_cluster
+from chaosplugin.kube.credentials import Issued, Renewed, TokenFile
+from chaosplugin.kube.errors import NoCluster
+from chaosplugin.kube.session import Limits
+from chaosplugin.provider.ports import ClusterError, Denied, Unavailable
+from tests.kube.conftest import Script, Seen, clock, kubeconfig
+
+
+async def by_token(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("Authorization") == "Bearer good":
+        return web.json_response({"metadata": {"name": "x"}})
+    return web.json_response({"code": 401, "message": "Unauthorized"}, status=401)
+
+
+def tokens(seen: list[Seen]) -> list[str]:
+    return [each.headers.get("Authorization", "") for each in seen]
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_token_file_is_stripped_and_read_again_when_it_changes(tmp_path: Path) -> None:
+    time = Time()
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    credential = TokenFile(file, monotonic=time)
+
+    assert await credential.header() == "Bearer first"
+    file.write_text("second\n")
+    os.utime(file, ns=(1, 1))
+    assert await credential.header() == "Bearer first"
+    time.now = 10
+    assert await credential.header() == "Bearer second"
+    file.write_text("third")
+    assert await credential.header(refused="Bearer second") == "Bearer third"
+    file.unlink()
+    time.now = 20
+    assert await credential.header(refused="Bearer third") == "Bearer third"
+
+
+async def test_an_empty_token_file_is_no_credential(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("\n")
+
+    with pytest.raises(NoCluster, match="empty"):
+        await TokenFile(tmp_path / "token").header()
+
+
+async def test_a_renewal_runs_once_for_all_who_wait() -> None:
+    issued = 0
+
+    async def issue() -> Issued:
+        nonlocal issued
+        issued += 1
+        await anyio.lowlevel.checkpoint()
+        return Issued(f"Bearer {issued}")
+
+    credential = Renewed(issue)
+    found: list[str] = []
+
+    async def ask() -> None:
+        found.append(await credential.header())
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(ask)
+    assert found == ["Bearer 1"] * 10
+    for _ in range(10):
+        assert await credential.header(refused="Bearer 1") == "Bearer 2"
+    assert issued == 2
+
+
+async def test_a_failed_renewal_keeps_the_old_value_and_waits_before_the_next() -> None:
+    time = Time()
+    calls = 0
+
+    async def issue() -> Issued:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise NoCluster("the issuer is away")
+        return Issued("Bearer old", 100)
+
+    credential = Renewed(issue, monotonic=time)
+    assert await credential.header() == "Bearer old"
+    time.now = 100
+    for _ in range(5):
+        assert await credential.header() == "Bearer old"
+    assert calls == 2
+    time.now = 111
+    assert await credential.header() == "Bearer old"
+    assert calls == 3
+
+
+async def test_a_rotated_token_of_a_pod_is_taken_up_after_one_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pki: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("good\n")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    connection = await in_cluster(token_file=str(token), ca_file=str(pki / "ca.crt"))
+    assert connection.server == "https://127.0.0.1:443"
+    assert connection.context is not None
+    assert await connection.credential.header() == "Bearer good"
+
+    token.write_text("better")
+
+    assert await connection.credential.header(refused="Bearer good") == "Bearer better"
+
+
+async def test_outside_of_a_pod_and_without_kubeconfig_there_is_no_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    with pytest.raises(NoCluster, match="not inside a cluster"):
+        await in_cluster()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "kubeconfig"),
+        ("[1, 2]", "kubeconfig"),
+        ("a: [", "kubeconfig"),
+        ("{current-context: nope, contexts: [], clusters: [], users: []}", "nope"),
+        (kubeconfig("ftp://example", {}), "no http or https URL"),
+        (kubeconfig("https://x", {"client-certificate-data": "AAAA", "client-key-data": "AAAA"}), "certif"),
+        (kubeconfig("https://x", {}, {"certificate-authority-data": "AAAA"}), "CA certificate"),
+        (kubeconfig("https://x", {"exec": {"args": []}}), "command"),
+    ],
+)
+async def test_a_broken_kubeconfig_is_named_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(text)
+
+    with pytest.raises(NoCluster) as caught:
+        await from_kubeconfig(str(file), clock=clock)
+
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoCluster, match="nowhere"):
+        await from_kubeconfig(str(tmp_path / "nowhere"), clock=clock)
+
+
+async def test_a_token_file_of_a_kubeconfig_is_read_again_after_a_refusal(
+    script: Script, tmp_path: Path
+) -> None:
+    script.always = by_token
+    token = tmp_path / "token"
+    token.write_text("good\n")
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, {"tokenFile": str(token)}))
+
+    async with connect(str(config), clock=clock) as cluster:
+        await cluster.read_rollout("shop", "x")
+        token.write_text("bad")
+        await cluster.read_rollout("shop", "x")
+
+    assert tokens(script.seen) == ["Bearer good", "Bearer good"]
+
+
+def exec_plugin(folder: Path, body: str) -> dict[str, object]:
+    program = folder / "plugin.py"
+    program.write_text(f"#!{sys.executable}\nimport json, os, pathlib, sys, time\n{body}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": str(program),
+            "args": ["token"],
+            "env": [{"name": "FOLDER", "value": str(folder)}],
+        }
+    }
+
+
+ANSWER = """
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+folder = pathlib.Path(os.environ["FOLDER"])
+with (folder / "calls").open("a") as calls:
+    calls.write("x")
+status = json.loads((folder / "status").read_text())
+print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "status": status}))
+"""
+
+
+async def test_an_exec_plugin_is_asked_once_and_again_after_a_refusal(script: Script, tmp_path: Path) -> None:
+    script.always = by_token
+    (tmp_path / "status").write_text('{"token": "stale"}')
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, ANSWER)))
+
+    async with connect(str(config), clock=clock) as cluster:
+        with pytest.raises(Denied):
+            await cluster.read_rollout("shop", "x")
+        (tmp_path / "status").write_text('{"token": "good"}')
+        for _ in range(3):
+            await cluster.read_rollout("shop", "x")
+
+    assert (tmp_path / "calls").read_text() == "xxx"  # the first, after the first refusal, after the second
+    assert tokens(script.seen)[-3:] == ["Bearer good"] * 3
+
+
+async def test_a_credential_near_its_end_is_renewed_before_it(script: Script, tmp_path: Path) -> None:
+    script.always = by_token
+    expiry = (clock() + timedelta(seconds=0.5)).isoformat()
+    (tmp_path / "status").write_text(json.dumps({"token": "good", "expirationTimestamp": expiry}))
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, ANSWER)))
+
+    async with connect(str(config), clock=clock) as cluster:
+        with anyio.fail_after(20):
+            while not (tmp_path / "calls").exists() or (tmp_path / "calls").read_text() == "x":
+                await cluster.read_rollout("shop", "x")
+
+    assert set(tokens(script.seen)) == {"Bearer good"}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("sys.exit('log in first')", "ended with 1: log in first"),
+        ("print('hello')", "its answer"),
+        ("print(json.dumps({'apiVersion': 'v0', 'status': {'token': 'x'}}))", "answers v0"),
+        (
+            "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'status': {}}))",
+            "neither a token nor a certificate",
+        ),
+    ],
+)
+async def test_a_failing_exec_plugin_is_named_and_nothing_is_sent(
+    script: Script, tmp_path: Path, body: str, says: str
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, body)))
+
+    async with connect(str(config), clock=clock) as cluster:
+        with pytest.raises(ClusterError) as caught:
+            await cluster.read_rollout("shop", "x")
+
+    assert says in str(caught.value)
+    assert script.seen == []
+
+
+async def test_an_exec_plugin_that_hangs_is_killed(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    body = (
+        "pathlib.Path(os.environ['FOLDER'], 'pid').write_text(str(os.getpid()))\n"
+        "print('x' * 5_000_000, flush=True)\ntime.sleep(600)"
+    )
+    config.write_text(kubeconfig("http://127.0.0.1:1", exec_plugin(tmp_path, body)))
+    connection = await from_kubeconfig(str(config), clock=clock)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(connection.credential.header)
+            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+                await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def certificate(pki: Path, name: str) -> tuple[bytes, bytes]:
+    """Make a client certificate for a name, and its key."""
+    key = f"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key"
+    sign = f"x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out {name}.crt"
+    for command in (f"{key} -out {name}.csr", sign):
+        subprocess.run(["openssl", *command.split()], cwd=pki, check=True, capture_output=True)
+    return (pki / f"{name}.crt").read_bytes(), (pki / f"{name}.key").read_bytes()
+
+
+async def peer_name(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    shown = request.transport.get_extra_info("peercert")
+    name = dict(pair[0] for pair in shown["subject"])["commonName"] if shown else "nobody"
+    return web.json_response({"kind": "PodChaos", "metadata": {"name": name}})
+
+
+async def test_a_client_certificate_of_an_exec_plugin_is_shown_and_renewed(
+    tls_script: Script, tmp_path: Path, pki: Path
+) -> None:
+    tls_script.always = peer_name
+
+    def put(name: str) -> None:
+        crt, key = certificate(pki, name)
+        status = {"clientCertificateData": crt.decode(), "clientKeyData": key.decode()}
+        expiry = (clock() + timedelta(seconds=1)).isoformat()
+        (tmp_path / "status").write_text(json.dumps({**status, "expirationTimestamp": expiry}))
+
+    put("anna")
+    config = tmp_path / "config"
+    cluster_section: dict[str, object] = {"certificate-authority": str(pki / "ca.crt")}
+    config.write_text(kubeconfig(tls_script.url, exec_plugin(tmp_path, ANSWER), cluster_section))
+
+    manifest = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop"}}
+    async with connect(str(config), clock=clock) as cluster:
+        assert (await cluster.create_chaos(manifest)).metadata.name == "anna"
+        put("ben")
+        with anyio.fail_after(20):
+            while (await cluster.create_chaos(manifest)).metadata.name != "ben":
+                await anyio.sleep(0.01)
+
+
+async def test_a_server_of_another_authority_is_not_spoken_to(
+    tls_script: Script, tmp_path: Path, pki: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(tls_script.url, {"token": "t"}))
+
+    async with connect(str(config), clock=clock, limits=Limits(total_s=0.5, first_delay_s=0.01)) as cluster:
+        with pytest.raises(Unavailable, match="certificate verify failed") as caught:
+            await cluster.read_rollout("shop", "x")
+
+    assert not caught.value.sent
+    assert tls_script.seen == []

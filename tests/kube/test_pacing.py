@@ -1,0 +1,116 @@
+"""Back-off, rate limit, clock offset, lines: small rules, with plain numbers."""
+
+import itertools
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaosplugin.kube.backoff import Backoff
+from chaosplugin.kube.clock import ClockOffset
+from chaosplugin.kube.limiter import Limiter, Priority
+from chaosplugin.kube.lines import Garbled, split_lines
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_delays_double_up_to_a_limit_and_begin_anew_after_a_calm() -> None:
+    time = Time()
+    backoff = Backoff(first=0.8, last=30, calm=120, monotonic=time)
+
+    delays = []
+    for _ in range(10):
+        delays.append(backoff.delay())
+        time.now += delays[-1]
+
+    for n, delay in enumerate(delays):
+        assert min(30, 0.8 * 2**n) <= delay <= min(30, 1.6 * 2**n)
+    time.now += 121
+    assert backoff.delay() <= 1.6
+    assert backoff.delay(at_least=45) == 45
+
+
+async def test_requests_beyond_the_burst_wait_for_their_rate() -> None:
+    limiter = Limiter(rate=100, burst=5)
+    began = anyio.current_time()
+    for _ in range(15):
+        await limiter.acquire(Priority.READ)
+
+    assert 0.09 <= anyio.current_time() - began < 5
+
+
+async def test_clean_up_overtakes_all_and_creates_come_last() -> None:
+    limiter = Limiter(rate=200, burst=1)
+    await limiter.acquire(Priority.READ)
+    order: list[Priority] = []
+
+    async def ask(priority: Priority) -> None:
+        await limiter.acquire(priority)
+        order.append(priority)
+
+    async with anyio.create_task_group() as group:
+        for priority in (Priority.CREATE, Priority.READ, Priority.VERDICT, Priority.CLEAN_UP, Priority.READ):
+            group.start_soon(ask, priority)
+
+    assert order == sorted(order)
+
+
+async def test_who_stops_waiting_takes_nobodys_turn() -> None:
+    limiter = Limiter(rate=2, burst=1)
+    await limiter.acquire(Priority.READ)
+    with anyio.move_on_after(0.01):
+        await limiter.acquire(Priority.CLEAN_UP)
+    began = anyio.current_time()
+
+    await limiter.acquire(Priority.READ)
+
+    assert anyio.current_time() - began < 0.9
+
+
+def test_the_clock_offset_forgets_after_two_windows() -> None:
+    time = Time()
+    offset = ClockOffset(monotonic=time)
+    local = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def observe(seconds: int) -> None:
+        offset.observe(f"Thu, 01 Jan 2026 00:00:{seconds:02} GMT", local)
+
+    observe(30)
+    assert offset.value == timedelta(seconds=30)
+    time.now = 301
+    observe(20)
+    assert offset.value == timedelta(seconds=30)
+    time.now = 602
+    observe(10)
+    assert offset.value == timedelta(seconds=20)
+
+
+async def pieces_of(data: bytes, cuts: list[int]) -> AsyncIterator[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for begin, end in itertools.pairwise(edges):
+        yield data[begin:end]
+
+
+@given(st.lists(st.binary().map(lambda b: b.replace(b"\n", b""))), st.binary(), st.lists(st.integers(0, 999)))
+async def test_lines_are_the_same_however_they_arrive(
+    lines: list[bytes], rest: bytes, cuts: list[int]
+) -> None:
+    data = b"".join(line + b"\n" for line in lines) + rest.replace(b"\n", b"")
+
+    assert [line async for line in split_lines(pieces_of(data, cuts))] == lines
+
+
+async def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    assert [len(line) async for line in split_lines(pieces_of(b"x" * 100 + b"\ny", [30]), 100)] == [100]
+
+    with pytest.raises(Garbled, match="100 bytes"):
+        [line async for line in split_lines(pieces_of(b"x" * 101 + b"\n", [101]), 100)]
