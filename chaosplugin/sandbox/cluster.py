@@ -2,7 +2,7 @@
 
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,11 +146,10 @@ async def start(clock: Clock, folder: Path, settings: Settings | None = None) ->
         yield cluster
 
 
-async def serve(clock: Clock, folder: Path, settings: Settings, ready: anyio.Event | None = None) -> None:
-    """Run a cluster until cancelled; for a command line."""
+async def serve(
+    clock: Clock, folder: Path, announce: Callable[[Cluster], None], settings: Settings | None = None
+) -> None:
+    """Run a cluster until cancelled, for a command line; `announce` is told when it answers."""
     async with start(clock, folder, settings) as cluster:
-        cluster.kubeconfig()
-        cluster.kubeconfig(ARGO_ROLLOUTS)
-        if ready is not None:
-            ready.set()
+        announce(cluster)
         await anyio.sleep_forever()

@@ -74,7 +74,7 @@ class Kubelet:
             self._sync(pod, key)
 
     def _let_go(self, pod: Stored, key: _Key) -> None:
-        wait = float(_mark(pod, "gone-after") or 0)
+        wait = _seconds(pod, "gone-after", 0.0)
         if wait and key.due != "gone":
             self._queue.add(_Key(key.namespace, key.name, key.uid, "gone"), wait)
         else:
@@ -105,7 +105,7 @@ class Kubelet:
         if wanted == was["ready"]:
             return was, False
         if wanted and key.due != "ready":
-            wait = float(_mark(pod, "ready-after") or READY_AFTER)
+            wait = _seconds(pod, "ready-after", READY_AFTER)
             self._queue.add(_Key(key.namespace, key.name, key.uid, "ready"), wait)
             return was, False
         return was | {"ready": wanted}, True
@@ -155,6 +155,14 @@ class Kubelet:
 def _mark(pod: Stored, word: str) -> str:
     annotations = pod.metadata.get("annotations") or {}
     return next((str(annotations[p + word]) for p in PREFIXES if p + word in annotations), "")
+
+
+def _seconds(pod: Stored, word: str, default: float) -> float:
+    """Read a number of seconds; what is none counts as absent, as a kubelet has nobody to complain to."""
+    try:
+        return float(_mark(pod, word) or default)
+    except ValueError:
+        return default
 
 
 def _image_name(image: str) -> str:

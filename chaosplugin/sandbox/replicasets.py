@@ -49,7 +49,7 @@ class ReplicaSetController:
         self._report(stored, [pod for pod in pods if pod not in surplus])
 
     def _make(self, owner: Stored) -> Stored:
-        template: Object = owner.object["spec"].get("template") or {}
+        template: Object = owner.object["spec"]["template"]
         given: Object = template.get("metadata") or {}
         reference = {
             "apiVersion": "apps/v1",

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from chaosplugin.sandbox.api.errors import ApiError
+
 BASE_DELAY = 0.005  # seconds; client-go's default exponential limiter
 MAX_DELAY = 1000.0
 
@@ -63,6 +65,12 @@ class WorkQueue(Generic[Key]):
                 await self._woken.wait()
 
     async def work(self, look: Callable[[Key], Awaitable[None]]) -> None:
-        """Take keys for ever, one after another."""
+        """Take keys for ever, one after another; a look that the API refuses is repeated later."""
         while True:
-            await look(await self.take())
+            key = await self.take()
+            try:
+                await look(key)
+            except ApiError:
+                self.retry(key)
+            else:
+                self.forget(key)

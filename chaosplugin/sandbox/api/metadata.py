@@ -154,7 +154,8 @@ def types(obj: Object) -> str:
         texts = metadata.get(key) or {}
         if not isinstance(texts, dict) or any(not isinstance(value, str) for value in texts.values()):
             return f"json: cannot unmarshal into Go struct field ObjectMeta.metadata.{key} of type string"
-    for key in ("finalizers", "ownerReferences"):
-        if not isinstance(metadata.get(key) or [], list):
+    for key, kind in (("finalizers", str), ("ownerReferences", dict)):
+        listed = metadata.get(key) or []
+        if not isinstance(listed, list) or any(not isinstance(each, kind) for each in listed):
             return f"json: cannot unmarshal into Go struct field ObjectMeta.metadata.{key} of type slice"
     return ""

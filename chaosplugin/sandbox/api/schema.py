@@ -44,7 +44,7 @@ _METADATA = frozenset(
 class Node:
     """The schema of one value.
 
-    An object has `fields`, or `items` for each value of a free map; an array has `items`.
+    An object has `fields`; with `items` it is open, and they are its other values. An array has `items`.
     """
 
     type: Type = "any"
@@ -64,9 +64,9 @@ def _named(wanted: Type) -> str:
 class Schema:
     """The schema of a kind: `spec` as given, metadata as every object has it, status free."""
 
-    def __init__(self, spec: Node, status: Node | None = None) -> None:
-        fields = {"apiVersion": Node("string"), "kind": Node("string"), "metadata": Node(), "spec": spec}
-        self._root = Node("object", fields | {"status": status or Node()}, required=frozenset({"spec"}))
+    def __init__(self, spec: Node) -> None:
+        fields = {"apiVersion": Node("string"), "kind": Node("string"), "metadata": Node(), "status": Node()}
+        self._root = Node("object", fields | {"spec": spec}, required=frozenset({"spec"}))
 
     def unknown(self, obj: Object) -> list[str]:
         """Return the paths of fields that the schema does not know, in the order they are met."""

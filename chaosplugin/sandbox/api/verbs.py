@@ -13,6 +13,7 @@ import msgspec
 from chaosplugin.sandbox.api import errors, metadata, patch
 from chaosplugin.sandbox.api.access import SYSTEM, Access, User
 from chaosplugin.sandbox.api.admission import Admission, Review
+from chaosplugin.sandbox.api.builtin import SCHEMAS
 from chaosplugin.sandbox.api.deletion import DeleteOptions, mark, releasable
 from chaosplugin.sandbox.api.resources import NAMESPACES, PODS, Object, Resource
 from chaosplugin.sandbox.api.selectors import EVERYTHING, Selector
@@ -41,7 +42,7 @@ class Api:
         self.clock = clock
         self.store = Store()
         self.access = Access()
-        self.admission = Admission(self.access)
+        self.admission = Admission(self.access, dict(SCHEMAS))
 
     # -- reading
 

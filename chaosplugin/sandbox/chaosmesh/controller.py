@@ -37,17 +37,13 @@ class Pace:
     child: float = 0.1  # for a Pod*Chaos child to do as ordered
 
 
-class _Repeat(Exception):
-    """The pass ends here and is repeated after a back-off."""
-
-
 class ChaosMesh:
     """Chaos Mesh in a cluster: its admission from the start, its controller while it is not stopped."""
 
     def __init__(self, api: Api, restart: Restart, pace: Pace | None = None) -> None:
         self._api = api
         self._pace = pace or Pace()
-        self._injector = Injector(api, restart)
+        self._injector = Injector(api, restart, self._pace.child)
         self._queues: dict[Resource, WorkQueue[_Key]] = {kind: WorkQueue() for kind in CHAOS_KINDS}
         self._going = anyio.Event()
         self._going.set()
@@ -95,15 +91,9 @@ class ChaosMesh:
             self._queues[change.stored.resource].add((change.stored.namespace, change.stored.name))
 
     async def _look(self, kind: Resource, key: _Key) -> None:
-        queue = self._queues[kind]
-        try:
-            after = await self._pass(kind, key)
-        except _Repeat:
-            queue.retry(key)
-            return
-        queue.forget(key)
+        after = await self._pass(kind, key)
         if after is not None:
-            queue.add(key, after)
+            self._queues[kind].add(key, after)
 
     async def _pass(self, kind: Resource, key: _Key) -> float | None:
         """Run the steps; returns the seconds until the next look, None for none."""
@@ -190,7 +180,7 @@ class ChaosMesh:
             )
             self._tell(obj, "records", events.updated("records"))
         if failed:
-            raise _Repeat
+            raise ApiError(500, "", "not every record did as told")
         return kind.kind in TWO_STEPS and any(each["phase"].endswith(experiment.WAIT) for each in records)
 
     def _act(self, obj: Object, record: Object, what: experiment.Operation) -> tuple[bool, bool]:
@@ -233,7 +223,7 @@ class ChaosMesh:
         """Change the object as it is by now.
 
         Raises:
-            _Repeat: when the API server refuses; an Event tells why.
+            ApiError: when the API server refuses; an Event tells why, and the pass is repeated.
         """
         await anyio.sleep(self._pace.write)
         await self._going.wait()
@@ -248,7 +238,7 @@ class ChaosMesh:
         except ApiError as error:
             if error.code != 404:
                 self._tell(obj, "records", events.failed(f"update {what}", str(error)))
-            raise _Repeat from error
+            raise
 
     def _tell(self, obj: Object, step: str, happening: events.Happening) -> None:
         event = events.event(obj, happening, f"{obj['kind'].lower()}-{step}", self._api.clock())

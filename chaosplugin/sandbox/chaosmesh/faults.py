@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import anyio
+
 from chaosplugin.sandbox.api.deletion import DeleteOptions
 from chaosplugin.sandbox.api.resources import PODS, Object
 from chaosplugin.sandbox.api.store import Stored
@@ -43,9 +45,11 @@ class Trouble:
 class Injector:
     """Applies and recovers one record at a time; returns the record's next phase."""
 
-    def __init__(self, api: Api, restart: Restart) -> None:
+    def __init__(self, api: Api, restart: Restart, child: float) -> None:
         self._api = api
         self._restart = restart
+        self._child = child
+        self._due: dict[tuple[str, str], float] = {}  # when a child will have done as ordered
         self._troubles: list[Trouble] = []
 
     def trouble(self, trouble: Trouble) -> None:
@@ -58,20 +62,24 @@ class Injector:
         Raises:
             InjectionError: when it fails; the record keeps its phase.
         """
-        identity = record["id"]
+        identity, key = record["id"], (obj["metadata"]["uid"], record["id"])
+        if obj["kind"] in TWO_STEPS and not record["phase"].endswith(WAIT):
+            self._pod(identity, what)
+            self._due[key] = anyio.current_time() + self._child
+            return f"{record['phase']}{WAIT}"
         for trouble in self._troubles:
             if trouble.strikes(what, obj, identity):
                 raise InjectionError(trouble.message)
-        if obj["kind"] in TWO_STEPS and not record["phase"].endswith(WAIT):
-            self._pod(obj, identity, what)
-            return (NOT_INJECTED if what == "Apply" else INJECTED) + WAIT
+        if anyio.current_time() < self._due.get(key, 0):
+            return str(record["phase"])
+        self._due.pop(key, None)
         if what == "Apply":
             self._apply(obj, identity)
             return INJECTED
         self._recover(obj, identity)
         return NOT_INJECTED
 
-    def _pod(self, obj: Object, identity: str, what: Operation) -> Stored | None:
+    def _pod(self, identity: str, what: Operation) -> Stored | None:
         """Return the pod of a record; one that is gone needs no recovery."""
         namespace, name = identity.split("/")[:2]
         pod = self._api.find(PODS, namespace, name)
@@ -80,7 +88,7 @@ class Injector:
         return pod
 
     def _apply(self, obj: Object, identity: str) -> None:
-        pod = self._pod(obj, identity, "Apply")
+        pod = self._pod(identity, "Apply")
         if pod is None or obj["kind"] != "PodChaos":
             return
         match obj["spec"]["action"]:
@@ -93,7 +101,7 @@ class Injector:
                 self._api.update(PODS, pod.namespace, pod.name, lambda old: _pause(obj, old))
 
     def _recover(self, obj: Object, identity: str) -> None:
-        pod = self._pod(obj, identity, "Recover")
+        pod = self._pod(identity, "Recover")
         if pod is not None and obj["kind"] == "PodChaos" and obj["spec"]["action"] == "pod-failure":
             self._api.update(PODS, pod.namespace, pod.name, lambda old: _resume(obj, old))
 
