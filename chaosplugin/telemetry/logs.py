@@ -6,11 +6,11 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from chaosplugin.telemetry.hclog import HclogFormatter, entries, fields_of
+from chaosplugin.telemetry.hclog import HclogFormatter, fields_of
 from chaosplugin.telemetry.stderr import Pump, Writer
 
 _FOREIGN: Final = "stderr"  # the module of what did not come by way of a log record
@@ -31,13 +31,12 @@ class TextFormatter(logging.Formatter):
 
 
 class HostHandler(logging.StreamHandler[Writer]):
-    """Takes fd 2 over for a host; see `stderr` for who may write what. `clock` gives UTC.
+    """Takes fd 2 over for a host; see `stderr` for who may write what.
 
     A record that cannot be formatted is told by logging itself on fd 2, and so comes by way of the pump.
     """
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._host = os.dup(2)
         self._writer = Writer(self._host, self._tell_dropped)
         super().__init__(self._writer)
@@ -50,30 +49,47 @@ class HostHandler(logging.StreamHandler[Writer]):
         faulthandler.enable(file=self._host)
 
     def close(self) -> None:
-        """Give fd 2 back, and write what is queued within half a second; logging calls it at exit."""
+        """Give fd 2 back, and write what is queued within half a second; logging calls it at exit, too."""
         super().close()
         os.dup2(self._host, 2)
         self._pump.wait(_FLUSH_S / 2)
         self._writer.drain(_FLUSH_S / 2)
 
     def _foreign(self, line: str) -> None:
-        for entry in entries("info", line, _FOREIGN, self._clock(), {}):
-            self._writer.write(entry)
+        self._writer.write(self.format(_record(_FOREIGN, logging.INFO, line)))
 
     def _tell_dropped(self, count: int) -> str:
-        message = f"{count} log entries were dropped, because the host did not read them"
-        return next(entries("warn", message, _log.name, self._clock(), {}))
+        text = f"{count} log entries were dropped, because the host did not read them"
+        return self.format(_record(_log.name, logging.WARNING, text))
 
 
-def configure(*, under_host: bool, level: int, clock: Callable[[], datetime]) -> None:
-    """Send records of `level` and above, warnings, and unhandled exceptions to stderr in the right format."""
-    handler: logging.Handler
-    if under_host:
-        handler = HostHandler(clock)
-    else:
-        handler = logging.StreamHandler()
-        handler.setFormatter(TextFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+def _record(name: str, level: int, message: str) -> logging.LogRecord:
+    return logging.LogRecord(name, level, "", 0, message, None, None)
+
+
+@contextmanager
+def for_host(level: str) -> Iterator[None]:
+    """Log as a host's plugin: records of `level` (debug, info, ...) and above, and what else comes to fd 2.
+
+    Call it before the loop runs and threads are started. What is logged after its end still goes out at exit.
+    """
+    handler = HostHandler()
+    _configure(handler, level)
+    try:
+        yield
+    finally:
+        handler.close()
+
+
+def for_person(level: str) -> None:
+    """Log to a terminal or a file."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter())
+    _configure(handler, level)
+
+
+def _configure(handler: logging.Handler, level: str) -> None:
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_exception
     sys.unraisablehook = _log_unraisable

@@ -73,6 +73,7 @@ def test_no_field_can_take_the_place_of_what_the_host_asserts() -> None:
 
 
 def test_an_exception_is_one_entry() -> None:
+    entry = {}
     try:
         int("x\ny")
     except ValueError:

@@ -6,20 +6,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 PREAMBLE = """
-import faulthandler, logging, os, subprocess, sys, threading, time, warnings
-from datetime import UTC, datetime
+import logging, os, subprocess, sys, threading, time, warnings
 from chaosplugin.telemetry import logs
-logs.configure(under_host={host}, level=logging.DEBUG, clock=lambda: datetime.now(UTC))
 log = logging.getLogger("test")
 """
 
 
-def program(body: str, *, host: bool = True) -> list[str]:
-    return [sys.executable, "-c", PREAMBLE.format(host=host) + body]
+def program(body: str) -> list[str]:
+    return [sys.executable, "-c", f'{PREAMBLE}with logs.for_host("debug"):\n{indent(body.strip(), "  ")}']
 
 
 def stderr_of(body: str) -> list[str]:
@@ -122,11 +121,26 @@ def test_a_child_process_does_not_hold_the_hosts_pipe() -> None:
     assert time.monotonic() - before < 20
 
 
+def test_what_is_logged_at_exit_still_reaches_the_host() -> None:
+    (entry,) = entries_of('import atexit; atexit.register(log.info, "bye")')
+    assert entry["@message"] == "bye"
+
+
+def test_levels_below_the_wanted_one_are_not_written() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        f'{PREAMBLE}with logs.for_host("warning"): log.info("x"); log.error("y")',
+    ]
+    run = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert [json.loads(line)["@message"] for line in run.stderr.splitlines()] == ["y"]
+
+
 def test_a_person_gets_text() -> None:
-    run = subprocess.run(
-        program('log.warning("hello", extra={"run": 7})', host=False),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    command = [
+        sys.executable,
+        "-c",
+        f'{PREAMBLE}logs.for_person("info"); log.warning("hello", extra=dict(run=7))',
+    ]
+    run = subprocess.run(command, capture_output=True, timeout=60, check=True)
     assert run.stderr.decode().strip().endswith("WARNING test: hello run=7")
