@@ -133,7 +133,7 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
 
 def _breach(run: Run, pods: PodStore, seen: Fault) -> Judgement:
     """Compare with the baseline once it is known whom the fault hits."""
-    rules, before = run.spec.rules, run.baseline
+    rules, before = run.rules, run.baseline
     if not rules.enabled or before is None or not pods.synced or pods.lost:
         return Judgement()
     _remember(run, pods)
@@ -199,7 +199,7 @@ def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
     seen, ended_at, server_now = run.fault, run.server_ended_at, now + run.offset
     if seen is None or ended_at is None:
         return Judgement()
-    rules, before = run.spec.rules, run.baseline
+    rules, before = run.rules, run.baseline
     if not rules.enabled or before is None:
         return _unjudged(run, seen)
     if not pods.synced or pods.lost:
@@ -216,7 +216,7 @@ def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
 
 
 def _unjudged(run: Run, seen: Fault) -> Judgement:
-    if not run.spec.rules.enabled:
+    if not run.rules.enabled:
         return Judgement(finding=_survived(run, seen, "steadyState is off: the canary was not judged"))
     text = f"the state before {run.spec.subject} is not known: its annotation was removed"
     return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
@@ -234,14 +234,14 @@ def _not_yet(
         return Judgement(ask_replicas=True, look_at=limit - run.offset if server_now < limit else None)
     if server_now < limit:
         return Judgement(look_at=limit - run.offset)
-    within = _seconds(run.spec.rules.recover_within)
+    within = _seconds(run.rules.recover_within)
     return _broken(run, seen, pods, f"{state.ready} of {state.needed} pods Ready {within} after the fault")
 
 
 def _back(
     run: Run, seen: Fault, pods: PodStore, since: datetime, server_now: datetime, ended_at: datetime
 ) -> Judgement:
-    within = run.spec.rules.recover_within
+    within = run.rules.recover_within
     took = (since - ended_at).total_seconds()
     if since > ended_at + within:
         what = f"the canary was back only {took:.0f}s after the fault, {_seconds(within)} is allowed"
@@ -290,7 +290,7 @@ def figures_of(
         return Figures()
     excess = 0
     if pods is not None and run.baseline is not None:
-        excess = steady_state.restarts(run.spec.rules, run.baseline, pods.live, seen.hit)
+        excess = steady_state.restarts(run.rules, run.baseline, pods.live, seen.hit)
     return Figures(
         targets=len(seen.targets),
         injected=seen.injected,

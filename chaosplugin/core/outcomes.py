@@ -1,5 +1,6 @@
 """What an outcome or an observation means for a run: it is taken in, and may settle the gate."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from chaosplugin.core import fault, ledger
@@ -22,6 +23,7 @@ from chaosplugin.core.commands import (
     Unanswered,
     VerdictWritten,
 )
+from chaosplugin.core.experiment import adopt as read_created
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.steady_state import Baseline
@@ -109,6 +111,17 @@ def _adopt(run: Run, experiment: ChaosObject) -> Finding | None:
     if experiment.metadata.deletion_timestamp is not None:
         text = f"{run.spec.subject} is being deleted by somebody; run the gate again"
         return Finding(reason=Reason.DELETED, text=text)
+    created = read_created(experiment)
+    if created is not None:  # what was created is judged, whatever the template says by now
+        effect = created.effect
+        run.one_shot = effect.one_shot
+        run.rules = replace(
+            run.rules,
+            unready_by_intent=effect.unready,
+            replaces_pods=effect.replaces_pods,
+            restarts_by_fault=effect.restarts,
+        )
+        see_experiment(run, experiment)
     run.server_created_at = experiment.metadata.creation_timestamp
     run.baseline = run.baseline or Baseline.from_text(experiment.metadata.annotation(BASELINE) or "")
     name, _, uid = (experiment.metadata.annotation(REPLICA_SET) or "").partition("/")

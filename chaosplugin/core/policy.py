@@ -33,8 +33,6 @@ class Policy:
     allow_endpoints: tuple[str, ...] = ()
     """hosts, or host:port, that chaosMeshEndpoint may name"""
     wake: Wake | None = None
-    force_cleanup: bool = False
-    """finalizers of a stuck experiment are removed, though its fault may stay"""
 
     def check_endpoint(self, host: str, port: int) -> None:
         """Allow a host of `--allow-endpoint`; without a port in the flag, on each port.

@@ -75,7 +75,14 @@ class Registry:
         retried = run is not None and run.error and errors > run.errors and not resume
         if run is not None and not retried:
             return []
-        run = Run(spec=spec, errors=errors, started_at=now, restored=resume, one_shot=spec.one_shot)
+        run = Run(
+            spec=spec,
+            errors=errors,
+            started_at=now,
+            restored=resume,
+            one_shot=spec.one_shot,
+            rules=spec.rules,
+        )
         run.value = spec.value
         self._runs[spec.id] = run
         return self._advance(now, [run])

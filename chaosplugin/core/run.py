@@ -125,7 +125,8 @@ class Run:
     experiment: ChaosObject | None = None
     fault: Fault | None = None
     experiment_gone: bool = False
-    one_shot: bool = False
+    one_shot: bool
+    rules: Rules
     selection_failure: str = ""
     strangers_at: datetime | None = None
     """when a record's unknown pod is looked up"""

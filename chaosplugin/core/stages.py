@@ -145,7 +145,7 @@ def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
 
 def _ready(run: Run, pods: PodStore) -> bool:
     targets = pods.targets
-    return bool(targets) and (not run.spec.rules.enabled or all(pod.ready for pod in targets))
+    return bool(targets) and (not run.rules.enabled or all(pod.ready for pod in targets))
 
 
 def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Finding | None:
@@ -166,7 +166,7 @@ def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fi
             run.replica_set, run.replica_set_name, run.wanted = uid, name, wanted
     if not _ready(run, pods):
         return None
-    if run.spec.rules.enabled and (run.wanted or 0) > len(pods.targets):
+    if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
         run.waiting_for = f"{len(pods.targets)} of {run.wanted} canary pods exist"
         return None
     run.stage, run.wanted_version = Stage.CREATING, pods.version

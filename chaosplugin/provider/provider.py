@@ -24,14 +24,13 @@ from chaosplugin.core.registry import Registry, Watch
 from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.verdict import Reason
+from chaosplugin.provider.late import TYPE
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
 from chaosplugin.provider.specs import require, specify
 from chaosplugin.provider.watching import Watching
 
 _log = logging.getLogger(__name__)
-
-TYPE = "ChaosMesh"
 
 
 class ChaosProvider:

@@ -54,7 +54,8 @@ def specify(
             annotations=annotations,
         )
 
-    manifest(found.value or "unknown", {})  # what is refused is refused now
+    if found.value:
+        manifest(found.value, {})  # what is refused is refused now
     return Spec(
         identity=identity,
         metric=metric,

@@ -262,7 +262,8 @@ class World:
         status = ChaosStatus(
             experiment=ExperimentStatus(desired_phase=desired, container_records=list(records) or None)  # type: ignore[arg-type]
         )
-        return ChaosObject(kind="PodChaos", metadata=metadata, status=status)
+        action = "pod-kill" if self.spec.one_shot else "pod-failure"
+        return ChaosObject(kind="PodChaos", metadata=metadata, spec={"action": action}, status=status)
 
     def notes(self) -> dict[str, str]:
         found = self.created.get("annotations", {})

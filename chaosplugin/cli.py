@@ -1,0 +1,134 @@
+"""The command line, and the only reader of os.environ and argv.
+
+Started by a host of Argo Rollouts (its cookie is in the environment) the program is the plugin. Started
+by hand it explains itself, or runs the demo and the sandbox. Exit codes: 0 done, 1 not done, 2 bad
+arguments, 130 ended by ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from chaosplugin.provider.settings import Settings
+from chaosplugin.transport import startup
+
+if TYPE_CHECKING:
+    import argparse
+
+_EPILOG = """\
+as a plugin (started by Argo Rollouts' controller; options are `args` in argo-rollouts-config):
+  --wake push|poll              how the controller learns of a verdict; by default push where RBAC allows
+  --allow-endpoint HOST[:PORT]  chaosMeshEndpoint may name this API server (repeat for several)
+  --allow-unowned               gates whose AnalysisRun no Rollout or Experiment controls
+  --allow-stable                faults in the stable pods
+  --allow-full-traffic          faults in a canary that carries all production traffic
+  --allow-cross-namespace       experiments in another namespace than their AnalysisRun's
+  --allow-network-target        NetworkChaos that writes rules on the pods of spec.target
+  --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
+  --log-level LEVEL             debug, info (default), warning or error
+
+examples:
+  chaosplugin demo                       a canary that survives, and one that does not, in a minute
+  chaosplugin sandbox --folder /tmp/bed  an embedded cluster to try things on; writes a kubeconfig
+
+exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if startup.is_wanted(os.environ):
+        return _plugin(arguments)
+    if not arguments:
+        sys.stderr.write(startup.BY_HAND)
+        return 1
+    return _by_hand(arguments)
+
+
+# -- as a plugin
+
+
+def _plugin(arguments: Sequence[str]) -> int:
+    """Be the plugin: nothing heavy is imported before the handshake line is out."""
+    try:
+        settings = _settings(arguments)
+        begun = startup.begin(os.environ)
+    except startup.CannotStartError as error:
+        sys.stderr.write(f"[ERROR] chaosplugin: {error}\n")  # a prefix that the host's log understands
+        return 1
+    from chaosplugin import app  # noqa: PLC0415 - after the handshake line
+
+    app.run_plugin(settings, begun)
+    return 0
+
+
+def _settings(arguments: Sequence[str]) -> "Settings":
+    """Read the plugin's `args`; without any, no parser is imported."""
+    from chaosplugin.core.policy import Policy, Wake  # noqa: PLC0415 - by hand it is not needed
+
+    kubeconfig = os.environ.get("KUBECONFIG") or None
+    if not arguments:
+        return Settings(Policy(), kubeconfig, "info")
+    found = _plugin_parser().parse_args(arguments)
+    policy = Policy(
+        allow_unowned=found.allow_unowned,
+        allow_stable=found.allow_stable,
+        allow_full_traffic=found.allow_full_traffic,
+        allow_cross_namespace=found.allow_cross_namespace,
+        allow_network_target=found.allow_network_target,
+        allow_endpoints=tuple(found.allow_endpoint),
+        wake=Wake(found.wake) if found.wake else None,
+    )
+    return Settings(policy, found.kubeconfig or kubeconfig, found.log_level)
+
+
+def _plugin_parser() -> "argparse.ArgumentParser":
+    import argparse  # noqa: PLC0415
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            """The host shows stderr line by line: one line says it all."""
+            raise startup.CannotStartError(f"args in argo-rollouts-config: {message}")
+
+    parser = Parser(prog="chaosplugin", add_help=False, allow_abbrev=False)
+    parser.add_argument("--wake", choices=("push", "poll"))
+    parser.add_argument("--allow-endpoint", action="append", default=[], metavar="HOST[:PORT]")
+    for flag in ("unowned", "stable", "full-traffic", "cross-namespace", "network-target"):
+        parser.add_argument(f"--allow-{flag}", action="store_true")
+    parser.add_argument("--kubeconfig")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+# -- by hand
+
+
+def _by_hand(arguments: Sequence[str]) -> int:
+    import argparse  # noqa: PLC0415
+
+    from chaosplugin import __version__  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(
+        prog="chaosplugin",
+        description="A metric plugin for Argo Rollouts: a canary passes when it survives a fault.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"chaosplugin {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("demo", help="show a canary being gated, on an embedded cluster")
+    sandbox = commands.add_parser("sandbox", help="serve an embedded cluster until ctrl-C")
+    sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; must exist")
+    sandbox.add_argument("--port", type=int, default=0, help="of the API server; by default a free one")
+    found = parser.parse_args(arguments)
+
+    from chaosplugin import app  # noqa: PLC0415
+
+    try:
+        if found.command == "demo":
+            return app.run_demo()
+        return app.run_sandbox(found.folder, found.port)
+    except KeyboardInterrupt:
+        return 130

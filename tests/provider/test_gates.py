@@ -1,0 +1,351 @@
+"""Whole gates: provider, client and reflector against the sandbox over real HTTP."""
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+
+from chaosplugin.core.analysis import Measurement, Phase
+from chaosplugin.core.policy import Policy, Wake
+from chaosplugin.sandbox.api import resources
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE
+from chaosplugin.sandbox.api.errors import ApiError
+from chaosplugin.sandbox.api.faults import where
+from tests.provider.gate import HASH, LABEL, NAMESPACE, STABLE, Gate, clock, config, gate, podchaos
+
+
+async def test_a_canary_that_survives_pod_failure_is_successful(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        answer = await bed.judge(bed.analysis_run(), config())
+
+        assert (answer.phase, answer.message.split(":")[0]) == (Phase.SUCCESSFUL, "Survived")
+        figures = json.loads(answer.value)
+        assert (figures["targets"], figures["injected"], figures["recovered"]) == (2, 2, 2)
+        restarted = {pod["metadata"]["labels"][LABEL] for pod in bed.pods if restarts(pod)}
+        assert restarted == {HASH}
+        await bed.until(lambda: not bed.experiments)
+        assert [stage for stage in bed.stages if stage != "done"] == [
+            "proving",
+            "creating",
+            "observing",
+            "recovering",
+            "decided",
+        ]
+
+
+def restarts(pod: resources.Object) -> int:
+    return sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
+
+
+async def test_killed_pods_are_replaced_and_survive(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        answer = await bed.judge(bed.analysis_run(), config(podchaos("pod-kill", mode="one")))
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+        assert json.loads(answer.value)["targets"] == 1
+
+
+async def test_killed_containers_restart_and_survive(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        answer = await bed.judge(
+            bed.analysis_run(), config(podchaos("container-kill", containerNames=["web"]))
+        )
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+
+
+async def test_a_canary_that_does_not_come_back_fails(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+
+        async def break_canary() -> None:
+            await bed.until(lambda: "observing" in bed.stages)
+            for pod in bed.pods:
+                if pod["metadata"]["labels"][LABEL] == HASH:
+                    change = {"metadata": {"annotations": {"sandbox.chaosplugin.io/ready": "false"}}}
+                    bed.cluster.api.merge(resources.PODS, NAMESPACE, pod["metadata"]["name"], change)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(break_canary)
+            answer = await bed.judge(run, config(steadyState={"recoverWithin": "3s"}))
+
+        assert answer.phase is Phase.FAILED
+        assert "SteadyStateBroken: after PodChaos" in answer.message
+        assert "0 of 2 pods Ready 3s after the fault" in answer.message
+        await bed.until(lambda: not bed.experiments)
+
+
+async def test_the_verdict_stands_on_the_analysis_run_before_the_experiment_goes(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+        recorded_first: list[bool] = []
+
+        def hear(change: object) -> None:
+            if getattr(change, "type", "") == "DELETED":
+                recorded_first.append(any("verdict" in key for key in bed.annotations()))
+
+        bed.cluster.store.listen(hear, resources.POD_CHAOS)
+
+        await bed.judge(run, config())
+
+        await bed.until(lambda: not bed.experiments)
+        assert recorded_first == [True]
+
+
+async def test_a_plugin_that_was_started_anew_answers_the_recorded_verdict(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+        first = await bed.judge(run, config())
+        begun = Measurement(
+            phase=Phase.RUNNING, started_at=first.started_at, metadata={"chaosplugin.io/run": "x"}
+        )
+        bed.provider._registry._runs.clear()
+
+        answer = await bed.provider.resume(run, bed.metric(config()), begun)
+        with anyio.fail_after(20):
+            while not answer.phase.completed:
+                await anyio.sleep(0.01)
+                answer = await bed.provider.resume(run, bed.metric(config()), begun)
+
+        assert (answer.phase, answer.message, answer.value) == (first.phase, first.message, first.value)
+        await bed.until(lambda: not bed.experiments)
+
+
+async def test_without_the_right_to_patch_the_controller_is_answered_by_time(tmp_path: Path) -> None:
+    async with gate(tmp_path, policy=Policy(wake=Wake.POLL)) as bed:
+        bed.deploy()
+
+        answer = await bed.judge(bed.analysis_run(), config())
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+        assert not bed.annotations()
+
+
+async def test_cleanup_off_keeps_the_experiment_with_its_label(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        await bed.judge(bed.analysis_run(), config(cleanupOnFinish="false"))
+
+        await bed.until(
+            lambda: any("chaosplugin.io/keep" in each["metadata"]["labels"] for each in bed.experiments)
+        )
+
+
+async def test_terminate_ends_in_one_call_and_removes_the_fault(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run, metric = bed.analysis_run(), bed.metric(config(podchaos(duration="8s")))
+        begun = await bed.provider.run(run, metric)
+        await bed.provider.resume(run, metric, begun)
+        await bed.until(lambda: "observing" in bed.stages)
+
+        answer = await bed.provider.terminate(run, metric, begun)
+
+        assert (answer.phase, answer.message.split(":")[0]) == (Phase.INCONCLUSIVE, "Terminated")
+        await bed.until(lambda: not bed.experiments)
+
+
+async def test_an_aborted_analysis_removes_the_fault_without_any_call(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run, metric = bed.analysis_run(), bed.metric(config(podchaos(duration="8s")))
+        begun = await bed.provider.run(run, metric)
+        with anyio.fail_after(10):
+            while begun.resume_at is not None or not any("mark" in key for key in bed.annotations()):
+                begun = await bed.provider.resume(run, metric, begun)
+                await anyio.sleep(0.01)
+
+        bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", {"spec": {"terminate": True}})
+
+        await bed.until(lambda: not bed.experiments)
+
+
+async def refused(bed: Gate, configuration: object, labels: dict[str, str] | None = None) -> str:
+    """Judge a configuration that must be refused; the plugin stays alive and nothing is created."""
+    answer = await bed.judge(bed.analysis_run("bad", labels), configuration)
+
+    assert answer.phase is Phase.ERROR, answer
+    assert not bed.experiments
+    assert len(answer.message.encode()) <= 1024
+    assert "\n" not in answer.message
+    bed.cluster.api.delete(resources.ANALYSIS_RUNS, NAMESPACE, "bad")
+    return answer.message
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        (None, "InvalidConfig: provider.plugin.chaosplugin/chaos-mesh: met nothing"),
+        ({}, "at least chaosExperimentCRD"),
+        (config(timeOut="5m"), "did you mean timeout?"),
+        (config(cleanupOnFinish="perhaps"), "cleanupOnFinish"),
+        (config(timeout="5 minutes"), "timeout"),
+        (config(podchaos(duration="15s")), "set timeout to at least 25s"),
+        (config("a: [1"), "not accepted as YAML"),
+        (config("a: " + "[" * 100 + "]" * 100), "deep"),
+        (config("a: &a [1]\nb: *a"), "alias"),
+        (config("a: 1\na: 2"), "second time"),
+        (config("a: !!python/none x"), "tag"),
+        (config("a: 1\n---\nb: 2"), "document"),
+        (config("x" * (1 << 20 | 1)), "1048576"),
+        (config({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {}}), "chaos-mesh.org"),
+        (config({**podchaos(), "kind": "PodChaso"}), "did you mean PodChaos?"),
+        (config({**podchaos(), "kind": "KernelChaos"}), "PolicyRefused"),
+        (config({**podchaos(), "kind": "Schedule"}), "PolicyRefused"),
+        (config(podchaos(selector={"pods": {"default": ["web"]}})), "ScopeRefused"),
+        (config(podchaos(selector={"namespaces": ["kube-system"]})), "ScopeRefused"),
+        (config(podchaos(selector={"labelSelectors": {LABEL: "other"}})), "ScopeRefused"),
+        (config(podchaos(remoteCluster="far")), "ScopeRefused"),
+        (config(targetReplicaSetValue="{{rollouts.new.podTemplateHash}}"), "podTemplateHashValue: Latest"),
+        (config(chaosMeshEndpoint="https://far:6443", credentials={"secretName": "x"}), "--allow-endpoint"),
+    ],
+)
+async def test_bad_input_is_one_clear_line_and_creates_nothing(
+    tmp_path: Path, configuration: object, words: str
+) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        assert words in await refused(bed, configuration)
+
+
+async def test_a_canary_that_nobody_names_is_refused_with_the_ways_to_name_it(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        assert "podTemplateHashValue: Latest" in await refused(bed, config(), labels={})
+
+
+async def test_the_stable_pods_are_refused(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        message = await refused(bed, config(targetReplicaSetValue=STABLE))
+
+        assert message.startswith("ScopeRefused: ")
+        assert "stable" in message
+
+
+async def test_a_label_that_stable_pods_carry_too_is_refused(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        message = await refused(
+            bed, config(targetReplicaSetLabel="app", targetReplicaSetValue="web", targetTimeout="5s")
+        )
+
+        assert message.startswith("ScopeRefused: ")
+        assert "2 ReplicaSets" in message
+
+
+async def test_an_unknown_field_is_the_api_servers_refusal(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+
+        message = await refused(bed, config(podchaos(gracePeriodd=1)))
+
+        assert message.startswith("Denied: ")
+        assert 'unknown field "spec.gracePeriodd"' in message
+
+
+async def test_missing_rights_are_an_error_that_names_them(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        bed.cluster.access.revoke(ARGO_ROLLOUTS)
+        bed.cluster.access.grant(ARGO_ROLLOUTS, UPSTREAM_ROLE)
+
+        message = await refused(bed, config())
+
+        assert message.startswith("Denied: ")
+        assert 'cannot get resource "podchaos"' in message
+        bed.cluster.access.grant(ARGO_ROLLOUTS, PLUGIN_ROLE)
+
+
+async def test_a_cluster_without_chaos_mesh_is_told(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        bed.cluster.faults.answer(404, "404 page not found\n", where(resource="podchaos"), times=99)
+
+        message = await refused(bed, config())
+
+        assert message.startswith("Unavailable: ")
+        assert "install Chaos Mesh" in message
+
+
+async def test_chaos_mesh_that_is_not_running_is_inconclusive(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        bed.cluster.chaos.stop()
+
+        answer = await bed.judge(bed.analysis_run(), config(podchaos(duration="5s"), timeout="15s"))
+
+        assert answer.phase is Phase.INCONCLUSIVE
+        assert answer.message.startswith("NotInjected: ")
+        await bed.until(lambda: not bed.experiments)
+
+
+async def test_a_measurement_that_was_never_begun_is_not_taken_over(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        given = Measurement(phase=Phase.RUNNING, started_at=clock())
+
+        answer = await bed.provider.resume(bed.analysis_run(), bed.metric(config()), given)
+
+        assert answer.phase is Phase.INCONCLUSIVE
+        assert answer.message.startswith("Unobserved: ")
+        assert not bed.experiments
+
+
+async def test_a_call_without_an_analysis_run_is_refused(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        answer = await bed.provider.run(None, bed.metric(config()))
+
+        assert answer.phase is Phase.ERROR
+        assert answer.message.startswith("InvalidConfig: AnalysisRun")
+
+
+async def test_an_answer_of_create_that_is_lost_starts_no_second_experiment(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        bed.cluster.faults.lose_answer(where(verb="create", resource="podchaos"))
+
+        answer = await bed.judge(bed.analysis_run(), config())
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+        assert max(map(restarts, bed.pods)) == 2
+
+
+async def test_a_slow_api_server_only_makes_a_gate_slower(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        bed.cluster.faults.delay(0.5, where(verb="get"), times=3)
+
+        with anyio.fail_after(2):  # the call itself waits for nothing
+            begun = await bed.provider.run(bed.analysis_run(), bed.metric(config()))
+
+        assert begun.phase is Phase.RUNNING
+
+
+async def test_an_api_server_that_is_away_is_an_error_after_all_tries(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+        away = ApiError(503, "ServiceUnavailable", "apiserver is shutting down")
+        bed.cluster.faults.refuse(away, where(verb="get"), times=10_000)
+
+        answer = await bed.judge(run, config(), seconds=100)
+
+        assert answer.phase is Phase.ERROR
+        assert answer.message.startswith("Unavailable: ")
+        assert not bed.experiments
