@@ -1,13 +1,16 @@
 """The API server over HTTP: answers, texts and rules measured on a real kube-apiserver."""
 
+import ssl
 import stat
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
 import msgspec
 import pytest
 
@@ -434,6 +437,25 @@ async def test_the_kubeconfig_is_private_and_works(running: Running) -> None:
         server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
         headers = {"Authorization": f"Bearer {token}"}
         async with aiohttp.ClientSession(server, headers=headers) as session, session.get(RUNS) as response:
+            assert response.status == 200
+
+
+async def test_https_with_a_given_certificate(running: Running, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=sandbox"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    await anyio.run_process([*command.split(), *files])
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate, key)
+    async with running(tls=server, ca=certificate) as cluster:
+        config = msgspec.json.decode(cluster.kubeconfig().read_bytes())["clusters"][0]["cluster"]
+        trusted = ssl.create_default_context(cafile=config["certificate-authority"])
+        headers = {"Authorization": f"Bearer {cluster.token()}"}
+        async with (
+            aiohttp.ClientSession(config["server"], headers=headers) as session,
+            session.get("/version", ssl=trusted) as response,
+        ):
+            assert config["server"].startswith("https://127.0.0.1:")
             assert response.status == 200
 
 
