@@ -35,9 +35,7 @@ class KubernetesClusters:
                 self._endpoints[key] = await self._tasks.start(self._hold, key)
         return self._endpoints[key]
 
-    async def _hold(
-        self, key: tuple[str, str, str], *, task_status: TaskStatus[KubernetesCluster]
-    ) -> None:
+    async def _hold(self, key: tuple[str, str, str], *, task_status: TaskStatus[KubernetesCluster]) -> None:
         url, namespace, secret = key
         labels, data = await self._home.read_secret(namespace, secret)
         async with connect_endpoint(url, labels, data, clock=self._clock) as cluster:

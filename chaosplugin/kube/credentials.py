@@ -59,10 +59,11 @@ class TokenFile:
 
     async def header(self, refused: str = "") -> str:
         now = self._monotonic()
-        if now >= self._check_at or refused == self._value:
+        again = refused != "" and refused == self._value
+        if now >= self._check_at or again:
             self._check_at = now + _FILE_CHECK_S
             try:
-                self._read(again=refused == self._value)
+                self._read(again=again)
             except (OSError, ValueError) as error:
                 if not self._value:
                     raise NoCluster(f"token file {self._path}: {error}") from None
@@ -114,9 +115,11 @@ class Renewed:
     async def header(self, refused: str = "") -> str:
         async with self._lock:
             now = self._monotonic()
-            wanted = self._value is None or now >= self._due_at or refused == self._value
-            if self._value is None or (wanted and now >= self._not_before):
+            again = refused != "" and refused == self._value
+            if self._value is None or ((again or now >= self._due_at) and now >= self._not_before):
                 await self._renew()
+                if again and self._value == refused:  # no better one is to be had now
+                    self._not_before = self._monotonic() + _AGAIN_S
             return self._value or ""
 
     async def _renew(self) -> None:

@@ -31,8 +31,11 @@ class Gone(ClusterError):
     """410: the resourceVersion or continue token asked for is no longer kept; list anew."""
 
 
-class NoCluster(ClusterError):
+class NoCluster(Unavailable):
     """There is no usable way to a cluster: a kubeconfig, certificate or credential is missing or broken."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
 
 
 class TryLater(Unavailable):

@@ -22,7 +22,7 @@ from chaosplugin import __version__
 from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
 from chaosplugin.kube.connection import Connection
-from chaosplugin.kube.errors import TryLater, one_line, refusal
+from chaosplugin.kube.errors import NoCluster, TryLater, one_line, refusal
 from chaosplugin.kube.limiter import Limiter, Priority
 from chaosplugin.provider.ports import ClusterError, Unavailable
 
@@ -115,6 +115,8 @@ class Session:
             try:
                 async with self._exchange(request, within) as response:
                     return await self._read(response, request.what)
+            except NoCluster:
+                raise
             except Unavailable as error:
                 wait = backoff.delay(error.retry_after if isinstance(error, TryLater) else 0.0)
                 # What was turned away with 429, or never left, has done nothing: even a create may go again.

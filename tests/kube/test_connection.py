@@ -18,7 +18,7 @@ from chaosplugin.kube.connection import from_kubeconfig, in_cluster
 from chaosplugin.kube.credentials import Issued, Renewed, TokenFile
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.session import Limits
-from chaosplugin.provider.ports import ClusterError, Denied, Unavailable
+from chaosplugin.provider.ports import Denied, Unavailable
 from tests.kube.conftest import Script, Seen, clock, kubeconfig
 
 
@@ -212,17 +212,32 @@ async def test_an_exec_plugin_is_asked_once_and_again_after_a_refusal(script: Sc
     script.always = by_token
     (tmp_path / "status").write_text('{"token": "stale"}')
     config = tmp_path / "config"
-    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, ANSWER)))
+    then_good = ANSWER + "\n(folder / 'status').write_text('{\"token\": \"good\"}')"
+    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, then_good)))
 
     async with connect(str(config), clock=clock) as cluster:
-        with pytest.raises(Denied):
-            await cluster.read_rollout("shop", "x")
-        (tmp_path / "status").write_text('{"token": "good"}')
         for _ in range(3):
             await cluster.read_rollout("shop", "x")
 
-    assert (tmp_path / "calls").read_text() == "xxx"  # the first, after the first refusal, after the second
-    assert tokens(script.seen)[-3:] == ["Bearer good"] * 3
+    assert (tmp_path / "calls").read_text() == "xx"
+    assert tokens(script.seen) == ["Bearer stale"] + ["Bearer good"] * 3
+
+
+async def test_an_exec_plugin_that_has_no_better_token_is_not_asked_for_every_request(
+    script: Script, tmp_path: Path
+) -> None:
+    script.always = by_token
+    (tmp_path / "status").write_text('{"token": "stale"}')
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, ANSWER)))
+
+    async with connect(str(config), clock=clock) as cluster:
+        for _ in range(5):
+            with pytest.raises(Denied):
+                await cluster.read_rollout("shop", "x")
+
+    assert (tmp_path / "calls").read_text() == "xx"
+    assert len(script.seen) == 5
 
 
 async def test_a_credential_near_its_end_is_renewed_before_it(script: Script, tmp_path: Path) -> None:
@@ -259,10 +274,11 @@ async def test_a_failing_exec_plugin_is_named_and_nothing_is_sent(
     config.write_text(kubeconfig(script.url, exec_plugin(tmp_path, body)))
 
     async with connect(str(config), clock=clock) as cluster:
-        with pytest.raises(ClusterError) as caught:
+        with pytest.raises(Unavailable) as caught:
             await cluster.read_rollout("shop", "x")
 
     assert says in str(caught.value)
+    assert not caught.value.sent
     assert script.seen == []
 
 
@@ -310,7 +326,7 @@ async def test_a_client_certificate_of_an_exec_plugin_is_shown_and_renewed(
     def put(name: str) -> None:
         crt, key = certificate(pki, name)
         status = {"clientCertificateData": crt.decode(), "clientKeyData": key.decode()}
-        expiry = (clock() + timedelta(seconds=1)).isoformat()
+        expiry = (clock() + timedelta(seconds=3)).isoformat()
         (tmp_path / "status").write_text(json.dumps({**status, "expirationTimestamp": expiry}))
 
     put("anna")
@@ -320,7 +336,9 @@ async def test_a_client_certificate_of_an_exec_plugin_is_shown_and_renewed(
 
     manifest = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop"}}
     async with connect(str(config), clock=clock) as cluster:
-        assert (await cluster.create_chaos(manifest)).metadata.name == "anna"
+        for _ in range(3):
+            assert (await cluster.create_chaos(manifest)).metadata.name == "anna"
+        assert (tmp_path / "calls").read_text() == "x"
         put("ben")
         with anyio.fail_after(20):
             while (await cluster.create_chaos(manifest)).metadata.name != "ben":
