@@ -13,9 +13,11 @@ import aiohttp
 import anyio
 import msgspec
 import pytest
+import yaml
 
-from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, rule
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, rule
 from chaosplugin.sandbox.api.faults import where
+from chaosplugin.sandbox.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 from chaosplugin.sandbox.cluster import Cluster
 from tests.sandbox.bed import connect
 
@@ -368,6 +370,42 @@ async def test_access_reviews_answer_by_the_same_rules(running: Running) -> None
             assert await may(verb="list", resource="pods", namespace="here")
             assert not await may(verb="list", resource="pods", namespace="there")
             assert not await may(verb="list", resource="pods")
+
+
+async def test_the_manifests_of_deploy_give_what_the_sandbox_gives(running: Running) -> None:
+    deploy = Path(__file__).parents[2] / "deploy"
+    async with running() as cluster:
+        for resource in (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS):
+            for folder in ("cluster", "identity"):
+                file = deploy / folder / f"{resource.kind.lower()}.yaml"
+                cluster.api.create(resource, yaml.safe_load(file.read_text()))
+        bound = cluster.access.bound["User", ARGO_ROLLOUTS]
+
+        assert set(bound) == set(PLUGIN_ROLE)
+
+        cluster.access.revoke(ARGO_ROLLOUTS)
+        async with connect(cluster, ARGO_ROLLOUTS) as client:
+            assert (await client.ask("GET", CHAOS))[0] == 200
+            assert (await client.ask("GET", RUNS))[0] == 403
+
+            cluster.api.delete(CLUSTER_ROLE_BINDINGS, "", "chaosplugin")
+
+            assert (await client.ask("GET", CHAOS))[0] == 403
+
+
+async def test_a_role_binding_counts_in_its_namespace_only(running: Running) -> None:
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+    subjects = [{"kind": "User", "name": "somebody"}]
+    async with running() as cluster:
+        cluster.add_user("somebody")
+        cluster.api.create(ROLES, {"metadata": {"name": "r"}, "rules": rules}, "default")
+        binding = {"metadata": {"name": "r"}, "roleRef": reference, "subjects": subjects}
+        cluster.api.create(ROLE_BINDINGS, binding, "default")
+        async with connect(cluster, "somebody") as client:
+            assert (await client.ask("GET", MAPS))[0] == 200
+            assert (await client.ask("GET", MAPS.replace("default", "kube-system")))[0] == 403
+            assert (await client.ask("GET", "/api/v1/configmaps"))[0] == 403
 
 
 async def test_chaos_admission_asks_for_update_on_a_patch(running: Running) -> None:

@@ -64,22 +64,25 @@ def rule(verbs: str, group: str, resources: str, namespace: str = "", names: str
 
 @dataclass(slots=True)
 class Access:
-    """Rules by user name; the answer of requests and of SelfSubjectAccessReviews alike."""
+    """Rules by user name, and those that role bindings give; all requests and access reviews ask here."""
 
     rules: dict[str, list[Rule]] = field(default_factory=dict)
+    bound: dict[tuple[str, str], list[Rule]] = field(default_factory=dict)  # by kind and name of the subject
     tokens: dict[str, User] = field(default_factory=dict)
 
     def grant(self, user: str, rules: Iterable[Rule]) -> None:
         self.rules.setdefault(user, []).extend(rules)
 
     def revoke(self, user: str) -> None:
-        """Take all rules of a user away."""
+        """Take all rules of a user away, those of role bindings apart."""
         self.rules.pop(user, None)
 
     def allowed(self, user: User, request: Request) -> bool:
         if MASTERS in user.groups:
             return True
-        return any(each.allows(request) for each in self.rules.get(user.name, ()))
+        known = [self.rules.get(user.name, ()), self.bound.get(("User", user.name), ())]
+        known += [self.bound.get(("Group", group), ()) for group in user.groups]
+        return any(each.allows(request) for rules in known for each in rules)
 
     def refusal(self, user: User, resource: Resource, request: Request) -> ApiError:
         scope = f'in the namespace "{request.namespace}"' if request.namespace else "at the cluster scope"
@@ -115,11 +118,9 @@ PLUGIN_ROLE = (
     rule(
         "get list watch create update patch delete",
         "chaos-mesh.org",
-        "podchaos networkchaos stresschaos iochaos httpchaos timechaos dnschaos jvmchaos blockchaos "
-        "schedule schedules workflow workflows",
+        "podchaos networkchaos stresschaos iochaos httpchaos timechaos dnschaos jvmchaos blockchaos",
     ),
-    rule("list watch", "chaos-mesh.org", "workflownodes"),
     rule("list watch", "", "events"),
     rule("get", "", "namespaces", names="kube-system"),
 )
-"""What deploy/ adds for the plugin. Chaos Mesh's admission asks for the lower-case kind, hence `schedule`."""
+"""What deploy/ adds for the plugin, cluster-wide."""

@@ -1,8 +1,16 @@
-"""What pods and ReplicaSets must have, as far as the controllers here rely on it; all else is let through."""
+"""What built-in kinds must have, as far as the sandbox itself relies on it; all else is let through."""
 
 from collections.abc import Mapping
 
-from chaosplugin.sandbox.api.resources import PODS, REPLICA_SETS, Resource
+from chaosplugin.sandbox.api.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    PODS,
+    REPLICA_SETS,
+    ROLE_BINDINGS,
+    ROLES,
+    Resource,
+)
 from chaosplugin.sandbox.api.schema import Node, Schema
 
 _ANY = Node()
@@ -30,4 +38,21 @@ _REPLICA_SET = _open(
     template=_TEMPLATE,
 )
 
-SCHEMAS: Mapping[Resource, Schema] = {PODS: Schema(_POD), REPLICA_SETS: Schema(_REPLICA_SET)}
+_TEXTS = Node("array", items=_TEXT)
+_RULE = _open("verbs", apiGroups=_TEXTS, resources=_TEXTS, resourceNames=_TEXTS, verbs=_TEXTS)
+_ROLE = Schema(rules=Node("array", items=_RULE))
+_SUBJECT = _open("kind name", kind=_TEXT, name=_TEXT, namespace=_TEXT)
+_BINDING = Schema(
+    "roleRef",
+    roleRef=_open("kind name", kind=_TEXT, name=_TEXT),
+    subjects=Node("array", items=_SUBJECT),
+)
+
+SCHEMAS: Mapping[Resource, Schema] = {
+    PODS: Schema("spec", spec=_POD),
+    REPLICA_SETS: Schema("spec", spec=_REPLICA_SET),
+    ROLES: _ROLE,
+    CLUSTER_ROLES: _ROLE,
+    ROLE_BINDINGS: _BINDING,
+    CLUSTER_ROLE_BINDINGS: _BINDING,
+}

@@ -67,6 +67,11 @@ NODES = _core("nodes", "Node", namespaced=False, status=True)
 REPLICA_SETS = _built_in("apps", "replicasets", "ReplicaSet", status=True)
 DEPLOYMENTS = _built_in("apps", "deployments", "Deployment", status=True)
 LEASES = _built_in("coordination.k8s.io", "leases", "Lease")
+_RBAC = "rbac.authorization.k8s.io"
+ROLES = _built_in(_RBAC, "roles", "Role")
+ROLE_BINDINGS = _built_in(_RBAC, "rolebindings", "RoleBinding")
+CLUSTER_ROLES = _built_in(_RBAC, "clusterroles", "ClusterRole", namespaced=False)
+CLUSTER_ROLE_BINDINGS = _built_in(_RBAC, "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
 CRDS = _built_in(
     "apiextensions.k8s.io",
     "customresourcedefinitions",
@@ -113,6 +118,10 @@ TABLE: tuple[Resource, ...] = (
     REPLICA_SETS,
     DEPLOYMENTS,
     LEASES,
+    ROLES,
+    ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
     CRDS,
     ROLLOUTS,
     ANALYSIS_RUNS,

@@ -62,11 +62,11 @@ def _named(wanted: Type) -> str:
 
 
 class Schema:
-    """The schema of a kind: `spec` as given, metadata as every object has it, status free."""
+    """The schema of a kind: the fields given, some of them required; metadata as every object has it."""
 
-    def __init__(self, spec: Node) -> None:
-        fields = {"apiVersion": Node("string"), "kind": Node("string"), "metadata": Node(), "status": Node()}
-        self._root = Node("object", fields | {"spec": spec}, required=frozenset({"spec"}))
+    def __init__(self, required: str = "", /, **fields: Node) -> None:
+        shared = {"apiVersion": Node("string"), "kind": Node("string"), "metadata": Node(), "status": Node()}
+        self._root = Node("object", shared | fields, required=frozenset(required.split()))
 
     def unknown(self, obj: Object) -> list[str]:
         """Return the paths of fields that the schema does not know, in the order they are met."""

@@ -15,6 +15,7 @@ from chaosplugin.sandbox.api.access import SYSTEM, Access, User
 from chaosplugin.sandbox.api.admission import Admission, Review
 from chaosplugin.sandbox.api.builtin import SCHEMAS
 from chaosplugin.sandbox.api.deletion import DeleteOptions, mark, releasable
+from chaosplugin.sandbox.api.rbac import Rbac
 from chaosplugin.sandbox.api.resources import NAMESPACES, PODS, Object, Resource
 from chaosplugin.sandbox.api.selectors import EVERYTHING, Selector
 from chaosplugin.sandbox.api.store import Store, Stored
@@ -42,6 +43,7 @@ class Api:
         self.clock = clock
         self.store = Store()
         self.access = Access()
+        Rbac(self.store, self.access)
         self.admission = Admission(self.access, dict(SCHEMAS))
 
     # -- reading

@@ -193,7 +193,7 @@ _TEMPLATE = _object(
 _WORKFLOW = _object("entry templates", entry=_TEXT, templates=Node("array", items=_TEMPLATE))
 
 SCHEMAS: Mapping[Resource, Schema] = {
-    **{resource: Schema(_SPECS[resource.kind]) for resource in CHAOS_KINDS},
-    SCHEDULES: Schema(_object("schedule type", **_SCHEDULE, **_EMBED, workflow=_WORKFLOW)),
-    WORKFLOWS: Schema(_WORKFLOW),
+    **{resource: Schema("spec", spec=_SPECS[resource.kind]) for resource in CHAOS_KINDS},
+    SCHEDULES: Schema("spec", spec=_object("schedule type", **_SCHEDULE, **_EMBED, workflow=_WORKFLOW)),
+    WORKFLOWS: Schema("spec", spec=_WORKFLOW),
 }
