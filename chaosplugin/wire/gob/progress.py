@@ -30,7 +30,11 @@ class Progress:
 
 def read_count(buf: bytes, pos: int, length: int | None = None) -> tuple[int, int]:
     """The number of elements; each takes a byte at least, and an array has as many as its type says."""
-    count, pos = read_uint(buf, pos)
+    count = buf[pos]
+    if count < 0x80:
+        pos += 1
+    else:
+        count, pos = read_uint(buf, pos)
     if count > len(buf) - pos:
         raise RemoteProtocolError(f"gob: {count} elements in {len(buf) - pos} bytes")
     check_length(count, length)
@@ -43,9 +47,10 @@ def check_length(count: int, length: int | None) -> None:
         raise RemoteProtocolError(f"gob: {count} elements in an array of {length}")
 
 
-def read_field(delta: int, buf: bytes, pos: int) -> tuple[int, int]:
-    """The rest of a field's number, whose first byte `delta` at `pos` is not zero."""
-    return (delta, pos + 1) if delta < 0x80 else read_uint(buf, pos)
+def after_wide_delta(field: int, buf: bytes, pos: int) -> tuple[int, int]:
+    """The number of the next field after `field`, if the step to it takes more than one byte."""
+    delta, pos = read_uint(buf, pos)
+    return field + delta, pos
 
 
 def read_name(buf: bytes, pos: int) -> tuple[str, int]:

@@ -16,9 +16,9 @@ from chaosplugin.wire.gob.compatibility import mismatch
 from chaosplugin.wire.gob.primitives import read_bytes, read_float, read_int, read_string, read_uint
 from chaosplugin.wire.gob.progress import (
     Progress,
+    after_wide_delta,
     after_zero,
     read_count,
-    read_field,
     read_inner_content,
     read_name,
 )
@@ -113,8 +113,11 @@ class Readers:
             out = zeros.copy()
             field = -1
             while first := buf[pos]:
-                delta, pos = read_field(first, buf, pos)
-                field += delta
+                if first < 0x80:
+                    field += first
+                    pos += 1
+                else:
+                    field, pos = after_wide_delta(field, buf, pos)
                 if field >= count:
                     raise RemoteProtocolError(f"gob: field {field} of a struct with {count} fields")
                 step = steps[field]

@@ -11,9 +11,9 @@ from chaosplugin.wire.gob import schema
 from chaosplugin.wire.gob.primitives import read_uint
 from chaosplugin.wire.gob.progress import (
     Progress,
+    after_wide_delta,
     after_zero,
     read_count,
-    read_field,
     read_inner_content,
     read_name,
 )
@@ -70,8 +70,11 @@ class Skippers:
             progress.enter()
             field = -1
             while first := buf[pos]:
-                delta, pos = read_field(first, buf, pos)
-                field += delta
+                if first < 0x80:
+                    field += first
+                    pos += 1
+                else:
+                    field, pos = after_wide_delta(field, buf, pos)
                 if field >= count:
                     raise RemoteProtocolError(f"gob: field {field} of a struct with {count} fields")
                 skipper = skippers[field]
@@ -108,6 +111,9 @@ def _skip_complex(buf: bytes, pos: int) -> int:
 
 
 def _skip_bytes(buf: bytes, pos: int) -> int:
+    size = buf[pos]
+    if size < 0x80:
+        return pos + 1 + size
     size, pos = read_uint(buf, pos)
     return pos + size
 
