@@ -1,7 +1,13 @@
 """Profiles of hypothesis: `make fuzz` asks for many examples, everything else for few and steady ones."""
 
+import asyncio
+
 from hypothesis import settings
 
 settings.register_profile("steady", deadline=None)  # a shared machine stalls; time is measured elsewhere
 settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
 settings.load_profile("steady")
+
+# pytest-asyncio asks for a current loop before it sets its own: unless told that there is none,
+# Python 3.11 makes one that nobody closes, and its warning fails a run of mixed tests.
+asyncio.set_event_loop(None)

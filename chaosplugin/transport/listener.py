@@ -9,6 +9,7 @@ after a line of 64 KiB. So it becomes a pipe of our own, and the host's end is k
 child processes: one that kept it open would make the host wait for it after our end.
 """
 
+import atexit
 import os
 import select
 import signal
@@ -113,5 +114,6 @@ def announce(listener: Listener, version: int) -> Host:
     From here on END_SIGNALS wait until `goplugin.serve` takes them: the host may end us while we import.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    atexit.register(listener.close)  # whatever else fails before there is a server
     os.write(1, handshake.line(listener.path, version).encode())
     return Host()

@@ -1,0 +1,124 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from chaosplugin.transport.folder import PrivateFolder, remove_stale
+from chaosplugin.transport.listener import CannotListenError, Listener, listen
+
+
+def folder_of(listener: Listener) -> Path:
+    return Path(listener.path).parent.parent
+
+
+def test_the_hosts_folder_goes_before_tmpdir(tmp_path: Path) -> None:
+    wanted, other = tmp_path / "a", tmp_path / "b"
+    wanted.mkdir()
+    other.mkdir()
+    listener = listen({"PLUGIN_UNIX_SOCKET_DIR": str(wanted), "TMPDIR": str(other)})
+    assert folder_of(listener) == wanted
+    listener.close()
+    assert list(wanted.iterdir()) == []
+
+
+def test_a_host_may_connect_before_anybody_accepts(tmp_path: Path) -> None:
+    listener = listen({"TMPDIR": str(tmp_path)})
+    with socket.socket(socket.AF_UNIX) as host:
+        host.connect(listener.path)
+    listener.close()
+
+
+@pytest.mark.parametrize("bad", ["a" * 90, "a|b", "missing", "line\nbreak"])
+def test_a_folder_that_will_not_do_is_passed_over(tmp_path: Path, bad: str) -> None:
+    if bad != "missing":
+        (tmp_path / bad).mkdir()
+    listener = listen({"PLUGIN_UNIX_SOCKET_DIR": str(tmp_path / bad), "TMPDIR": str(tmp_path)})
+    assert folder_of(listener) == tmp_path
+    listener.close()
+
+
+def test_a_tmpdir_that_is_too_long_gives_way_to_tmp(tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 90)
+    long.mkdir()
+    listener = listen({"TMPDIR": str(long)})
+    assert str(folder_of(listener)) == "/tmp"  # noqa: S108
+    listener.close()
+
+
+def test_no_folder_at_all_names_each_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> PrivateFolder:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("chaosplugin.transport.listener.PrivateFolder", refuse)
+    with pytest.raises(CannotListenError) as caught:
+        listen({"PLUGIN_UNIX_SOCKET_DIR": "/x" * 60, "TMPDIR": str(tmp_path)})
+    assert str(caught.value) == (
+        "no folder for a socket; "
+        f"{'/x' * 60}: 153 bytes with the socket's name, a socket's path has 108; "
+        f"{tmp_path}: Permission denied; /tmp: Permission denied"
+    )
+
+
+def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
+    listener = listen({"TMPDIR": str(tmp_path)})
+    listener.close()
+    listener.close()
+
+
+def test_a_folder_is_private_and_vanishes(tmp_path: Path) -> None:
+    folder = PrivateFolder(tmp_path)
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    folder.remove()
+    assert not folder.path.exists()
+
+
+def dead_folder(base: Path, name: str = "chaosplugin-0123456789ab") -> Path:
+    folder = base / name
+    folder.mkdir(0o700)
+    (folder / "socket").touch()
+    return folder
+
+
+def test_the_folder_of_a_dead_process_is_stale_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+    alive = PrivateFolder(tmp_path)
+    dead = dead_folder(tmp_path)
+
+    assert remove_stale(tmp_path) == 1
+    assert not dead.exists()
+    assert alive.path.exists()
+    alive.remove()
+
+
+def test_what_is_not_certainly_ours_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(0o700)
+    (elsewhere / "socket").touch()
+    base = tmp_path / "base"
+    base.mkdir()
+    dead_folder(base, "plugin123")
+    dead_folder(base, "chaosplugin-open").chmod(0o755)
+    (dead_folder(base, "chaosplugin-more") / "precious").touch()
+    (base / "chaosplugin-file").touch()
+    (base / "chaosplugin-link").symlink_to(elsewhere)
+
+    assert remove_stale(base) == 0
+    assert (elsewhere / "socket").exists()
+    assert {p.name for p in base.iterdir()} == {
+        "plugin123",
+        "chaosplugin-open",
+        "chaosplugin-more",
+        "chaosplugin-file",
+        "chaosplugin-link",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_users_folder_is_left_alone(tmp_path: Path) -> None:
+    folder = dead_folder(tmp_path)
+    os.chown(folder, 65534, 65534)
+    assert remove_stale(tmp_path) == 0
+
+
+def test_a_base_that_is_gone_holds_nothing_stale(tmp_path: Path) -> None:
+    assert remove_stale(tmp_path / "gone") == 0
