@@ -55,10 +55,13 @@ class MetricProvider(Protocol):
 # -- what is read of the arguments, into dicts with the field names of core
 
 
+_GO_ZERO = datetime(1, 1, 1, tzinfo=UTC)
+
+
 def _moment(data: bytes) -> datetime | None:
     """Go's zero time is no time: Kubernetes writes it as null."""
     moment = decode_time(data)
-    return None if moment == datetime.min.replace(tzinfo=UTC) else moment
+    return None if moment == _GO_ZERO else moment
 
 
 _TIME = OpaqueShape("v1.Time", _moment)

@@ -145,11 +145,14 @@ class Readers:
 
     def _list(self, element_id: int, shape: Shape, length: int | None = None) -> Reader:
         progress = self._progress
+        element: Reader | None = None
 
         def read(buf: bytes, pos: int) -> tuple[object, int]:
+            nonlocal element
             progress.enter()
             count, pos = read_count(buf, pos, length)
-            element = self.of(element_id, shape)
+            if element is None:
+                element = self.of(element_id, shape)
             out = []
             for _ in range(count):
                 value, pos = element(buf, pos)
@@ -163,11 +166,15 @@ class Readers:
         progress = self._progress
         key_shape, value_shape = (shape.key, shape.value) if isinstance(shape, MapShape) else (ANY, ANY)
         collect = collector(self._types, wire)
+        readers: tuple[Reader, Reader] | None = None
 
         def read(buf: bytes, pos: int) -> tuple[object, int]:
+            nonlocal readers
             progress.enter()
             count, pos = read_count(buf, pos)
-            read_key, read_value = self.of(wire.key, key_shape), self.of(wire.value, value_shape)
+            if readers is None:
+                readers = self.of(wire.key, key_shape), self.of(wire.value, value_shape)
+            read_key, read_value = readers
             out = []
             for _ in range(count):
                 key, pos = read_key(buf, pos)
