@@ -30,7 +30,9 @@ class Story:
         self.api.create(f"{self.argo}/rollouts", manifests.rollout())
         self.until("the first version is healthy", lambda: self.phase() == "Healthy")
         self._before = self.api.list(self.podchaos)[1]
+        stable = self.canary_hash()
         self.api.patch(f"{self.argo}/rollouts/web", manifests.next_version())
+        self.until("the canary begins", lambda: self.canary_hash() != stable)
 
     def keep_canary_down(self) -> None:
         """Let the canary's pods not come back after the fault."""

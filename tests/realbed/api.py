@@ -133,6 +133,6 @@ class Api:
     def watch(self, path: str, version: str, seconds: int = 3600) -> Iterator[Json]:
         sep = "&" if "?" in path else "?"
         query = f"watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={version}"
-        with self.open("GET", f"{path}{sep}{query}", timeout=seconds) as stream:
+        with self.open("GET", f"{path}{sep}{query}", timeout=seconds + 30) as stream:
             for line in stream:
                 yield json.loads(line)
