@@ -21,7 +21,7 @@ from chaosplugin.sandbox.api.access import (
     User,
 )
 from chaosplugin.sandbox.api.faults import Faults
-from chaosplugin.sandbox.api.resources import NAMESPACES, Object
+from chaosplugin.sandbox.api.resources import NAMESPACES, TABLE, Object
 from chaosplugin.sandbox.api.server import Server
 from chaosplugin.sandbox.api.store import Store
 from chaosplugin.sandbox.api.verbs import Api, Clock
@@ -71,6 +71,9 @@ class Cluster:
         )
         self.add_user(SYSTEM.name, groups=(MASTERS,))
         self.add_user(ARGO_ROLLOUTS, (*UPSTREAM_ROLE, *PLUGIN_ROLE))
+        for resource in TABLE:
+            if resource.custom:
+                self.api.install(resource)
         for namespace in HOME:
             self.add_namespace(namespace)
 

@@ -478,6 +478,17 @@ async def test_the_kubeconfig_is_private_and_works(running: Running) -> None:
             assert response.status == 200
 
 
+async def test_a_kind_without_its_crd_is_no_path(running: Running) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/podchaos.chaos-mesh.org"
+    async with running() as cluster, connect(cluster) as client:
+        assert (await client.ask("GET", crd))[1]["spec"]["names"]["kind"] == "PodChaos"
+
+        await client.ask("DELETE", crd)
+
+        assert await client.ask("POST", CHAOS, chaos("x")) == (404, "404 page not found\n")
+        assert (await client.ask("GET", CHAOS.replace("podchaos", "stresschaos")))[0] == 200
+
+
 async def test_https_with_a_given_certificate(running: Running, tmp_path: Path) -> None:
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=sandbox"

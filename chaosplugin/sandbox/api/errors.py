@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from chaosplugin.sandbox.api.resources import Object, Resource
 
 
 class ApiError(Exception):
     """A request refused, as a `Status` of the API."""
+
+    media = "application/json"
 
     def __init__(
         self, code: int, reason: str, message: str, details: Object | None = None, retry_after: int = 0
@@ -29,8 +33,25 @@ class ApiError(Exception):
         return status | {"code": self.code}
 
     @property
+    def body(self) -> bytes:
+        return msgspec.json.encode(self.status)
+
+    @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": str(self.retry_after)} if self.retry_after else {}
+
+
+class NoPathError(ApiError):
+    """404 of a path that is not served, also of a kind without its CRD: the only answer that is no Status."""
+
+    media = "text/plain"
+
+    def __init__(self) -> None:
+        super().__init__(404, "NotFound", "404 page not found")
+
+    @property
+    def body(self) -> bytes:
+        return f"{self}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +78,6 @@ def unauthorized() -> ApiError:
 def bad_request(message: str) -> ApiError:
     """400."""
     return ApiError(400, "BadRequest", message)
-
-
-def no_path() -> ApiError:
-    """404 of a path that is not served."""
-    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def not_found(resource: Resource, name: str) -> ApiError:

@@ -97,9 +97,10 @@ class Faults:
         self._faults.clear()
 
     def refuse(self, error: ApiError, on: Where = ANY, times: int = 1) -> Fault:
-        """Answer with a Status of the API."""
-        body = msgspec.json.encode(error.status)
-        return self._set(Fault(on, times, status=error.code, body=body, headers=error.headers))
+        """Answer as the API server would that refuses."""
+        fault = Fault(on, times, status=error.code, body=error.body, content_type=error.media)
+        fault.headers = error.headers
+        return self._set(fault)
 
     def answer(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chaosplugin.sandbox.api.errors import ApiError, no_path
+from chaosplugin.sandbox.api.errors import ApiError, NoPathError, not_found
 from chaosplugin.sandbox.api.resources import BY_PATH, NAMESPACES, TABLE, Object, Resource
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
@@ -62,11 +62,11 @@ def _target(group: str, version: str, rest: list[str]) -> Target:
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
     if resource is None or len(rest) > 3 or bool(namespace) > resource.namespaced:
-        raise no_path()
-    if subresource and not (subresource == "status" and resource.status):
-        raise no_path()
+        raise NoPathError
     if name and resource.namespaced and not namespace:
-        raise no_path()
+        raise NoPathError
+    if subresource and not (subresource == "status" and resource.status):
+        raise not_found(resource, name)
     if resource is NAMESPACES:
         namespace = name
     return Target(resource, namespace, name, subresource)

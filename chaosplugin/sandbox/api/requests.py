@@ -231,7 +231,7 @@ def perform_other(api: Api, user: User, method: str, path: str, body: Body) -> t
         return 201, msgspec.json.encode(_review(api, user, body.object()))
     found = paths.discovery(path) if method == "GET" else None
     if found is None:
-        raise errors.no_path()
+        raise errors.NoPathError
     return 200, msgspec.json.encode(found)
 
 

@@ -8,7 +8,6 @@ from email.utils import format_datetime
 from http import HTTPStatus
 
 import anyio
-import msgspec
 from aiohttp import web
 
 from chaosplugin.sandbox.api import errors, paths
@@ -89,7 +88,7 @@ class Server:
                     return await self._watch(request, call)
                 status, raw = perform(self.api, call)
         except ApiError as error:
-            return self._answer(msgspec.json.encode(error.status), error.code, error.headers)
+            return self._answer(error.body, error.code, error.headers, error.media)
         if fault is not None and fault.drop and request.transport is not None:
             request.transport.abort()
         return self._answer(raw, status)
@@ -104,6 +103,8 @@ class Server:
             verb = "create" if review else request.method.lower()
             resource = "selfsubjectaccessreviews" if review else ""
             return user, None, Seen(verb, request.path, name, resource=resource, query=query)
+        if target.resource.custom and not self.api.installed(target.resource):
+            raise errors.NoPathError
         verb = target.verb(request.method, query)
         resource = target.resource.plural
         where = (target.resource.group, resource, target.subresource, target.namespace, target.name)

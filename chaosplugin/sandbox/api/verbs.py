@@ -16,7 +16,7 @@ from chaosplugin.sandbox.api.admission import Admission, Review
 from chaosplugin.sandbox.api.builtin import SCHEMAS
 from chaosplugin.sandbox.api.deletion import DeleteOptions, mark, releasable
 from chaosplugin.sandbox.api.rbac import Rbac
-from chaosplugin.sandbox.api.resources import NAMESPACES, PODS, Object, Resource
+from chaosplugin.sandbox.api.resources import CRDS, NAMESPACES, PODS, Object, Resource
 from chaosplugin.sandbox.api.selectors import EVERYTHING, Selector
 from chaosplugin.sandbox.api.store import Store, Stored
 
@@ -45,6 +45,24 @@ class Api:
         self.access = Access()
         Rbac(self.store, self.access)
         self.admission = Admission(self.access, dict(SCHEMAS))
+
+    # -- kinds
+
+    def install(self, resource: Resource) -> None:
+        """Write the CRD of a custom resource; without it the paths of the resource are not served."""
+        names = {"plural": resource.plural, "singular": resource.kind.lower(), "kind": resource.kind}
+        subresources: Object = {"status": {}} if resource.status else {}
+        version = {"name": resource.version, "served": True, "storage": True, "subresources": subresources}
+        spec = {
+            "group": resource.group,
+            "names": names,
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "versions": [version],
+        }
+        self.create(CRDS, {"metadata": {"name": resource.qualified}, "spec": spec})
+
+    def installed(self, resource: Resource) -> bool:
+        return self.find(CRDS, "", resource.qualified) is not None
 
     # -- reading
 
