@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 from chaosplugin.wire.gob import gotypes
@@ -224,3 +226,22 @@ def test_replies_of_a_real_plugin_are_understood(session: str) -> None:
         for reply, (header, body) in zip(got, pairs, strict=True):
             assert (reply.seq, reply.error) == (header.get("Seq", 0), header.get("Error", ""))
             assert reply.error or agrees(reply.value, body)
+
+
+CALLS = [vector.data for vector in streams("metric")["lifecycle host->plugin"]]
+
+
+@given(st.integers(0, len(CALLS) - 1), st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4))
+def test_damaged_requests_are_refused_or_end_the_connection(index: int, place: float, patch: bytes) -> None:
+    """Whatever comes, an event is answerable, and nothing but RemoteProtocolError is raised."""
+    server = Server(METHODS)
+    events(server, *CALLS[:index])
+    at = int(place * len(CALLS[index]))
+    damaged = CALLS[index][:at] + patch + CALLS[index][at + len(patch) :]
+
+    try:
+        for event in events(server, damaged, *CALLS[index + 1 :]):
+            assert server.error(event, "told")
+    except RemoteProtocolError:
+        with pytest.raises(RemoteProtocolError):
+            server.next_event()

@@ -150,9 +150,7 @@ class Decoder:
     def _type_sequence(self, *, inside: bool) -> Generator[None, bytes, int]:
         """Take definitions up to the number of a value's type; `inside` an interface they have company."""
         while True:
-            if self._pos >= len(self._message):
-                if self._pos > len(self._message):
-                    raise IndexError
+            if self._pos == len(self._message):
                 self._message = yield
                 self._pos = 0
             type_id, self._pos = read_int(self._message, self._pos)

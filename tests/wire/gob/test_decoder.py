@@ -243,6 +243,16 @@ BROKEN = {
     "without a name": [definition(70, "T", ("", 2))],
     "field 1 of a struct with 1 fields": [definition(70, "T", ("N", 2)), message(b"\xff\x8c\2\2\0")],
     "unknown type id 99": [definition(70, "T", ("N", 99)), message(b"\xff\x8c\1\2\0")],
+    "is not alone": [message(b"\xff\x8b\2\1\2\xff\x8c\0\1\4\0\0\0")],
+    "field 2 of a struct with 2 fields": [
+        definition(70, "T", ("V", 8), ("N", 2)),
+        message(b"\xff\x8c\3\2\0"),
+    ],
+    "field 301 of a struct": [definition(70, "T", ("N", 2)), message(b"\xff\x8c\1\2\xfe\1\x2d\0")],
+    "a value goes beyond the end": [message(b"\x0c\0\x05text")],
+    "goes beyond the end of its message": [message(b"\x0c\0\xff\x85text")],
+    "beyond the end of its": [message(b"\4\0\xfe\1")],
+    "a value goes beyond": [message(b"\xff\x8b\3\1\2\xff\x8c\0\1\x7f")],
     "beyond the end": [definition(70, "T", ("N", 2)), message(b"\xff\x8c\1")],
     "no struct does not begin with a zero": [message(b"\x10\0\1n\x04\2\7\2")],
     "number begins with 0x80": [message(b"\4\0\x80")],
@@ -274,6 +284,36 @@ def test_a_value_must_not_grow_without_end_over_messages() -> None:
     decoder.receive_data(piece)
     with pytest.raises(RemoteProtocolError, match=f"more than {MAX_SIZE} bytes"):
         decoder.next_value(SKIP)
+
+
+@pytest.mark.parametrize("shape", [ANY, NO_INTERFACE])
+def test_a_definition_may_share_its_message_with_the_content(shape: Shape) -> None:
+    """Go's encoder does so only within an outer interface, its decoder takes it everywhere."""
+    inline = b"\x10\0\1n" + definition(70, "T", ("N", 2))[1:] + b"\6" + b"\xff\x8c\3\1\x0a\0"
+
+    assert read(shape, message(inline)) == Named("n", {"N": 5} if shape is ANY else None)
+
+
+def test_wide_field_numbers_are_read_and_skipped() -> None:
+    fields = [(f"F{number}", 2) for number in range(300)]
+    data = definition(70, "T", *fields) + message(b"\xff\x8c\xfe\1\x2b\4\1\6\0")
+    shape = StructShape("main.T", {"F299": ("last", INT)})
+
+    assert read(ANY, data) == {"F298": 2, "F299": 3}
+    assert read(shape, data) == {"last": 3}
+    assert read(SKIP, data) is None
+
+
+@pytest.mark.parametrize("content", [b"\4\2\0\x0a", b"\x0c\3\0\1x", b"\x0e\3\0\1\1", b"\x10\2\0\0"])
+def test_contents_that_are_no_structs_are_skipped_with_their_zero_byte(content: bytes) -> None:
+    inner = b"\1\1n" + content + b"\0"
+    data = definition(70, "T", ("V", 8)) + message(b"\x10\0\1t\xff\x8c" + bytes([len(inner)]) + inner)
+
+    assert read(NO_INTERFACE, data) == Named("t", None)
+    got = read(ANY, data)
+    assert isinstance(got, Named)
+    assert isinstance(got.value, dict)
+    assert got.value["V"].name == "n"
 
 
 def test_a_shape_cannot_change_in_the_middle_of_a_value() -> None:
