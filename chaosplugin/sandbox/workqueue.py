@@ -17,6 +17,10 @@ MAX_DELAY = 1000.0
 Key = TypeVar("Key")
 
 
+class Unfinished(Exception):
+    """Raised by a look that is to be repeated after a back-off."""
+
+
 class WorkQueue(Generic[Key]):
     """Keys in order of the time at which they are due. One worker takes them."""
 
@@ -65,12 +69,12 @@ class WorkQueue(Generic[Key]):
                 await self._woken.wait()
 
     async def work(self, look: Callable[[Key], Awaitable[None]]) -> None:
-        """Take keys for ever, one after another; a look that the API refuses is repeated later."""
+        """Take keys for ever, one after another; one refused by the API or unfinished is repeated."""
         while True:
             key = await self.take()
             try:
                 await look(key)
-            except ApiError:
+            except (ApiError, Unfinished):
                 self.retry(key)
             else:
                 self.forget(key)

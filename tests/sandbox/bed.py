@@ -134,3 +134,15 @@ def tell(change: Change) -> str:
         words.append(str(sorted(told)))
     words.append(f"gen{obj['metadata']['generation']}")
     return " ".join(words)
+
+
+CHAOS = "/apis/chaos-mesh.org/v1alpha1/namespaces/default/podchaos"
+RUNS = "/apis/argoproj.io/v1alpha1/namespaces/default/analysisruns"
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+def pod_chaos(name: str, **more: Any) -> Object:
+    """Return a PodChaos that the server takes, with a spec changed by `more`."""
+    spec = {"action": "pod-failure", "mode": "all", "selector": {"namespaces": ["default"]}} | more
+    kind = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}

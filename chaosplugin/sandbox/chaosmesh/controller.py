@@ -21,7 +21,7 @@ from chaosplugin.sandbox.chaosmesh import events, experiment
 from chaosplugin.sandbox.chaosmesh.admission import install
 from chaosplugin.sandbox.chaosmesh.faults import TWO_STEPS, InjectionError, Injector, Restart, Trouble
 from chaosplugin.sandbox.chaosmesh.selection import SelectionError, targets
-from chaosplugin.sandbox.workqueue import WorkQueue
+from chaosplugin.sandbox.workqueue import Unfinished, WorkQueue
 
 _WRITE = Write(User("system:serviceaccount:chaos-mesh:chaos-controller-manager", (MASTERS,)))
 
@@ -180,7 +180,7 @@ class ChaosMesh:
             )
             self._tell(obj, "records", events.updated("records"))
         if failed:
-            raise ApiError(500, "", "not every record did as told")
+            raise Unfinished
         return kind.kind in TWO_STEPS and any(each["phase"].endswith(experiment.WAIT) for each in records)
 
     def _act(self, obj: Object, record: Object, what: experiment.Operation) -> tuple[bool, bool]:
