@@ -3,13 +3,16 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import deployed
+from chaosplugin.sandbox.host.assessment import V1_9, V1_10, Rules
+from tests.e2e import deployed, sandboxed
 from tests.e2e.manifests import PLUGIN
 from tests.e2e.story import Story
 from tests.realbed import bed, build, chaosmesh
@@ -33,35 +36,53 @@ def _plugin_file(folder: Path) -> Path:
     return file
 
 
+@contextmanager
 def _real(version: Version, folder: Path) -> Iterator[Ground]:
-    """Give the real control plane; the releases differ in how the plugin gets its rights, too."""
     with bed.running(build.cache(), folder) as running:
         chaosmesh.install(running)
         argo = ArgoRollouts(running, version)
         argo.install()
         argo.configure([{"name": PLUGIN, "location": f"file://{_plugin_file(folder)}"}])
         argo.start()
-        cluster_wide = version is VERSIONS[0]
-        deployed.apply(running.api, "cluster" if cluster_wide else "identity")
+        yield Ground(running.api, running.make_namespace)
+
+
+@contextmanager
+def _sandbox(rules: Rules, folder: Path) -> Iterator[Ground]:
+    with sandboxed.running(rules, _plugin_file(folder), folder) as api:
 
         def prepare(namespace: str) -> None:
-            running.make_namespace(namespace)
-            if not cluster_wide:
-                deployed.apply(running.api, "namespace", namespace)
+            api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
 
-        yield Ground(running.api, prepare)
+        yield Ground(api, prepare)
 
 
-_REAL = {f"real-{version.release}": version for version in VERSIONS}
+_GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {
+    "sandbox-v1.9": partial(_sandbox, V1_9),
+    "sandbox-v1.10": partial(_sandbox, V1_10),
+    **{f"real-{version.release}": partial(_real, version) for version in VERSIONS},
+}
+_MARKS = {"real": [pytest.mark.e2e, pytest.mark.timeout(300)], "sandbox": []}
 
 
 @pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=[pytest.mark.e2e, pytest.mark.timeout(300)]) for name in _REAL],
+    scope="session", params=[pytest.param(name, marks=_MARKS[name.split("-")[0]]) for name in _GROUNDS]
 )
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Give a bed. The releases differ in how the plugin gets its rights, too."""
     folder = tmp_path_factory.mktemp(request.param)
-    yield from _real(_REAL[request.param], folder)
+    with _GROUNDS[request.param](folder) as bare:
+        if "v1.9" in request.param:
+            deployed.apply(bare.api, "cluster")
+            yield bare
+            return
+        deployed.apply(bare.api, "identity")
+
+        def prepare(namespace: str) -> None:
+            bare.prepare(namespace)
+            deployed.apply(bare.api, "namespace", namespace)
+
+        yield Ground(bare.api, prepare)
 
 
 _numbers = count(1)

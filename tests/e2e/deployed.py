@@ -33,4 +33,4 @@ def _files(kustomization: Path) -> list[Path]:
 
 def apply(api: Api, folder: str, namespace: str = "") -> None:
     for manifest in resources(folder):
-        api.apply(_COLLECTIONS[manifest["kind"]].format(namespace=namespace), manifest)
+        api.create(_COLLECTIONS[manifest["kind"]].format(namespace=namespace), manifest)
