@@ -224,9 +224,7 @@ _PERFORM: Mapping[str, Callable[[Api, Call], tuple[int, bytes]]] = {
 
 
 def perform_other(api: Api, user: User, method: str, path: str, body: Body) -> tuple[int, bytes]:
-    """Answer what is no resource: health, discovery, access reviews."""
-    if path in {"/readyz", "/livez", "/healthz"}:
-        return 200, b"ok"
+    """Answer what is no resource: discovery and access reviews."""
     if path == REVIEW and method == "POST":
         return 201, msgspec.json.encode(_review(api, user, body.object()))
     found = paths.discovery(path) if method == "GET" else None
