@@ -75,6 +75,8 @@ def absorb(  # noqa: C901, PLR0912 - one flat match over the outcomes
 
 def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
     """Follow the ledger: verdict, else experiment, else mark; only without all three start anew."""
+    if run.verdict is not None:  # decided meanwhile, as the reading took too long
+        return None
     identity, experiment = run.spec.identity, found.experiment
     run.value = found.value
     if experiment is not None and ledger.is_ours(experiment, identity):

@@ -121,7 +121,7 @@ class Registry:
     ) -> list[Command]:
         """Take in what came of a command; `offset` is the API server's clock minus ours."""
         run = self._runs.get(command.run)
-        if run is None:
+        if run is None or type(command) not in run.pending:  # of a run that a retry has replaced
             return []
         if offset is not None:
             run.offset = offset

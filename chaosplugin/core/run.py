@@ -166,7 +166,7 @@ class Run:
 
     def measurement(self, now: datetime, given: Measurement | None = None) -> Measurement:
         """Answer a call: the same answer as long as nothing has changed."""
-        started_at = (given.started_at if given else None) or self.started_at
+        started_at = (given.started_at if given else None) or self.started_at.replace(microsecond=0)
         metadata = {"chaosplugin.io/run": self.spec.id, "experiment": self.spec.subject}
         if self.verdict:
             return Measurement(

@@ -158,6 +158,10 @@ class KubernetesCluster:
     async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject:
         return await self._read(resources.chaos_resource(kind), namespace, name, ChaosObject)
 
+    async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
+        query = {"labelSelector": selector}
+        return await self._list(resources.chaos_resource(kind), namespace, query, ChaosObject)
+
     async def patch_chaos(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, object]
     ) -> ChaosObject:
@@ -223,7 +227,8 @@ class KubernetesCluster:
     async def _list(
         self, resource: Resource, namespace: str, query: Mapping[str, str], type_: type[T]
     ) -> list[T]:
-        what = f"list {resource.plural} in namespace {namespace}"
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        what = f"list {resource.plural} {where}"
         found: list[T] = []
         async for page in read_pages(self._session, resource.path(namespace), query, type_, what):
             found += page.items or ()

@@ -122,6 +122,10 @@ class Cluster(Protocol):
 
     async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject: ...
 
+    async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
+        """List by label selector; an empty namespace means all of them."""
+        ...
+
     async def patch_chaos(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, object]
     ) -> ChaosObject: ...

@@ -28,6 +28,7 @@ from chaosplugin.provider.late import TYPE
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
 from chaosplugin.provider.specs import require, specify
+from chaosplugin.provider.sweeping import sweep_for_ever
 from chaosplugin.provider.watching import Watching
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class ChaosProvider:
     async def serve(self) -> None:
         """Keep deadlines until cancelled; runs beside the calls."""
         self._tasks.start_soon(self._learn_origin)
+        self._tasks.start_soon(sweep_for_ever, self._clusters.home, self._registry.runs)
         while True:
             self._changed = anyio.Event()
             at = self._registry.next_deadline()

@@ -15,6 +15,7 @@ from chaosplugin.core.analysis import Measurement, Metric
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.registry import Transition
+from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.clusters import open_clusters
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.provider import ChaosProvider
@@ -51,8 +52,8 @@ def config(experiment: object = None, **settings: object) -> Object:
 class Gate:
     cluster: Cluster
     provider: ChaosProvider
+    home: KubernetesCluster
     stages: list[str] = field(default_factory=list)
-    configuration: object = None
 
     # -- the Rollout
 
@@ -189,5 +190,5 @@ async def gate(folder: Path, policy: Policy | None = None, **settings: Any) -> A
             observer=observe,
         )
         tasks.start_soon(provider.serve)
-        yield Gate(cluster, provider, stages)
+        yield Gate(cluster, provider, clusters.home, stages)
         tasks.cancel_scope.cancel()

@@ -1,0 +1,77 @@
+"""The sweep: experiments of ours that outlived their AnalysisRun are deleted.
+
+Whoever dies between a verdict and its clean-up leaves an experiment whose AnalysisRun asks nobody any
+more; where it has no owner (another namespace), nothing else would ever remove it. Only what came from
+this cluster is looked at, by the uid of its kube-system; what cannot be known is left alone.
+"""
+
+import logging
+from collections.abc import Collection
+
+import anyio
+
+from chaosplugin.core import ledger
+from chaosplugin.core.kinds import KINDS
+from chaosplugin.core.objects import ChaosObject
+from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
+
+_log = logging.getLogger(__name__)
+
+EVERY_S = 600.0
+
+
+async def sweep_for_ever(home: Cluster, busy: Collection[str]) -> None:
+    """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of."""
+    while True:
+        try:
+            await sweep(home, busy)
+        except ClusterError as error:
+            _log.info("no sweep now: %s", error)
+        await anyio.sleep(EVERY_S)
+
+
+async def sweep(home: Cluster, busy: Collection[str]) -> int:
+    """Delete leftovers in all namespaces; return how many. Without the right to look, do nothing."""
+    origin = await home.origin()
+    if not origin:
+        return 0
+    selector = f"{ledger.MANAGED_BY}={ledger.MANAGER},{ledger.ORIGIN}={origin},!{ledger.KEEP}"
+    deleted = 0
+    for kind in KINDS:
+        try:
+            found = await home.list_chaos(kind, "", selector)
+        except (Denied, NotFound):  # granted per namespace, or no CRD of this kind
+            continue
+        for experiment in found:
+            run = experiment.metadata.label(ledger.RUN)
+            if run not in busy and await _is_left(home, experiment):
+                deleted += await _delete(home, experiment)
+    return deleted
+
+
+async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
+    """Tell whether the AnalysisRun is known to be over: completed, gone, or another one of its name."""
+    metadata = experiment.metadata
+    namespace, _, name = (metadata.annotation(ledger.RUN) or "").partition("/")
+    if metadata.deletion_timestamp is not None or not name:
+        return False
+    try:
+        run = await home.read_analysis_run(namespace, name)
+    except NotFound as error:
+        return not error.no_kind
+    except Denied:
+        return False
+    return run.metadata.uid != metadata.label(ledger.ANALYSIS_RUN_UID) or ledger.completed(run)
+
+
+async def _delete(home: Cluster, experiment: ChaosObject) -> int:
+    metadata = experiment.metadata
+    try:
+        await home.delete_chaos(experiment.kind, metadata.namespace, metadata.name, metadata.uid)
+    except ClusterError as error:
+        _log.info("left over: %s", error)
+        return 0
+    _log.warning(
+        "deleted %s %s/%s: its AnalysisRun is over", experiment.kind, metadata.namespace, metadata.name
+    )
+    return 1

@@ -1,0 +1,250 @@
+"""Any order of events, deaths included, against a small model of the cluster that sees everything.
+
+The model performs commands, loses answers, lets the plugin die and come back, and is asked after each
+step whether a rule of the ledger was broken.
+"""
+
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Measurement, Phase
+from chaosplugin.core.commands import (
+    AnalysisRunSeen,
+    Command,
+    Create,
+    Delete,
+    Done,
+    Failed,
+    Find,
+    FindPods,
+    Found,
+    Keep,
+    LedgerRead,
+    Look,
+    NameExists,
+    Outcome,
+    PodsFound,
+    ReadLedger,
+    ReadReplicas,
+    ReadScope,
+    ReplicasRead,
+    ScopeRead,
+    Unanswered,
+    VerdictWritten,
+    WriteMark,
+    WriteVerdict,
+    WriteWake,
+)
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Metadata, Record, RecordEvent
+from chaosplugin.core.registry import Registry
+from chaosplugin.core.run import Stage
+from tests.core.test_registry import START, World, analysis_run, pod, scope_inputs
+
+GIVEN = Measurement(phase=Phase.RUNNING, started_at=START)
+
+
+class Gates(RuleBasedStateMachine):
+    """One AnalysisRun, one metric, one canary of two pods."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.world = World()
+        self.annotations: dict[str, str] = {}
+        self.experiment: ChaosObject | None = None
+        self.creates = 0
+        self.answers: set[tuple[Phase, str]] = set()
+        self.world.start()
+        self.see_pods()
+
+    # -- the cluster
+
+    @property
+    def analysis_run(self) -> AnalysisRun:
+        run = analysis_run()
+        metadata = run.metadata
+        return AnalysisRun(
+            metadata=Metadata(
+                name=metadata.name,
+                namespace=metadata.namespace,
+                uid=metadata.uid,
+                annotations=dict(self.annotations),
+                owner_references=metadata.owner_references,
+            )
+        )
+
+    def patch(self, patch: dict[str, object]) -> None:
+        metadata = patch["metadata"]
+        assert isinstance(metadata, dict)
+        self.annotations.update(metadata["annotations"])
+
+    def perform(self, command: Command) -> Outcome:  # noqa: C901, PLR0911, PLR0912 - one flat match
+        identity = self.world.spec.identity
+        match command:
+            case ReadLedger():
+                return LedgerRead(
+                    analysis_run=self.analysis_run, experiment=self.experiment, value=self.world.spec.value
+                )
+            case ReadScope():
+                return ScopeRead(scope_inputs(analysis_run=self.analysis_run))
+            case ReadReplicas():
+                return ReplicasRead(2)
+            case Create(manifest=manifest):
+                if self.experiment is not None:
+                    return NameExists()
+                assert not ledger.read_mark(self.analysis_run, identity), "a fault was asked for before"
+                assert not ledger.read_verdict(self.analysis_run, identity), "it was judged before"
+                self.creates += 1
+                self.world.created = dict(manifest)
+                self.experiment = self.world.chaos(uid=f"chaos-{self.creates}", created_at=self.world.now)
+                return Found(self.experiment)
+            case Find():
+                return Found(self.experiment)
+            case FindPods(names=names):
+                return PodsFound(dict.fromkeys(names))
+            case WriteMark(mark=mark):
+                self.patch(ledger.mark_patch(identity, mark))
+            case WriteVerdict(record=record, wake=wake):
+                first = ledger.read_verdict(self.analysis_run, identity)
+                if first is None:
+                    self.patch(ledger.verdict_patch(identity, record, wake, "1"))
+                return VerdictWritten(first or record, self.analysis_run)
+            case WriteWake(wake=wake):
+                self.patch(ledger.wake_patch(wake))
+            case Delete(uid=uid):
+                if self.experiment is None or self.experiment.metadata.uid != uid:
+                    return Found(None)
+                self.remove()
+                return Done()
+            case Keep():
+                return Done()
+            case Look():
+                pass
+        return AnalysisRunSeen(self.analysis_run)
+
+    def remove(self) -> None:
+        assert self.experiment is not None
+        self.tell(self.experiment, gone=True)
+        self.experiment = None
+
+    def tell(self, experiment: ChaosObject, *, gone: bool = False) -> None:
+        records = experiment.status.experiment.container_records or ()
+        desired = experiment.status.experiment.desired_phase
+        world = self.world
+        original, world.chaos = world.chaos, lambda *_, **__: experiment  # type: ignore[method-assign]
+        try:
+            world.experiment(*records, desired=desired, gone=gone)
+        finally:
+            world.chaos = original  # type: ignore[method-assign]
+
+    def see_pods(self) -> None:
+        self.world.pods(pod("web-a"), pod("web-b"))
+
+    # -- what may happen
+
+    @rule(data=st.data(), fate=st.sampled_from(["done", "done", "done", "answer lost", "not sent"]))
+    @precondition(lambda self: self.world.todo)
+    def do(self, data: st.DataObject, fate: str) -> None:
+        command = data.draw(st.sampled_from(self.world.todo))
+        self.world.todo.remove(command)
+        if fate == "not sent":
+            outcome: Outcome = Unanswered("away") if isinstance(command, Create) else Failed("away")
+        else:
+            outcome = self.perform(command)
+            if fate == "answer lost":
+                outcome = Unanswered("lost") if isinstance(command, Create) else Failed("lost")
+        self.world.done(command, outcome)
+
+    @rule()
+    def die(self) -> None:
+        """The process dies: what it knew and what was under way is gone; Argo asks again."""
+        self.world.registry = Registry()
+        self.world.todo = []
+        self.world.start(resume=True)
+        self.see_pods()
+        if self.experiment is not None:
+            self.tell(self.experiment)
+
+    @rule()
+    def ask(self) -> None:
+        answer = self.world.call(GIVEN)
+        if answer.phase.completed and answer.phase is not Phase.ERROR:
+            self.answers.add((answer.phase, answer.message))
+
+    @rule(again=st.booleans())
+    def run_again(self, again: bool) -> None:
+        self.world.start(errors=int(again))
+
+    @rule(seconds=st.sampled_from([0.5, 2, 6, 31]))
+    def pass_time(self, seconds: float) -> None:
+        self.world.wait(seconds)
+
+    @rule()
+    @precondition(lambda self: self.experiment is not None)
+    def inject(self) -> None:
+        self._progress("Run", Record(id="default/web-a", phase="Injected", injected_count=1))
+
+    @rule()
+    @precondition(lambda self: self.experiment is not None)
+    def recover(self) -> None:
+        event = RecordEvent(type="Succeeded", operation="Recover", timestamp=self.world.now)
+        record = Record(
+            id="default/web-a", phase="Not Injected", injected_count=1, recovered_count=1, events=[event]
+        )
+        self._progress("Stop", record)
+
+    def _progress(self, desired: str, record: Record) -> None:
+        assert self.experiment is not None
+        metadata = self.experiment.metadata
+        self.experiment = self.world.chaos(
+            record, desired=desired, uid=metadata.uid, created_at=metadata.creation_timestamp
+        )
+        self.tell(self.experiment)
+
+    @rule()
+    @precondition(lambda self: self.experiment is not None)
+    def somebody_deletes(self) -> None:
+        self.remove()
+
+    # -- what must hold
+
+    @invariant()
+    def one_answer(self) -> None:
+        assert len(getattr(self, "answers", ())) <= 1
+
+    @invariant()
+    def an_error_never_leaves_a_fault(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        run = self.world.registry.run(self.world.spec.id)
+        if run is not None and run.error:
+            assert not run.create_sent
+
+    @invariant()
+    def no_deadline_lies_behind(self) -> None:
+        if hasattr(self, "world"):
+            at = self.world.registry.next_deadline()
+            assert at is None or at > self.world.now - timedelta(seconds=1)
+
+    def teardown(self) -> None:
+        """Left alone, every gate comes to its verdict, and nothing of it stays."""
+        if not hasattr(self, "world"):
+            return
+        for _ in range(60):
+            while self.world.todo:
+                command = self.world.todo.pop(0)
+                self.world.done(command, self.perform(command))
+            self.world.call(GIVEN)
+            self.world.wait(7)
+        run = self.world.registry.run(self.world.spec.id)
+        assert run is not None
+        assert run.verdict is not None, run.stage
+        assert run.stage in {Stage.DECIDED, Stage.DONE}
+        assert self.experiment is None or run.error
+
+
+TestGates = Gates.TestCase
+TestGates.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,73 @@
+"""The sweep deletes what is known to be left over, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from chaosplugin.core import ledger
+from chaosplugin.provider.sweeping import sweep
+from chaosplugin.sandbox.api import resources
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
+from tests.provider.gate import NAMESPACE, Gate, gate, podchaos
+
+
+def leave(bed: Gate, uid: str, **labels: str) -> None:
+    """Leave an experiment behind, as a process that died would have."""
+    origin = bed.cluster.api.get(resources.NAMESPACES, "", "kube-system").object["metadata"]["uid"]
+    metadata = {
+        "name": "left",
+        "labels": {
+            ledger.MANAGED_BY: ledger.MANAGER,
+            ledger.RUN: "0123456789",
+            ledger.ANALYSIS_RUN_UID: uid,
+            ledger.ORIGIN: origin,
+            **labels,
+        },
+        "annotations": {ledger.RUN: f"{NAMESPACE}/web-1"},
+    }
+    bed.cluster.api.create(resources.POD_CHAOS, {**podchaos(duration="5m"), "metadata": metadata}, NAMESPACE)
+
+
+async def test_what_an_ended_analysis_left_behind_is_deleted(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy(replicas=1)
+        run = bed.analysis_run()
+        leave(bed, run.metadata.uid)
+        assert await sweep(bed.home, ()) == 0, "the analysis goes on"
+
+        done = {"status": {"phase": "Successful"}}
+        bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", done)
+        assert await sweep(bed.home, ()) == 1
+
+        await bed.until(lambda: not bed.experiments)
+
+
+async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        leave(bed, "never-was")
+
+        assert await sweep(bed.home, ()) == 1
+
+
+@pytest.mark.parametrize("labels", [{ledger.KEEP: "true"}, {ledger.ORIGIN: "another-cluster"}])
+async def test_what_is_kept_or_came_from_elsewhere_stays(tmp_path: Path, labels: dict[str, str]) -> None:
+    async with gate(tmp_path) as bed:
+        leave(bed, "never-was", **labels)
+
+        assert await sweep(bed.home, ()) == 0
+
+
+async def test_what_this_process_takes_care_of_stays(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        leave(bed, "never-was")
+
+        assert await sweep(bed.home, {"0123456789"}) == 0
+
+
+async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.cluster.access.revoke(ARGO_ROLLOUTS)
+        bed.cluster.access.grant(ARGO_ROLLOUTS, UPSTREAM_ROLE)
+        leave(bed, "never-was")
+
+        assert await sweep(bed.home, ()) == 0
