@@ -67,9 +67,17 @@ def template_hash(template: Object) -> str:
     """Return the hash of a pod template, 10 characters that may stand in a name and in a label."""
     metadata = dict(template.get("metadata") or {})
     labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH_LABEL}
-    plain = template | {"metadata": metadata | {"labels": labels}}
+    plain = _without_empty(template | {"metadata": metadata | {"labels": labels}})
     digest = hashlib.sha256(msgspec.json.encode(plain, order="sorted")).digest()
     return "".join(_SAFE[byte % len(_SAFE)] for byte in digest[:10])
+
+
+def _without_empty(value: Any) -> Any:
+    """What is empty is not there, as in Go's structs."""
+    if isinstance(value, dict):
+        inner = {key: _without_empty(each) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if each not in (None, "", {}, [])}
+    return [_without_empty(each) for each in value] if isinstance(value, list) else value
 
 
 def owner_reference(owner: Object) -> Object:
