@@ -20,7 +20,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import Enum
 
 import anyio
@@ -35,7 +35,7 @@ from chaosplugin.wire import yamux
 from chaosplugin.wire.gob import gotypes, shapes
 from chaosplugin.wire.netrpc import Method
 
-_MAX_SESSIONS = 16
+_MAX_CONNECTIONS = 16
 _HANG_UP_S = 1.0  # after Quit was answered; a host kills us 2 s after it
 _HOST_CHECK_S = 0.5  # only while there is no session
 _ACCEPT_AGAIN_S = 0.1  # out of file descriptors, say
@@ -79,6 +79,7 @@ class _Server:
         self._host = host
         self._plugins = plugins
         self._prints = Prints(host.prints)
+        self._connections = 0
         self._sessions: set[mux.Mux] = set()
         self._alone = asyncio.Event()
         self._alone.set()
@@ -134,13 +135,15 @@ class _Server:
                 await anyio.sleep(_ACCEPT_AGAIN_S)
                 continue
             if self._is_welcome(sock):
+                self._connections += 1
+                self._alone.clear()
                 tasks.start_soon(self._serve_connection, sock)
             else:
                 sock.close()
 
     def _is_welcome(self, sock: socket.socket) -> bool:
-        if len(self._sessions) >= _MAX_SESSIONS:
-            log.warning("a connection was refused: there are %d already", _MAX_SESSIONS)
+        if self._connections >= _MAX_CONNECTIONS:
+            log.warning("a connection was refused: there are %d already", _MAX_CONNECTIONS)
             return False
         uid = _peer_uid(sock)
         if uid in {None, 0, os.geteuid()}:
@@ -149,27 +152,28 @@ class _Server:
         return False
 
     async def _serve_connection(self, sock: socket.socket) -> None:
-        async with self._session(sock) as session, anyio.create_task_group() as tasks:
-            try:
-                await self._serve_session(session, tasks)
-            except anyio.EndOfStream:
+        try:
+            async with self._session(sock) as session, anyio.create_task_group() as tasks:
+                with suppress(anyio.EndOfStream):
+                    await self._serve_session(session, tasks)
                 tasks.cancel_scope.cancel()
+        finally:
+            self._connections -= 1
+            if not self._connections:
+                self._alone.set()
 
     @asynccontextmanager
     async def _session(self, sock: socket.socket) -> AsyncIterator[mux.Mux]:
         session = await mux.connect(sock, yamux.Role.SERVER)
         self._sessions.add(session)
-        self._alone.clear()
         try:
             yield session
         finally:
+            self._sessions.remove(session)
             with anyio.CancelScope(shield=True):
                 await session.aclose()
             if session.error is not None:
                 log.warning("a session was given up: %s", session.error)
-            self._sessions.remove(session)
-            if not self._sessions:
-                self._alone.set()
 
     async def _serve_session(self, session: mux.Mux, tasks: TaskGroup) -> None:
         broker: Broker[PluginFactory] = Broker(time.monotonic)

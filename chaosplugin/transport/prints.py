@@ -22,7 +22,7 @@ class Prints:
         self._fd = fd
         self._loop = asyncio.get_running_loop()
         self._streams: set[Stream] = set()
-        self._waiting = 0
+        self._room = threading.BoundedSemaphore(_MAX_WAITING)
         threading.Thread(target=self._read, name="prints", daemon=True).start()
 
     def add(self, stream: Stream) -> None:
@@ -33,14 +33,13 @@ class Prints:
 
     def _read(self) -> None:
         while data := os.read(self._fd, _CHUNK):
-            if self._waiting < _MAX_WAITING:
-                self._waiting += 1
+            if self._room.acquire(blocking=False):
                 with suppress(
                     RuntimeError
                 ):  # the loop has ended; go on, so that nobody hangs who prints at exit
                     self._loop.call_soon_threadsafe(self._offer, data)
 
     def _offer(self, data: bytes) -> None:
-        self._waiting -= 1
+        self._room.release()
         for stream in self._streams:
             stream.offer(data)

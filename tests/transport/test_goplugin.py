@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import pytest
+from anyio.abc import ByteReceiveStream
 
 from chaosplugin.transport import mux
 from chaosplugin.wire import handshake, yamux
@@ -68,6 +69,14 @@ class Session:
         return Caller(stream)
 
 
+async def first_line(stream: ByteReceiveStream) -> str:
+    """What comes up to the first newline, however it is cut."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += await stream.receive(1)
+    return line.decode()
+
+
 class Plugin:
     def __init__(self, process: anyio.abc.Process, path: str) -> None:
         self.process = process
@@ -108,8 +117,7 @@ async def plugin(folder: Path, **environ: str) -> AsyncIterator[Plugin]:
     assert process.stdout is not None
     try:
         with anyio.fail_after(30):
-            line = (await process.stdout.receive()).decode()
-            assert line.endswith("\n")
+            line = await first_line(process.stdout)
             yield Plugin(process, handshake.parse(line).address)
     finally:
         if process.returncode is None:
@@ -209,7 +217,7 @@ async def test_what_is_printed_reaches_the_stdout_stream_only(tmp_path: Path) ->
     async with plugin(tmp_path) as it:
         async with it.connect() as session:
             await (await session.dispense()).echo("print")
-            assert await session.stdout.receive() == b"printed\n"
+            assert await first_line(session.stdout) == "printed\n"
             await session.quit()
         assert it.process.stdout is not None
         with pytest.raises(anyio.EndOfStream):
@@ -299,7 +307,7 @@ async def host_process(folder: Path) -> AsyncIterator[tuple[anyio.abc.Process, s
     )
     assert process.stdout is not None
     with anyio.fail_after(30):
-        line, pid = (await process.stdout.receive()).decode().split()
+        line, pid = (await first_line(process.stdout)).split()
     try:
         yield process, handshake.parse(line).address, int(pid)
     finally:
@@ -346,3 +354,18 @@ async def test_what_a_killed_plugin_left_is_removed_by_the_next(tmp_path: Path) 
                     await anyio.sleep(0.02)
             await session.ping()
             assert Path(second.path).exists()
+
+
+async def test_more_connections_than_the_limit_are_refused_and_the_others_live(tmp_path: Path) -> None:
+    async with plugin(tmp_path) as it, it.connect() as session:
+        await session.ping()
+        held = [socket.socket(socket.AF_UNIX) for _ in range(30)]
+        for sock in held:
+            sock.connect(it.path)
+            sock.settimeout(10)
+        refused = [sock for sock in held[15:] if sock.recv(1) == b""]
+        await session.ping()
+        for sock in held:
+            sock.close()
+
+        assert len(refused) == 15
