@@ -84,44 +84,79 @@ class Reply:
     error: str
 
 
+class _Reader:
+    """The reading half of either end: headers, each with its body; the first fault ends it for good."""
+
+    def __init__(self, shape: StructShape) -> None:
+        self.decoder = Decoder()
+        self.header: _Header | None = None
+        self._shape = shape
+        self._broken: RemoteProtocolError | None = None
+
+    def next_header(self) -> _Header | None:
+        """The header whose body is to be read, or None until it is there."""
+        if self._broken is not None:
+            raise self._broken
+        if self.header is None:
+            try:
+                header = self.decoder.next_value(self._shape)
+            except TypeMismatch as error:
+                raise self.give_up(f"rpc: cannot read a header: {error}") from error
+            match header:
+                case {"ServiceMethod": str(method), "Seq": int(seq), **rest}:
+                    self.header = _Header(method, seq, str(rest.get("Error", "")))
+                case _:
+                    pass  # not there yet
+        return self.header
+
+    def next_body(self, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:
+        """The body that belongs to the header; a TypeMismatch is this body's affair only."""
+        try:
+            body = self.decoder.next_value(shape)
+        except TypeMismatch:
+            self.header = None
+            raise
+        if body is not NEED_DATA:
+            self.header = None
+        return body
+
+    def give_up(self, text: str) -> RemoteProtocolError:
+        self._broken = RemoteProtocolError(text)
+        return self._broken
+
+
 class Server:
     """The answering end of a connection. `methods` are named as on the wire: "Plugin.Run"."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._methods = methods
         self._services = {name.rpartition(".")[0] for name in methods}
-        self._decoder = Decoder()
+        self._reader = _Reader(_REQUEST_SHAPE)
         self._encoder = Encoder()
-        self._header: _Header | None = None
 
     def receive_data(self, data: bytes) -> None:
-        self._decoder.receive_data(data)
+        self._reader.decoder.receive_data(data)
 
     def receive_eof(self) -> None:
         """The peer sends no more; calls that came whole want their answers still.
 
         Raises RemoteProtocolError if it stopped in the middle of a request.
         """
-        if self._header is not None or not self._decoder.between_values:
+        if self._reader.header is not None or not self._reader.decoder.between_values:
             raise RemoteProtocolError("rpc: the stream ends within a request")
 
     def next_event(self) -> Call | Refused | Literal[NeedData.NEED_DATA]:
         """Raises RemoteProtocolError if no further request can be read; earlier ones can be answered."""
-        if self._header is None:
-            header = _next_header(self._decoder, _REQUEST_SHAPE)
-            if header is None:
-                return NEED_DATA
-            self._header = header
-        header = self._header
+        header = self._reader.next_header()
+        if header is None:
+            return NEED_DATA
         method = self._methods.get(header.service_method)
         try:
-            argument = self._decoder.next_value(SKIP if method is None else method.argument)
+            argument = self._reader.next_body(SKIP if method is None else method.argument)
         except TypeMismatch as error:
-            self._header = None
             return Refused(header.seq, header.service_method, str(error))
         if argument is NEED_DATA:
             return NEED_DATA
-        self._header = None
         if method is None:
             return Refused(header.seq, header.service_method, self._unknown(header.service_method))
         if method.concrete:
@@ -159,11 +194,10 @@ class Client:
     """The asking end of a connection."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        self._reader = _Reader(_RESPONSE_SHAPE)
         self._encoder = Encoder()
         self._next_seq = 0
         self._waiting: dict[int, Shape] = {}
-        self._header: _Header | None = None
 
     def call(
         self, service_method: str, argument_type: GoType, value: object, *, reply: Shape = ANY
@@ -180,36 +214,23 @@ class Client:
         return seq, data
 
     def receive_data(self, data: bytes) -> None:
-        self._decoder.receive_data(data)
+        self._reader.decoder.receive_data(data)
 
     def next_event(self) -> Reply | Literal[NeedData.NEED_DATA]:
         """Raises RemoteProtocolError if a reply cannot be read or answers nothing; Go gives up as well."""
-        if self._header is None:
-            header = _next_header(self._decoder, _RESPONSE_SHAPE)
-            if header is None:
-                return NEED_DATA
-            if header.seq not in self._waiting:
-                raise RemoteProtocolError(f"rpc: a reply to call {header.seq}, which does not wait for one")
-            self._header = header
-        header = self._header
-        value = self._decoder.next_value(SKIP if header.error else self._waiting[header.seq])
+        header = self._reader.next_header()
+        if header is None:
+            return NEED_DATA
+        if header.seq not in self._waiting:
+            raise self._reader.give_up(f"rpc: a reply to call {header.seq}, which does not wait for one")
+        try:
+            value = self._reader.next_body(SKIP if header.error else self._waiting[header.seq])
+        except TypeMismatch as error:
+            raise self._reader.give_up(str(error)) from error
         if value is NEED_DATA:
             return NEED_DATA
-        self._header = None
         del self._waiting[header.seq]
         return Reply(header.seq, value, header.error)
-
-
-def _next_header(decoder: Decoder, shape: StructShape) -> _Header | None:
-    try:
-        header = decoder.next_value(shape)
-    except TypeMismatch as error:
-        raise RemoteProtocolError(f"rpc: cannot read a header: {error}") from error
-    match header:
-        case {"ServiceMethod": str(method), "Seq": int(seq), **rest}:
-            return _Header(method, seq, str(rest.get("Error", "")))
-        case _:
-            return None
 
 
 def _invalid(argument: object) -> str:

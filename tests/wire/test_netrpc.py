@@ -158,9 +158,11 @@ def test_a_call_of_the_wrong_type_is_never_made() -> None:
 def test_a_header_that_cannot_be_read_ends_the_connection() -> None:
     server = Server(METHODS)
     server.receive_data(Encoder().encode((gotypes.STRING, "no header")))
+    server.receive_data(Client().call("Control.Ping", gotypes.BOOL, True)[1])
 
-    with pytest.raises(RemoteProtocolError, match="cannot read a header"):
-        server.next_event()
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="cannot read a header"):
+            server.next_event()
 
 
 def test_the_end_of_the_stream_is_sound_only_between_calls() -> None:
@@ -182,8 +184,20 @@ def test_a_reply_that_nobody_waits_for_ends_the_connection() -> None:
     assert isinstance(call, Call)
     client.receive_data(server.reply(call, {}))
 
-    with pytest.raises(RemoteProtocolError, match="which does not wait"):
-        client.next_event()
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="which does not wait"):
+            client.next_event()
+
+
+def test_a_reply_of_the_wrong_type_ends_the_connection() -> None:
+    server, client = Server(METHODS), Client()
+    [call] = events(server, client.call("Control.Ping", gotypes.BOOL, True, reply=BOOL)[1])
+    assert isinstance(call, Call)
+    client.receive_data(server.reply(call, {}))
+
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="decoding into local type"):
+            client.next_event()
 
 
 SESSIONS = sorted({name.partition(" ")[0] for name in streams("metric")})
