@@ -14,7 +14,7 @@ import anyio.abc
 import pytest
 from anyio.abc import ByteReceiveStream
 
-from chaosplugin.transport import mux
+from chaosplugin.transport import goplugin, mux
 from chaosplugin.wire import handshake, yamux
 from chaosplugin.wire.gob.decoder import NEED_DATA
 from chaosplugin.wire.gob.gotypes import BOOL, STRING, GoType
@@ -369,3 +369,9 @@ async def test_more_connections_than_the_limit_are_refused_and_the_others_live(t
             sock.close()
 
         assert len(refused) == 15
+
+
+def test_the_user_at_the_other_end_is_known() -> None:
+    a, b = socket.socketpair(socket.AF_UNIX)
+    with a, b:
+        assert goplugin._peer_uid(a) == os.geteuid()

@@ -1,5 +1,7 @@
+import fcntl
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,47 @@ def test_another_users_folder_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_base_that_is_gone_holds_nothing_stale(tmp_path: Path) -> None:
     assert remove_stale(tmp_path / "gone") == 0
+
+
+def swept_after_mkdir(monkeypatch: pytest.MonkeyPatch, sweep: Callable[[Path], None], times: int) -> None:
+    """Let a sweeper come between the making of a folder and its lock."""
+    make, left = Path.mkdir, [times]
+
+    def mkdir(self: Path, mode: int) -> None:
+        make(self, mode)
+        if left[0]:
+            left[0] -= 1
+            sweep(self)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+
+
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept_after_mkdir(monkeypatch, Path.rmdir, 2)
+    folder = PrivateFolder(tmp_path)
+    assert list(tmp_path.iterdir()) == [folder.path]
+    folder.remove()
+
+
+def test_a_folder_that_a_sweeper_holds_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    def hold(folder: Path) -> None:
+        held.append(os.open(folder, os.O_RDONLY))
+        fcntl.flock(held[0], fcntl.LOCK_EX)
+
+    swept_after_mkdir(monkeypatch, hold, 1)
+    folder = PrivateFolder(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    folder.remove()
+    os.close(held[0])
+
+
+def test_folders_that_vanish_again_and_again_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept_after_mkdir(monkeypatch, Path.rmdir, 100)
+    with pytest.raises(OSError, match="vanish"):
+        PrivateFolder(tmp_path)
