@@ -217,9 +217,11 @@ def _experiment(at: Situation, step: Object) -> Object:
         if "replicas" in each:
             template["replicas"] = each["replicas"]
         metadata = each.get("metadata") or {}
+        if each.get("selector"):
+            template["selector"] = copy(each["selector"])
         if metadata.get("labels"):
             template["template"]["metadata"]["labels"] |= metadata["labels"]
-            template["selector"]["matchLabels"] |= metadata["labels"]
+            template["selector"].setdefault("matchLabels", {}).update(metadata["labels"])
         if metadata.get("annotations"):
             annotations = template["template"]["metadata"].setdefault("annotations", {})
             annotations |= metadata["annotations"]

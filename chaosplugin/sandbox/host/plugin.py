@@ -164,6 +164,8 @@ class Live:
             try:
                 if self._control is not None:
                     await self._control.call("Control.Quit", go.BOOL, value=True, reply=gotypes.NOTHING_SHAPE)
+                    if self._connection is not None:
+                        await self._connection.close()
                     await self.process.wait(QUIT_TIMEOUT)
             except CallFailed:
                 pass  # it is gone, or deaf
