@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
+
+from chaosplugin.core.objects import AnalysisRun
 
 
 class Phase(StrEnum):
@@ -48,3 +51,19 @@ class Measurement:
     value: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     resume_at: datetime | None = None
+
+
+class MetricProvider(Protocol):
+    """What answers Argo's calls; a text of `init` or `garbage_collect` is an error, "" is none."""
+
+    async def init(self) -> str: ...
+    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement: ...
+    async def resume(
+        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
+    ) -> Measurement: ...
+    async def terminate(
+        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
+    ) -> Measurement: ...
+    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str: ...
+    def type(self) -> str: ...
+    async def get_metadata(self, metric: Metric) -> Mapping[str, str]: ...

@@ -69,7 +69,7 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
             return judgement
         finding = _never_started(run, seen, server_now)
     if finding is None and server_now >= deadline:
-        if chaos_lost and server_now < deadline + BLIND_GRACE:
+        if chaos_lost and now < _blind_until(run, deadline):
             return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
         finding = _late(run, seen, chaos_lost)
     if finding:
@@ -203,7 +203,7 @@ def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
     if not rules.enabled or before is None:
         return _unjudged(run, seen)
     if not pods.synced or pods.lost:
-        return _blind(run, seen, pods, server_now, ended_at + rules.recover_within)
+        return _blind(run, seen, pods, now, ended_at + rules.recover_within)
     _remember(run, pods)
     excess = steady_state.restarts(rules, before, pods.live, seen.hit)
     if excess > rules.max_restarts:
@@ -259,9 +259,15 @@ def _broken(run: Run, seen: Fault, pods: PodStore, what: str) -> Judgement:
     return Judgement(finding=Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures))
 
 
-def _blind(run: Run, seen: Fault, pods: PodStore, server_now: datetime, limit: datetime) -> Judgement:
-    if server_now < limit + BLIND_GRACE:
-        return Judgement(look_at=limit + BLIND_GRACE - run.offset)
+def _blind_until(run: Run, limit: datetime) -> datetime:
+    """Return how long evidence is waited for; a process that has just begun to look gets its time, too."""
+    return max(limit - run.offset, run.watching_since or limit - run.offset) + BLIND_GRACE
+
+
+def _blind(run: Run, seen: Fault, pods: PodStore, now: datetime, limit: datetime) -> Judgement:
+    until = _blind_until(run, limit)
+    if now < until:
+        return Judgement(look_at=until)
     why = f" ({pods.lost})" if pods.lost else ""
     text = f"the canary's pods could not be watched after {run.spec.subject}{why}"
     return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))

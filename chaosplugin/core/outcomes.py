@@ -44,7 +44,7 @@ def absorb(  # noqa: C901, PLR0912 - one flat match over the outcomes
         case LedgerRead():
             return _restore(run, outcome, now)
         case Found(experiment):
-            return _found(run, experiment)
+            return _found(run, experiment, now)
         case NameExists():
             run.stage = Stage.UNCERTAIN
         case Unanswered():
@@ -94,7 +94,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         text = "this measurement is already stored, and its verdict is not on the AnalysisRun any more"
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
-        finding = _adopt(run, experiment)
+        finding = _adopt(run, experiment, now)
     elif finding is None and ledger.read_mark(found.analysis_run, identity):
         text = f"{run.spec.subject} was created, and is gone without a verdict"
         finding = Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
@@ -103,7 +103,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
     return finding
 
 
-def _adopt(run: Run, experiment: ChaosObject) -> Finding | None:
+def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     """Take over the experiment of this intent's name, if it is one of ours and still alive."""
     if not ledger.is_ours(experiment, run.spec.identity):
         text = f"{run.spec.subject} exists and is not this gate's; remove it, or rename the template's"
@@ -124,6 +124,7 @@ def _adopt(run: Run, experiment: ChaosObject) -> Finding | None:
             restarts_by_fault=effect.restarts,
         )
         see_experiment(run, experiment)
+    run.watching_since = now
     run.server_created_at = experiment.metadata.creation_timestamp
     run.baseline = run.baseline or Baseline.from_text(experiment.metadata.annotation(BASELINE) or "")
     name, _, uid = (experiment.metadata.annotation(REPLICA_SET) or "").partition("/")
@@ -133,10 +134,10 @@ def _adopt(run: Run, experiment: ChaosObject) -> Finding | None:
     return None
 
 
-def _found(run: Run, experiment: ChaosObject | None) -> Finding | None:
+def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding | None:
     if run.stage in {Stage.CREATING, Stage.UNCERTAIN}:
         if experiment is not None:
-            return _adopt(run, experiment)
+            return _adopt(run, experiment, now)
         run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
     elif experiment is not None and ledger.is_ours(experiment, run.spec.identity):
         see_experiment(run, experiment)

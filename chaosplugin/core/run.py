@@ -132,6 +132,8 @@ class Run:
     """when a record's unknown pod is looked up"""
     looked_up: dict[str, Pod | None] = field(default_factory=dict)
     """by name; None: there is no such pod"""
+    watching_since: datetime | None = None
+    """when this process began to follow the experiment: it may have begun, or ended, long before"""
     server_created_at: datetime | None = None
     server_ended_at: datetime | None = None
     min_ready: int | None = None

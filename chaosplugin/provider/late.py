@@ -1,46 +1,29 @@
 """A provider that is there before it is made: calls wait for it, and reach whichever is set last."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import anyio
 
-from chaosplugin.core.analysis import Measurement, Metric
+from chaosplugin.core.analysis import Measurement, Metric, MetricProvider
 from chaosplugin.core.objects import AnalysisRun
 
 TYPE = "ChaosMesh"
 """What Argo's Type() answers."""
 
 
-class Provider(Protocol):
-    """Argo's MetricProvider."""
-
-    async def init(self) -> str: ...
-    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement: ...
-    async def resume(
-        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement: ...
-    async def terminate(
-        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement: ...
-    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str: ...
-    def type(self) -> str: ...
-    async def get_metadata(self, metric: Metric) -> Mapping[str, str]: ...
-
-
 class LateProvider:
     """Stands for the provider from the handshake on, while the heavy parts are still being imported."""
 
     def __init__(self) -> None:
-        self._provider: Provider | None = None
+        self._provider: MetricProvider | None = None
         self._ready = anyio.Event()
 
-    def set(self, provider: Provider) -> None:
+    def set(self, provider: MetricProvider) -> None:
         """From now on calls reach this one."""
         self._provider = provider
         self._ready.set()
 
-    async def _there(self) -> Provider:
+    async def _there(self) -> MetricProvider:
         while self._provider is None:
             await self._ready.wait()
         return self._provider

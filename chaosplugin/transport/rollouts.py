@@ -6,13 +6,11 @@ skipped. Go leaves zero values out: an absent text is empty, an absent pointer i
 Source: argo-rollouts metricproviders/plugin/rpc, pkg/apis/rollouts/v1alpha1/analysis_types.go.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
-from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.analysis import Measurement, Metric, MetricProvider, Phase
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.transport.netrpc import CallError, Endpoint, Service
 from chaosplugin.wire.gob import gotypes
@@ -34,22 +32,6 @@ from chaosplugin.wire.gob.times import decode_time, encode_time
 from chaosplugin.wire.netrpc import Method
 
 PLUGIN_NAME = "RpcMetricProviderPlugin"  # under which a host asks the Dispenser for this service
-
-
-class MetricProvider(Protocol):
-    """What answers Argo's calls; a text of `init` or `garbage_collect` is an error, "" is none."""
-
-    async def init(self) -> str: ...
-    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement: ...
-    async def resume(
-        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement: ...
-    async def terminate(
-        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement: ...
-    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str: ...
-    def type(self) -> str: ...
-    async def get_metadata(self, metric: Metric) -> Mapping[str, str]: ...
 
 
 # -- what is read of the arguments, into dicts with the field names of core

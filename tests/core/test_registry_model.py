@@ -42,7 +42,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Metadata, Record, RecordEvent
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import Stage
-from tests.core.test_registry import START, World, analysis_run, pod, scope_inputs
+from tests.core.world import START, World, analysis_run, pod, scope_inputs
 
 GIVEN = Measurement(phase=Phase.RUNNING, started_at=START)
 

@@ -1,0 +1,192 @@
+"""What is begun, adopted or left alone, whoever died before."""
+
+from datetime import timedelta
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import (
+    Create,
+    Delete,
+    Failed,
+    Find,
+    Found,
+    LedgerRead,
+    NameExists,
+    ReadLedger,
+    Refused,
+    Unanswered,
+    VerdictWritten,
+    WriteVerdict,
+    WriteWake,
+)
+from chaosplugin.core.objects import ChaosObject, Metadata
+from chaosplugin.core.run import Stage
+from chaosplugin.core.verdict import Finding, Reason
+from tests.core.world import HASH, START, World, analysis_run, hit, marked, pod, recovered, with_patch
+
+
+def test_a_second_call_for_the_same_measurement_starts_nothing() -> None:
+    world = World()
+    world.to_create()
+
+    world.start()
+
+    assert not [command for command in world.todo if isinstance(command, ReadLedger | Create)]
+
+
+def test_a_retry_after_an_error_begins_anew_and_a_stale_copy_does_not() -> None:
+    world = World()
+    world.start()
+    refused = Refused(Finding(reason=Reason.DENIED, text="no"))
+    world.done(world.expect(ReadLedger), refused)
+    assert world.verdict == (Phase.ERROR, Reason.DENIED)
+
+    assert world.start(errors=0).phase is Phase.ERROR
+    assert world.start(errors=1).phase is Phase.RUNNING
+
+    world.expect(ReadLedger)
+
+
+def test_an_error_is_told_and_never_recorded() -> None:
+    world = World()
+    world.start()
+    world.resume()
+
+    world.done(world.expect(ReadLedger), Refused(Finding(reason=Reason.DENIED, text="no")))
+
+    world.expect(WriteWake)
+    assert not [command for command in world.todo if isinstance(command, WriteVerdict)]
+
+
+def test_a_recorded_verdict_is_the_verdict() -> None:
+    world = World()
+    world.start(resume=True)
+    record = ledger.VerdictRecord(
+        phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
+    )
+    recorded = with_patch(ledger.verdict_patch(world.spec.identity, record, "1", "7"))
+
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=recorded, experiment=None, value=HASH))
+
+    assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+    assert world.resume().message == "Timeout: x"
+
+
+def test_a_live_experiment_is_adopted_with_its_baseline() -> None:
+    before = World()
+    before.to_create()
+    world = World()
+    world.created = before.created
+    world.start(resume=True)
+    world.resume()
+    world.done(
+        world.expect(ReadLedger),
+        LedgerRead(
+            analysis_run=analysis_run(), experiment=world.chaos(hit("web-a"), desired="Run"), value=HASH
+        ),
+    )
+    assert world.stage is Stage.OBSERVING
+    world.pods(pod("web-a", restarts=1, ready=False), pod("web-b"))
+    world.now += timedelta(seconds=10)
+    world.experiment(recovered("web-a", world.now), desired="Stop")
+    world.pods(pod("web-a", restarts=2, since=world.now))
+
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert not [command for command in world.todo if isinstance(command, Create)]
+
+
+def test_a_mark_without_an_experiment_never_starts_a_second_one() -> None:
+    world = World()
+    world.start(resume=True)
+
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=marked(world), experiment=None, value=HASH))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+
+
+def test_a_foreign_object_of_that_name_is_left_alone() -> None:
+    world = World()
+    world.start()
+    mine = world.chaos(desired="Run")
+    foreign = ChaosObject(
+        kind=mine.kind, metadata=Metadata(name=mine.metadata.name, uid="x", labels={}), status=mine.status
+    )
+
+    world.done(
+        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=foreign, value=HASH)
+    )
+    world.wait(60)
+
+    assert world.verdict == (Phase.ERROR, Reason.NAME_TAKEN)
+    assert not [command for command in world.todo if isinstance(command, Delete)]
+
+
+def test_a_create_that_was_not_answered_is_found_again() -> None:
+    world = World()
+    world.done(world.to_create(), Unanswered("reset"))
+    world.wait(1.5)
+
+    world.done(world.expect(Find), Found(world.chaos()))
+
+    assert world.stage is Stage.OBSERVING
+
+
+def test_a_create_that_never_arrived_is_sent_again() -> None:
+    world = World()
+    world.done(world.to_create(), Unanswered("reset"))
+    world.wait(1.5)
+
+    world.done(world.expect(Find), Found(None))
+
+    world.expect(Create)
+
+
+def test_a_create_whose_fate_stays_unknown_is_inconclusive_and_looked_for_further() -> None:
+    world = World()
+    world.done(world.to_create(), Unanswered("reset"))
+    for _ in range(70):
+        world.wait(1)
+        for command in [c for c in world.todo if isinstance(c, Find)]:
+            world.todo.remove(command)
+            world.done(command, Failed("away"))
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNKNOWN)
+
+    world.wait(31)
+    world.done(world.expect(Find), Found(world.chaos()))
+
+    world.wait(31)
+    world.expect(Delete)
+
+
+def test_a_name_that_exists_is_adopted_if_it_is_ours() -> None:
+    world = World()
+    world.done(world.to_create(), NameExists())
+
+    world.done(world.expect(Find), Found(world.chaos()))
+
+    assert world.stage is Stage.OBSERVING
+
+
+def test_a_refused_create_is_an_error_and_leaves_nothing_to_clean() -> None:
+    world = World()
+
+    world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
+
+    assert world.verdict == (Phase.ERROR, Reason.DENIED)
+    world.wait(60)
+    assert not [command for command in world.todo if isinstance(command, Find | Delete)]
+
+
+def test_the_first_verdict_wins() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run", annotations={ledger.PAUSE: "true"})
+    other = ledger.VerdictRecord(
+        phase=Phase.SUCCESSFUL, message="Survived: x", value="{}", finished_at=START.isoformat()
+    )
+
+    world.done(world.expect(WriteVerdict), VerdictWritten(other, analysis_run()))
+
+    assert world.resume().phase is Phase.SUCCESSFUL

@@ -1,0 +1,59 @@
+"""Before the fault: which targets are waited for, and which are refused."""
+
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import Create, LedgerRead, ReadLedger
+from chaosplugin.core.run import Stage
+from chaosplugin.core.verdict import Reason
+from tests.core.world import HASH, World, analysis_run, pod, rollout, scope_inputs
+
+
+def test_no_pods_until_the_timeout_is_as_configured() -> None:
+    world = World(on_no_targets=Phase.FAILED)
+    world.start()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods()
+    world.prove()
+
+    world.wait(31)
+
+    assert world.verdict == (Phase.FAILED, Reason.NO_TARGETS)
+
+
+def test_pods_that_do_not_get_ready_are_not_hit() -> None:
+    world = World()
+    world.start()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b", ready=False))
+    world.prove()
+
+    world.wait(31)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_STEADY)
+    assert "1 of 2 canary pods Ready" in world.message
+    assert not [command for command in world.todo if isinstance(command, Create)]
+
+
+def test_a_canary_without_all_its_replicas_is_waited_for() -> None:
+    world = World()
+    world.wanted = 3
+    world.start()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+    assert world.stage is Stage.PROVING
+
+    world.pods(pod("web-c"))
+    world.prove()
+
+    world.expect(Create)
+
+
+def test_the_stable_hash_is_refused_before_any_pod_is_ready() -> None:
+    world = World()
+    world.start()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a", ready=False))
+
+    world.prove(scope_inputs(rollout=rollout(current="new", stable=HASH)))
+
+    assert world.verdict == (Phase.ERROR, Reason.SCOPE_REFUSED)

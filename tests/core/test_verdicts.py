@@ -1,0 +1,408 @@
+"""Every way in which a gate ends, at the pure level."""
+
+from datetime import timedelta
+
+import pytest
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Metric, Phase
+from chaosplugin.core.commands import (
+    Create,
+    Delete,
+    Find,
+    FindPods,
+    Found,
+    LedgerRead,
+    PodsFound,
+    ReadLedger,
+    ReadReplicas,
+    Refused,
+    ReplicasRead,
+    WriteVerdict,
+)
+from chaosplugin.core.objects import Record, RecordEvent
+from chaosplugin.core.steady_state import Rules
+from chaosplugin.core.verdict import Finding, Reason
+from tests.core.world import HASH, START, World, analysis_run, hit, pod, recovered
+
+
+def test_pods_that_stay_down_after_the_fault_fail_the_gate() -> None:
+    world = World()
+    world.to_recovering()
+
+    world.wait(59)
+    assert world.verdict is None
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.wait(2)
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "1 of 2 pods Ready 60s after the fault" in world.message
+
+
+def test_a_canary_scaled_down_meanwhile_needs_no_more_pods_than_it_wants() -> None:
+    world = World()
+    world.to_recovering()
+    world.pod_gone(pod("web-a", ready=False))
+
+    world.done(world.expect(ReadReplicas), ReplicasRead(1))
+    world.wait(10)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_pod_that_falls_over_just_after_the_recovery_does_not_survive() -> None:
+    world = World()
+    world.to_recovering()
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(3)
+    world.pods(pod("web-a", restarts=2, ready=False, since=world.now))
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+
+    world.wait(70)
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+
+
+def test_a_pod_not_hit_that_goes_down_ends_the_experiment_at_once() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.pods(pod("web-b", ready=False))
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert world.expect(Delete).uid == "chaos-1", "a fault that is on is undone at once"
+    world.expect(WriteVerdict)
+
+
+def test_a_pod_that_is_down_before_its_record_is_no_breach() -> None:
+    world = World()
+    world.to_observing()
+
+    world.pods(pod("web-a", ready=False))
+    assert world.verdict is None
+    world.experiment(hit("web-a"), desired="Run")
+
+    assert world.verdict is None
+
+
+def test_restarts_beyond_those_of_the_fault_fail_the_gate() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.pods(pod("web-b", restarts=1))
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "1 container restarts" in world.message
+
+
+def test_killed_pods_that_are_replaced_survive() -> None:
+    world = World(one_shot=True, rules=Rules(unready_by_intent=True, replaces_pods=True))
+    world.to_observing()
+    event = RecordEvent(type="Succeeded", operation="Apply", timestamp=world.now)
+    record = Record(id="default/web-a", phase="Injected", injected_count=1, events=[event])
+    world.experiment(record, desired="Run")
+    assert world.verdict is None, "the killed pod still looks Ready, and does not count"
+    world.pod_gone(pod("web-a"))
+    world.pods(pod("web-c", ready=False))
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.now += timedelta(seconds=4)
+    world.pods(pod("web-c", since=world.now))
+
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_fault_that_is_on_at_the_timeout_fails() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.wait(61)
+
+    assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+
+
+def test_a_fault_that_does_not_recover_fails() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Stop")
+
+    world.wait(61)
+
+    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+
+
+def test_nothing_injected_is_inconclusive_with_chaos_meshs_own_words() -> None:
+    world = World()
+    world.to_observing()
+    failed = RecordEvent(type="Failed", operation="Apply", message="no daemon", timestamp=START)
+    world.experiment(Record(id="default/web-a", phase="Not Injected", events=[failed]), desired="Run")
+
+    world.wait(61)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "no daemon" in world.message
+
+
+def test_an_experiment_that_ended_with_a_target_not_hit_is_inconclusive() -> None:
+    world = World()
+    world.to_observing()
+    missed = Record(id="default/web-b", phase="Not Injected")
+
+    world.experiment(recovered("web-a", world.now), missed, desired="Stop")
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "1 of 2 targets were hit" in world.message
+
+
+def test_a_chaos_mesh_that_is_not_running_is_told_after_half_a_minute() -> None:
+    world = World()
+    world.to_observing()
+
+    world.wait(31)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "controller-manager running" in world.message
+
+
+def test_a_record_of_another_replica_set_is_a_violation_at_once() -> None:
+    world = World()
+    world.to_observing()
+    world.pods(pod("stable-x", owner="rs-stable"))
+
+    world.experiment(hit("stable-x"), desired="Run")
+
+    assert world.verdict == (Phase.FAILED, Reason.SCOPE_VIOLATION)
+    world.expect(Delete)
+
+
+def test_an_unknown_pod_is_waited_for_then_looked_up() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("other-x"), desired="Run")
+    world.wait(4)
+    assert world.verdict is None
+
+    world.wait(2)
+    look = world.expect(FindPods)
+    world.done(look, PodsFound({"other-x": None}))
+
+    assert look.names == {"other-x"}
+    assert world.verdict == (Phase.FAILED, Reason.SCOPE_VIOLATION)
+
+
+def test_an_unknown_pod_that_is_gone_and_named_after_the_replica_set_is_fine() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit(f"web-{HASH}-abcde"), desired="Run")
+    world.wait(6)
+
+    world.done(world.expect(FindPods), PodsFound({f"web-{HASH}-abcde": None}))
+
+    assert world.verdict is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"gone": True}, Reason.DELETED), ({"annotations": {ledger.PAUSE: "true"}}, Reason.PAUSED)],
+)
+def test_interference_is_inconclusive(change: dict[str, object], reason: Reason) -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.experiment(hit("web-a"), desired="Run", **change)  # type: ignore[arg-type]
+
+    assert world.verdict == (Phase.INCONCLUSIVE, reason)
+
+
+def test_conditions_can_only_worsen_a_success() -> None:
+    world = World(metric=Metric(name="chaos", success_condition="result.recoverySeconds < 1"))
+    world.to_recovering()
+    world.now += timedelta(seconds=3)
+    world.pods(pod("web-a", restarts=2, since=world.now))
+
+    world.wait(6)
+
+    assert world.verdict == (Phase.FAILED, Reason.CONDITION_NOT_MET)
+
+
+def test_a_secret_argument_is_in_nothing_that_is_answered() -> None:
+    world = World(secrets=("hunter2hunter2",))
+    world.to_create()
+    finding = Finding(reason=Reason.DENIED, text='webhook said "hunter2hunter2"')
+    world.registry.outcome(world.now, Create(world.spec.id, {}), Refused(finding))
+
+    assert "hunter2" not in world.message
+
+
+def test_a_dry_run_says_so() -> None:
+    world = World(dry_run=True)
+    world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="no")))
+
+    assert world.message.startswith("dry run: Denied: ")
+
+
+def test_a_fault_that_recovered_too_late_fails_also_when_seen_afterwards() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    late = START + timedelta(seconds=64)
+    world.now = START + timedelta(seconds=90)  # nobody looked, and no tick came
+
+    world.experiment(recovered("web-a", late), desired="Stop")
+
+    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+    assert "4.0s later" in world.message
+
+
+def test_evidence_of_a_gap_comes_before_the_deadline() -> None:
+    before = World()
+    before.to_create()
+    world = World()
+    world.created = before.created
+    world.now = START + timedelta(minutes=10)
+    world.start(resume=True)
+    ended = START + timedelta(seconds=20)
+    found = world.chaos(recovered("web-a", ended), desired="Stop")
+    world.done(
+        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
+    )
+
+    world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=9)), pod("web-b"))
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert "9s after the fault" in world.message
+
+
+def test_pods_that_were_ready_too_late_fail_also_when_seen_afterwards() -> None:
+    before = World()
+    before.to_create()
+    world = World()
+    world.created = before.created
+    world.now = START + timedelta(minutes=10)
+    world.start(resume=True)
+    ended = START + timedelta(seconds=20)
+    found = world.chaos(recovered("web-a", ended), desired="Stop")
+    world.done(
+        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
+    )
+
+    world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=75)), pod("web-b"))
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "back only 75s after the fault" in world.message
+
+
+def test_an_end_that_nobody_saw_and_nothing_tells_is_unobserved() -> None:
+    before = World()
+    before.to_create()
+    world = World()
+    world.created = before.created
+    world.now = START + timedelta(minutes=10)
+    world.start(resume=True)
+    silent = Record(id="default/web-a", phase="Not Injected", injected_count=1, recovered_count=1)
+
+    world.done(
+        world.expect(ReadLedger),
+        LedgerRead(analysis_run=analysis_run(), experiment=world.chaos(silent, desired="Stop"), value=HASH),
+    )
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def test_at_the_timeout_a_lost_watch_is_replaced_by_a_look() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.chaos_lost("connection refused")
+
+    world.wait(61)
+    assert world.verdict is None, "evidence comes before the deadline"
+    world.done(world.expect(Find), Found(world.chaos(recovered("web-a", world.now), desired="Stop")))
+
+    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+
+
+def test_what_cannot_be_seen_for_a_minute_after_the_timeout_is_unobserved() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.chaos_lost("connection refused")
+
+    world.wait(125)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+    assert "connection refused" in world.message
+
+
+def test_pods_that_cannot_be_watched_after_the_fault_are_unobserved() -> None:
+    world = World()
+    world.to_recovering()
+    world.pods_lost("forbidden")
+
+    world.wait(125)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+    assert "forbidden" in world.message
+
+
+def test_a_selection_of_nothing_is_told_in_chaos_meshs_own_words() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(desired="Run")
+    world.selection_fails("Failed to select targets: no pod is selected")
+
+    world.wait(16)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "no pod is selected" in world.message
+
+
+def test_without_steady_state_the_canary_is_not_judged() -> None:
+    world = World(rules=Rules(enabled=False, unready_by_intent=True))
+    world.to_recovering()
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert "not judged" in world.message
+
+
+def test_restarts_after_the_fault_count_too() -> None:
+    world = World()
+    world.to_recovering()
+
+    world.pods(pod("web-a", restarts=4, since=world.now))
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "2 container restarts" in world.message
+
+
+def test_a_state_before_that_somebody_removed_is_unobserved() -> None:
+    world = World()
+    world.start(resume=True)
+    found = world.chaos(hit("web-a"), desired="Run")
+    world.done(
+        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
+    )
+    world.pods(pod("web-a"), pod("web-b"))
+
+    world.experiment(recovered("web-a", world.now), desired="Stop")
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def test_a_failure_condition_that_holds_fails_and_one_beside_it_that_does_not_is_inconclusive() -> None:
+    for failure, phase in (("result.targets == 1", Phase.FAILED), ("result.targets > 1", Phase.INCONCLUSIVE)):
+        metric = Metric(name="chaos", success_condition="result.targets == 2", failure_condition=failure)
+        world = World(metric=metric)
+        world.to_recovering()
+        world.pods(pod("web-a", restarts=2, since=world.now))
+
+        world.wait(6)
+
+        assert world.verdict == (phase, Reason.CONDITION_NOT_MET)

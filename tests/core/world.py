@@ -1,0 +1,378 @@
+"""A registry, a clock and a canary of two pods, for tests that take each step by hand."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from chaosplugin.core import ledger, scope
+from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.commands import (
+    AnalysisRunSeen,
+    Command,
+    Create,
+    Found,
+    LedgerRead,
+    Outcome,
+    ReadLedger,
+    ReadScope,
+    ScopeRead,
+    WriteMark,
+)
+from chaosplugin.core.ledger import Identity
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    AnalysisRunStatus,
+    ChaosObject,
+    ChaosStatus,
+    Condition,
+    Container,
+    ContainerStatus,
+    Event,
+    ExperimentStatus,
+    InvolvedObject,
+    Metadata,
+    OwnerReference,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Record,
+    RecordEvent,
+    ReplicaSet,
+    ReplicaSetSpec,
+    Rollout,
+    RolloutStatus,
+)
+from chaosplugin.core.policy import Policy
+from chaosplugin.core.registry import Registry, Watch
+from chaosplugin.core.run import Spec, Stage
+from chaosplugin.core.steady_state import Rules
+from chaosplugin.core.topics import (
+    AnalysisRunsTopic,
+    Applied,
+    ChaosTopic,
+    Deleted,
+    EventsTopic,
+    Lost,
+    PodsTopic,
+    Synced,
+)
+from chaosplugin.core.verdict import Reason
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HASH = "5d4f7c9b6d"
+HASH_LABEL = "rollouts-pod-template-hash"
+C = TypeVar("C", bound=Command)
+
+
+def analysis_run(**status: object) -> AnalysisRun:
+    owner = OwnerReference(
+        api_version="argoproj.io/v1alpha1", kind="Rollout", name="web", uid="rollout-1", controller=True
+    )
+    metadata = Metadata(
+        name="web-1", namespace="default", uid="run-1", resource_version="7", owner_references=[owner]
+    )
+    return AnalysisRun(metadata=metadata, status=AnalysisRunStatus(**status))  # type: ignore[arg-type]
+
+
+def pod(
+    name: str, *, ready: bool = True, restarts: int = 0, owner: str = "rs-1", since: datetime = START
+) -> Pod:
+    holder = OwnerReference(
+        api_version="apps/v1", kind="ReplicaSet", name=f"web-{HASH}", uid=owner, controller=True
+    )
+    metadata = Metadata(
+        name=name,
+        namespace="default",
+        uid=f"uid-{name}",
+        labels={HASH_LABEL: HASH},
+        owner_references=[holder],
+    )
+    condition = Condition(type="Ready", status="True" if ready else "False", last_transition_time=since)
+    return Pod(
+        metadata=metadata,
+        spec=PodSpec(containers=[Container(name="app")]),
+        status=PodStatus(
+            phase="Running",
+            conditions=[condition],
+            container_statuses=[ContainerStatus(name="app", restart_count=restarts, ready=ready)],
+        ),
+    )
+
+
+def rollout(current: str = HASH, stable: str = "stable") -> Rollout:
+    return Rollout(
+        metadata=Metadata(name="web", namespace="default", uid="rollout-1"),
+        status=RolloutStatus(current_pod_hash=current, stable_rs=stable),
+    )
+
+
+def replica_set(replicas: int = 2) -> ReplicaSet:
+    owner = OwnerReference(
+        api_version="argoproj.io/v1alpha1", kind="Rollout", name="web", uid="rollout-1", controller=True
+    )
+    metadata = Metadata(
+        name=f"web-{HASH}",
+        namespace="default",
+        uid="rs-1",
+        labels={HASH_LABEL: HASH},
+        owner_references=[owner],
+    )
+    return ReplicaSet(metadata=metadata, spec=ReplicaSetSpec(replicas=replicas))
+
+
+def make_spec(**changes: object) -> Spec:
+    run = analysis_run()
+    identity = Identity("run-1", "chaos", 1)
+
+    def manifest(value: str, notes: Mapping[str, str]) -> dict[str, object]:
+        return {"value": value, "annotations": dict(notes)}
+
+    given: dict[str, object] = {
+        "identity": identity,
+        "metric": Metric(name="chaos"),
+        "analysis_run": run,
+        "endpoint": "",
+        "credentials": "",
+        "kind": "PodChaos",
+        "namespace": "default",
+        "name": f"kill-{identity.digest}",
+        "label": HASH_LABEL,
+        "value": HASH,
+        "manifest": manifest,
+        "one_shot": False,
+        "rules": Rules(unready_by_intent=True, restarts_by_fault=2),
+        "timeout": timedelta(seconds=60),
+        "target_timeout": timedelta(seconds=30),
+        "on_no_targets": Phase.INCONCLUSIVE,
+        "keep": False,
+        "dry_run": False,
+        "secrets": (),
+        "policy": Policy(),
+    }
+    return Spec(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def scope_inputs(**changes: object) -> scope.ScopeInputs:
+    given: dict[str, object] = {
+        "analysis_run": analysis_run(),
+        "label": HASH_LABEL,
+        "value": HASH,
+        "policy": Policy(),
+        "rollout": rollout(),
+        "replica_sets": [replica_set()],
+        "stable": replica_set(3),
+    }
+    return scope.ScopeInputs(**{**given, **changes})  # type: ignore[arg-type]
+
+
+class World:
+    """A registry, a clock, and the commands that nobody has performed yet."""
+
+    def __init__(self, *, push: bool = True, **changes: object) -> None:
+        self.now = START
+        self.spec = make_spec(**changes)
+        self.registry = Registry()
+        self.todo: list[Command] = []
+        self.push = push
+        self.wanted = 2
+        self.created: dict[str, object] = {}
+
+    def take(self, commands: list[Command]) -> None:
+        self.todo += commands
+
+    def start(self, *, errors: int = 0, resume: bool = False) -> Measurement:
+        self.take(self.registry.start(self.now, self.spec, errors=errors, resume=resume))
+        self.take(self.registry.allow(self.now, self.spec.id, push=self.push))
+        return self.call(None)
+
+    def call(self, given: Measurement | None) -> Measurement:
+        answer, commands = self.registry.answer(self.now, self.spec.id, given)
+        self.take(commands)
+        return answer
+
+    def resume(self) -> Measurement:
+        return self.call(Measurement(phase=Phase.RUNNING, started_at=START))
+
+    def expect(self, kind: type[C]) -> C:
+        found = [command for command in self.todo if isinstance(command, kind)]
+        assert found, f"no {kind.__name__} among {self.todo}"
+        self.todo.remove(found[0])
+        return found[0]
+
+    def done(self, command: Command, outcome: Outcome) -> None:
+        self.take(self.registry.outcome(self.now, command, outcome))
+
+    def pods(self, *pods: Pod, synced: bool = True) -> None:
+        topic = PodsTopic("default", HASH_LABEL, HASH)
+        for one in pods:
+            self.take(self.registry.observe(self.now, Watch("", "", "", topic), Applied(topic, one)))
+        if synced:
+            self.take(self.registry.observe(self.now, Watch("", "", "", topic), Synced(topic)))
+
+    def pod_gone(self, one: Pod) -> None:
+        topic = PodsTopic("default", HASH_LABEL, HASH)
+        self.take(self.registry.observe(self.now, Watch("", "", "", topic), Deleted(topic, one)))
+
+    def experiment(
+        self,
+        *records: Record,
+        desired: str = "Run",
+        gone: bool = False,
+        annotations: dict[str, str] | None = None,
+        deleting: bool = False,
+    ) -> None:
+        topic = ChaosTopic("PodChaos", "default")
+        thing = self.chaos(*records, desired=desired, annotations=annotations, deleting=deleting)
+        event = Deleted(topic, thing) if gone else Applied(topic, thing)
+        self.take(self.registry.observe(self.now, Watch("", "", "", topic), event))
+
+    def chaos(
+        self,
+        *records: Record,
+        desired: str = "",
+        annotations: dict[str, str] | None = None,
+        deleting: bool = False,
+        uid: str = "chaos-1",
+        created_at: datetime | None = None,
+    ) -> ChaosObject:
+        identity = self.spec.identity
+        metadata = Metadata(
+            name=self.spec.name,
+            namespace="default",
+            uid=uid,
+            creation_timestamp=created_at or START,
+            deletion_timestamp=self.now if deleting else None,
+            labels={
+                ledger.MANAGED_BY: ledger.MANAGER,
+                ledger.RUN: identity.digest,
+                ledger.ANALYSIS_RUN_UID: identity.analysis_run_uid,
+            },
+            annotations={**self.notes(), **(annotations or {})},
+            finalizers=["chaos-mesh/records"] if desired else None,
+        )
+        status = ChaosStatus(
+            experiment=ExperimentStatus(desired_phase=desired, container_records=list(records) or None)  # type: ignore[arg-type]
+        )
+        action = "pod-kill" if self.spec.one_shot else "pod-failure"
+        return ChaosObject(kind="PodChaos", metadata=metadata, spec={"action": action}, status=status)
+
+    def notes(self) -> dict[str, str]:
+        found = self.created.get("annotations", {})
+        assert isinstance(found, dict)
+        return found
+
+    def run_seen(self, run: AnalysisRun | None = None, **status: object) -> None:
+        topic = AnalysisRunsTopic("default")
+        seen = run or analysis_run(**status)
+        self.take(self.registry.observe(self.now, Watch("", "", "", topic), Applied(topic, seen)))
+
+    def chaos_lost(self, why: str) -> None:
+        topic = ChaosTopic("PodChaos", "default")
+        self.take(self.registry.observe(self.now, Watch("", "", "", topic), Lost(topic, why)))
+
+    def pods_lost(self, why: str) -> None:
+        topic = PodsTopic("default", HASH_LABEL, HASH)
+        self.take(self.registry.observe(self.now, Watch("", "", "", topic), Lost(topic, why)))
+
+    def selection_fails(self, message: str) -> None:
+        topic = EventsTopic("default")
+        event = Event(
+            metadata=Metadata(),
+            involved_object=InvolvedObject(uid="chaos-1"),
+            reason="Failed",
+            type="Warning",
+            message=message,
+        )
+        self.take(self.registry.observe(self.now, Watch("", "", "", topic), Applied(topic, event)))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, stopping at each deadline on the way."""
+        end = self.now + timedelta(seconds=seconds)
+        while (at := self.registry.next_deadline()) is not None and at <= end:
+            assert at > self.now or self.registry.tick(self.now) is not None
+            self.now = max(at, self.now + timedelta(milliseconds=1))
+            self.take(self.registry.tick(self.now))
+        self.now = end
+        self.take(self.registry.tick(self.now))
+
+    # -- ways
+
+    def prove(self, inputs: scope.ScopeInputs | None = None) -> None:
+        inputs = inputs or scope_inputs(replica_sets=[replica_set(self.wanted)])
+        self.done(self.expect(ReadScope), ScopeRead(inputs))
+
+    def to_create(self) -> Create:
+        self.start()
+        self.resume()
+        self.done(
+            self.expect(ReadLedger),
+            LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH),
+        )
+        self.pods(pod("web-a"), pod("web-b"))
+        self.prove()
+        create = self.expect(Create)
+        self.created = dict(create.manifest)
+        return create
+
+    def to_observing(self) -> None:
+        self.done(self.to_create(), Found(self.chaos()))
+        self.done(self.expect(WriteMark), AnalysisRunSeen(marked(self)))
+
+    def to_recovering(self) -> None:
+        self.to_observing()
+        self.experiment(hit("web-a"), desired="Run")
+        self.pods(pod("web-a", ready=False, restarts=1))
+        self.now += timedelta(seconds=10)
+        self.experiment(recovered("web-a", self.now), desired="Stop")
+
+    @property
+    def verdict(self) -> tuple[Phase, Reason] | None:
+        run = self.registry.run(self.spec.id)
+        assert run is not None
+        return (run.verdict.phase, run.verdict.reason) if run.verdict else None
+
+    @property
+    def message(self) -> str:
+        run = self.registry.run(self.spec.id)
+        assert run is not None
+        assert run.verdict is not None
+        return run.verdict.message
+
+    @property
+    def stage(self) -> Stage:
+        run = self.registry.run(self.spec.id)
+        assert run is not None
+        return run.stage
+
+
+def marked(world: World) -> AnalysisRun:
+    mark = ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, uid="chaos-1")
+    patch = ledger.mark_patch(world.spec.identity, mark)
+    return with_patch(patch)
+
+
+def with_patch(patch: dict[str, object]) -> AnalysisRun:
+    metadata = patch["metadata"]
+    assert isinstance(metadata, dict)
+    run = analysis_run()
+    return AnalysisRun(
+        metadata=Metadata(
+            name=run.metadata.name,
+            namespace=run.metadata.namespace,
+            uid=run.metadata.uid,
+            labels=metadata["labels"],
+            annotations=metadata["annotations"],
+            owner_references=run.metadata.owner_references,
+        )
+    )
+
+
+def hit(name: str) -> Record:
+    return Record(id=f"default/{name}", phase="Injected", injected_count=1)
+
+
+def recovered(name: str, at: datetime) -> Record:
+    event = RecordEvent(type="Succeeded", operation="Recover", timestamp=at)
+    return Record(
+        id=f"default/{name}", phase="Not Injected", injected_count=1, recovered_count=1, events=[event]
+    )
