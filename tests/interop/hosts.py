@@ -84,7 +84,7 @@ class Host:
         return future
 
     def ask(self, op: str, **fields: object) -> Answer:
-        return self.send(op, **fields).result(timeout=120)
+        return self.send(op, **fields).result(timeout=30)
 
     def call(self, method: str, **fields: object) -> Answer:
         return self.ask("call", method=method, **fields)

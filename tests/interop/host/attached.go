@@ -31,7 +31,7 @@ func (bare) Client(_ *goplugin.MuxBroker, c *netrpc.Client) (any, error) { retur
 
 func reattach(address string, pid int) error {
 	c := goplugin.NewClient(&goplugin.ClientConfig{
-		HandshakeConfig: goplugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "ARGO_ROLLOUTS_RPC_PLUGIN", MagicCookieValue: "metricprovider"},
+		HandshakeConfig: handshake,
 		Plugins:         map[string]goplugin.Plugin{"RpcMetricProviderPlugin": bare{}, "RpcStepPlugin": bare{}, "RpcMissingPlugin": bare{}},
 		Logger:          hclog.New(&hclog.LoggerOptions{Output: io.Discard}),
 		Reattach:        &goplugin.ReattachConfig{Protocol: goplugin.ProtocolNetRPC, ProtocolVersion: 1, Addr: &net.UnixAddr{Name: address, Net: "unix"}, Pid: pid, Test: true},

@@ -3,6 +3,8 @@
 // Each line on stdin is a request {"id": 1, "op": "call", ...}; each gets one line on stdout {"id": 1, "result": ..., "error": "..."}.
 // Requests run at the same time, except that "wait" is answered only when all before it are done. The end of stdin ends the host,
 // which then lets go of its plugins as the controller does at its own end.
+//
+// Started by such a host itself, it is a sample plugin in Go, to compare ours with.
 package main
 
 import (
@@ -63,6 +65,10 @@ func answer(r request) (any, error) {
 }
 
 func main() {
+	if os.Getenv(handshake.MagicCookieKey) != "" {
+		serveSample()
+		return
+	}
 	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), json.NewEncoder(os.Stdout)
 	var writing sync.Mutex
 	var calls sync.WaitGroup
