@@ -93,6 +93,7 @@ class Live:
         self._connection: Connection | None = None
         self._control: Caller | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._streams: list[mux.Stream] = []
         self._ready = anyio.Event()
         self._failure = ""
 
@@ -110,13 +111,14 @@ class Live:
     async def _hold(self, connection: Connection) -> None:
         async with anyio.create_task_group() as self._tasks:
             try:
-                control = Caller(await connection.open())
-                for _ in ("stdout", "stderr"):
-                    self._tasks.start_soon(_drain, await connection.open())
+                self._streams = [await connection.open() for _ in ("control", "stdout", "stderr")]
             except ConnectionLost as error:
                 self._fail(str(error))
                 return
+            control = Caller(self._streams[0])
             self._tasks.start_soon(control.read)
+            for prints in self._streams[1:]:
+                self._tasks.start_soon(_drain, prints)
             self._connection, self._control = connection, control
             self._ready.set()
             await self.process.exited.wait()
@@ -158,14 +160,19 @@ class Live:
             raise CallFailed(self._failure)
         await self._control.call("Control.Ping", go.BOOL, value=True, reply=gotypes.NOTHING_SHAPE)
 
+    async def _hang_up(self) -> None:
+        for stream in self._streams:
+            await stream.end()
+        if self._connection is not None:
+            await self._connection.close()
+
     async def quit(self) -> None:
         """Ask the process to end, kill it if it does not within two seconds, and wait until it is gone."""
         with anyio.move_on_after(QUIT_ANSWER):
             try:
                 if self._control is not None:
                     await self._control.call("Control.Quit", go.BOOL, value=True, reply=gotypes.NOTHING_SHAPE)
-                    if self._connection is not None:
-                        await self._connection.close()
+                    await self._hang_up()
                     await self.process.wait(QUIT_TIMEOUT)
             except CallFailed:
                 pass  # it is gone, or deaf

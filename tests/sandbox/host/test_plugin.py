@@ -213,6 +213,36 @@ async def test_a_program_that_is_no_plugin_is_said_to_be_none(bed: Bedding, prog
         assert why in message
 
 
+DEAF = """
+import os, socket, sys, time
+path = os.environ["TMPDIR"] + f"/deaf{os.getpid()}"
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(path)
+listening.listen()
+print(f"1|1|unix|{path}|netrpc|", flush=True)
+connection, _ = listening.accept()
+heard = b""
+while b"Dispense" not in heard:
+    heard += connection.recv(1000)
+connection.close()
+time.sleep(3600)
+"""
+
+
+async def test_a_plugin_that_hangs_up_and_lives_on_is_killed_and_started_again(bed: Bedding) -> None:
+    async with bed([sys.executable, "-c", DEAF]) as b:
+        b.stage.analyse()
+        await b.stage.has(lambda result: len(result["measurements"]) == 1)
+        first = b.pid
+        await b.stage.has(lambda result: len(result["measurements"]) == 3)
+
+        results = b.stage.run()["status"]["metricResults"]
+        messages = [each["message"] for each in results[0]["measurements"]]
+        assert f"unable to get plugin client ({NAME}): unable to dispense plugin" in messages[0]
+        assert "could not ping plugin will cleanup process so we can restart it next reconcile" in messages[1]
+        assert b.pid != first
+
+
 async def test_a_program_that_is_not_there_is_an_error(bed: Bedding) -> None:
     async with bed(["/no/such/program"]) as b:
         b.stage.analyse()

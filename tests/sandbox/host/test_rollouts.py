@@ -2,12 +2,21 @@
 
 from typing import Any
 
-from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, EXPERIMENTS, REPLICA_SETS, ROLLOUTS, Object
+import pytest
+
+from chaosplugin.sandbox.api.resources import (
+    ANALYSIS_RUNS,
+    CLUSTER_ANALYSIS_TEMPLATES,
+    EXPERIMENTS,
+    REPLICA_SETS,
+    ROLLOUTS,
+    Object,
+)
 from chaosplugin.sandbox.host.objects import HASH_LABEL
 from tests.sandbox.bed import until
 from tests.sandbox.host.conftest import Staging
 from tests.sandbox.host.scripted import Script, always, ended
-from tests.sandbox.host.stage import ANALYSIS, Stage
+from tests.sandbox.host.stage import ANALYSIS, METRIC, Stage
 
 UNREADY = {"sandbox.chaosplugin.io/ready": "false"}
 GOOD = always(ended("Successful"))
@@ -304,3 +313,57 @@ async def test_a_rollout_reconciled_from_stale_copies_still_gets_there(staged: S
         await stage.healthy("i:2")
 
         assert len(stage.all(ANALYSIS_RUNS)) == 1
+
+
+async def test_old_runs_are_deleted_beyond_the_history_limit(staged: Staging) -> None:
+    async with staged(Script(GOOD)) as stage:
+        await first_version(stage, {"setWeight": 20}, ANALYSIS)
+        limit = {"spec": {"analysis": {"successfulRunHistoryLimit": 1}}}
+        stage.patch(ROLLOUTS, "web", limit)
+        for image in ("i:2", "i:3", "i:4"):
+            stage.update(image)
+            await stage.healthy(image)
+
+        await until(stage.cluster, lambda: len(stage.all(ANALYSIS_RUNS)) == 1)
+
+
+async def test_an_inconclusive_experiment_waits_for_a_person(staged: Staging) -> None:
+    async with staged(Script(always(ended("Inconclusive")))) as stage:
+        await first_version(stage, experiment())
+        stage.update("i:2")
+
+        await stage.becomes("Paused", "InconclusiveExperiment")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ({"value": "fixed"}, "fixed"),
+        ({"valueFrom": {"podTemplateHashValue": "Stable"}}, "the stable hash"),
+        ({"valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['team']"}}}, "red"),
+        ({"valueFrom": {"fieldRef": {"fieldPath": "spec.replicas"}}}, "5"),
+    ],
+)
+async def test_arguments_come_from_where_they_say(staged: Staging, argument: Object, value: str) -> None:
+    async with staged(Script()) as stage:
+        steps = {"analysis": {"templates": [{"templateName": "gate"}], "args": [{"name": "hash"} | argument]}}
+        await first_version(stage, {"setWeight": 20}, steps)
+        stage.patch(ROLLOUTS, "web", {"metadata": {"labels": {"team": "red"}}})
+        stage.update("i:2")
+        run = await stage.gate()
+
+        wanted = stage.web()["stableRS"] if value == "the stable hash" else value
+        assert run["spec"]["args"] == [{"name": "hash", "value": wanted}]
+
+
+async def test_a_template_of_the_cluster_is_found(staged: Staging) -> None:
+    async with staged(Script()) as stage:
+        spec = {"args": [{"name": "hash", "value": "default"}], "metrics": [METRIC]}
+        named = {"metadata": {"name": "gate"}, "spec": spec}
+        stage.cluster.api.create(CLUSTER_ANALYSIS_TEMPLATES, named)
+        stage.rollout({"analysis": {"templates": [{"templateName": "gate", "clusterScope": True}]}})
+        await stage.healthy("i:1")
+        stage.update("i:2")
+        run = await stage.gate()
+
+        assert run["spec"]["args"] == [{"name": "hash", "value": "default"}]
