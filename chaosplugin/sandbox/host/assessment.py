@@ -23,9 +23,10 @@ class Rules:
     error_retry: float = 10.0
     terminates_sleepers: bool = True  # v1.9 never calls Terminate while resumeAt lies ahead
     overwrites_inconclusive: bool = True  # from v1.10 on the message becomes "Metric Terminated"
+    tells_init_error: bool = True  # v1.9 loses the text of InitPlugin's error
 
 
-V1_9 = Rules(terminates_sleepers=False, overwrites_inconclusive=False)
+V1_9 = Rules(terminates_sleepers=False, overwrites_inconclusive=False, tells_init_error=False)
 V1_10 = Rules()
 
 

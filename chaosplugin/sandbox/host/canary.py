@@ -65,17 +65,14 @@ def limits(rollout: Object) -> tuple[int, int]:
     """Return maxSurge and maxUnavailable in pods; both default to 25 %."""
     strategy = (rollout["spec"].get("strategy") or {}).get("canary") or {}
     count = replicas(rollout)
-    surge = _number(strategy.get("maxSurge", "25%"), count, math.ceil)
-    unavailable = _number(strategy.get("maxUnavailable", "25%"), count, math.floor)
+    surge = math.ceil(_number(strategy.get("maxSurge", "25%"), count))
+    unavailable = math.floor(_number(strategy.get("maxUnavailable", "25%"), count))
     return surge, unavailable if surge or unavailable else 1
 
 
-def _number(value: object, count: int, rounded: object) -> int:
+def _number(value: object, count: int) -> float:
     text = str(value)
-    if not text.endswith("%"):
-        return int(text)
-    exact = count * int(text[:-1]) / 100
-    return math.ceil(exact) if rounded is math.ceil else math.floor(exact)
+    return count * int(text[:-1]) / 100 if text.endswith("%") else int(text)
 
 
 def scale(rollout: Object, percent: int, canary: Pods, stable: Pods, others: Pods) -> tuple[int, int, int]:

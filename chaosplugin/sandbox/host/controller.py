@@ -50,7 +50,7 @@ async def start(settings: Settings, clock: Clock, log: Log) -> AsyncIterator[Hos
 
     Raises ConfigError if the real controller would not start with these plugins.
     """
-    processes = PluginProcesses(settings.plugins, log)
+    processes = PluginProcesses(settings.plugins, log, settings.rules)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(processes.run)
         async with control(settings, clock, processes) as caches:

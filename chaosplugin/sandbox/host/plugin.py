@@ -11,6 +11,7 @@ import anyio.abc
 
 from chaosplugin.sandbox.api.resources import Object
 from chaosplugin.sandbox.host import gotypes, mux, process
+from chaosplugin.sandbox.host.assessment import V1_10, Rules
 from chaosplugin.sandbox.host.client import CallFailed, PluginUnavailable
 from chaosplugin.sandbox.host.gotypes import Kind
 from chaosplugin.sandbox.host.logs import Log
@@ -183,7 +184,7 @@ class Live:
 class PluginProcesses:
     """All plugins of a controller, by registered name."""
 
-    def __init__(self, commands: Mapping[str, Command], log: Log) -> None:
+    def __init__(self, commands: Mapping[str, Command], log: Log, rules: Rules = V1_10) -> None:
         for name in commands:
             if not _NAME.fullmatch(name):
                 raise ConfigError(
@@ -192,6 +193,7 @@ class PluginProcesses:
                 )
         self._commands = commands
         self._log = log
+        self._rules = rules
         self._mutex = anyio.Lock()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._live: dict[str, Live] = {}
@@ -245,7 +247,8 @@ class PluginProcesses:
         except CallFailed as error:
             refusal = f"InitPlugin rpc call error: {error}"
         if refusal:
-            raise PluginUnavailable(f"unable to initialize plugin via rpc ({name}): {refusal}")
+            told = refusal if self._rules.tells_init_error else "%!w(<nil>)"
+            raise PluginUnavailable(f"unable to initialize plugin via rpc ({name}): {told}")
         return live
 
 

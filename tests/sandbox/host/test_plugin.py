@@ -15,6 +15,7 @@ import pytest
 from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, Object
 from chaosplugin.sandbox.cluster import start
 from chaosplugin.sandbox.host import controller
+from chaosplugin.sandbox.host.assessment import Rules
 from chaosplugin.sandbox.host.client import PluginUnavailable
 from chaosplugin.sandbox.host.controller import Host, Settings
 from chaosplugin.sandbox.host.logs import LogRecord
@@ -77,12 +78,12 @@ def bed(tmp_path: Path) -> Bedding:
     """`async with bed(**answer) as bed`; `argv` is another program than the recorder."""
 
     @asynccontextmanager
-    async def make(argv: list[str] | None = None, **answer: Any) -> AsyncIterator[Bed]:
+    async def make(argv: list[str] | None = None, rules: Rules = QUICK, **answer: Any) -> AsyncIterator[Bed]:
         file, logs = tmp_path / "calls", list[LogRecord]()
         recorder = [sys.executable, str(RECORDER), str(file), json.dumps(answer)]
         command = Command(argv or recorder, dict(os.environ) | {"TMPDIR": str(tmp_path)})
         async with start(clock, tmp_path) as cluster:
-            settings = Settings(login(cluster), {NAME: command}, QUICK)
+            settings = Settings(login(cluster), {NAME: command}, rules)
             async with controller.start(settings, clock, logs.append) as host:
                 yield Bed(Stage(cluster, host.caches), host, file, logs)
 
@@ -172,13 +173,17 @@ async def test_a_plugin_killed_inside_a_call_makes_an_error_and_a_new_run(bed: B
         assert message == "Run rpc call error: unexpected EOF"
 
 
-async def test_a_refused_init_is_reported_once_and_the_plugin_used_all_the_same(bed: Bedding) -> None:
-    async with bed(run="Successful", init="no cluster") as b:
+@pytest.mark.parametrize(("told", "text"), [(True, "no cluster"), (False, "%!w(<nil>)")])
+async def test_a_refused_init_is_reported_once_and_the_plugin_used_all_the_same(
+    bed: Bedding, told: bool, text: str
+) -> None:
+    rules = Rules(error_retry=0.05, tells_init_error=told)
+    async with bed(rules=rules, run="Successful", init="no cluster") as b:
         b.stage.analyse()
         status = await b.stage.ends(phase="Successful")
 
         first, second = status["metricResults"][0]["measurements"]
-        assert first["message"].endswith(f"unable to initialize plugin via rpc ({NAME}): no cluster")
+        assert first["message"].endswith(f"unable to initialize plugin via rpc ({NAME}): {text}")
         assert second["phase"] == "Successful"
         assert b.methods.count("InitPlugin") == 1
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chaosplugin.sandbox.api.faults import where
 from chaosplugin.sandbox.api.resources import (
     ANALYSIS_RUNS,
     CLUSTER_ANALYSIS_TEMPLATES,
@@ -367,3 +368,18 @@ async def test_a_template_of_the_cluster_is_found(staged: Staging) -> None:
         run = await stage.gate()
 
         assert run["spec"]["args"] == [{"name": "hash", "value": "default"}]
+
+
+async def test_a_host_outlives_a_troubled_api_server(staged: Staging) -> None:
+    async with staged(Script(GOOD, slow=1.0)) as stage:
+        await first_version(stage, {"setWeight": 20}, ANALYSIS)
+        faults = stage.cluster.faults
+        faults.expire()
+        faults.answer(503, "away", where("patch create get"), times=5)
+        faults.lose_answer(where("create", "analysisruns"))
+        stage.update("i:2")
+        await until(stage.cluster, lambda: stage.web().get("currentStepIndex") == 0)
+        faults.cut_watches()
+        await stage.healthy("i:2")
+
+        assert len(stage.all(ANALYSIS_RUNS)) == 1
