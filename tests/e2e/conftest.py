@@ -1,20 +1,23 @@
 """The two beds on which the stories are told: the real control plane, and the sandbox."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from chaosplugin.sandbox.host.assessment import V1_9, V1_10, Rules
 from tests.e2e import deployed, sandboxed
 from tests.e2e.manifests import PLUGIN
 from tests.e2e.story import Story
+from tests.interop.leftovers import children, command_line
 from tests.realbed import bed, build, chaosmesh
 from tests.realbed.api import Api
 from tests.realbed.rollouts import VERSIONS, ArgoRollouts, Version
@@ -22,10 +25,17 @@ from tests.realbed.rollouts import VERSIONS, ArgoRollouts, Version
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where a story is told. `prepare` makes a namespace in which the plugin may act."""
+    """Where a story is told. `make_namespace` gives the plugin no rights there, `grant` does."""
 
     api: Api
-    prepare: Callable[[str], None]
+    make_namespace: Callable[[str], None]
+    controller: int
+    """pid of the process that starts the plugin"""
+    grant: Callable[[str], None] = lambda _: None
+
+    def plugins(self) -> list[int]:
+        """Return the pids of the plugin's processes."""
+        return [pid for pid in children(self.controller) if b"chaosplugin" in command_line(pid)]
 
 
 def _plugin_file(folder: Path) -> Path:
@@ -44,17 +54,17 @@ def _real(version: Version, folder: Path) -> Iterator[Ground]:
         argo.install()
         argo.configure([{"name": PLUGIN, "location": f"file://{_plugin_file(folder)}"}])
         argo.start()
-        yield Ground(running.api, running.make_namespace)
+        yield Ground(running.api, running.make_namespace, running.processes.running["argo"].pid)
 
 
 @contextmanager
 def _sandbox(rules: Rules, folder: Path) -> Iterator[Ground]:
     with sandboxed.running(rules, _plugin_file(folder), folder) as api:
 
-        def prepare(namespace: str) -> None:
+        def make_namespace(namespace: str) -> None:
             api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
 
-        yield Ground(api, prepare)
+        yield Ground(api, make_namespace, os.getpid())
 
 
 _GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {
@@ -65,9 +75,14 @@ _GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {
 _MARKS = {"real": [pytest.mark.e2e, pytest.mark.timeout(300)], "sandbox": []}
 
 
-@pytest.fixture(
-    scope="session", params=[pytest.param(name, marks=_MARKS[name.split("-")[0]]) for name in _GROUNDS]
-)
+def grounds(word: str = "") -> list[ParameterSet]:
+    """Return the beds whose names hold a word, as parameters of `ground`."""
+    return [
+        pytest.param(name, marks=_MARKS[name.split("-")[0]], id=name) for name in _GROUNDS if word in name
+    ]
+
+
+@pytest.fixture(scope="module", params=grounds())
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Give a bed. The releases differ in how the plugin gets its rights, too."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -77,19 +92,21 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             yield bare
             return
         deployed.apply(bare.api, "identity")
-
-        def prepare(namespace: str) -> None:
-            bare.prepare(namespace)
-            deployed.apply(bare.api, "namespace", namespace)
-
-        yield Ground(bare.api, prepare)
+        yield replace(bare, grant=partial(deployed.apply, bare.api, "namespace"))
 
 
 _numbers = count(1)
 
 
 @pytest.fixture
-def story(ground: Ground) -> Story:
+def unprivileged(ground: Ground) -> Story:
+    """A story in a namespace where the plugin has no rights, unless it has them everywhere."""
     namespace = f"story-{next(_numbers)}"
-    ground.prepare(namespace)
+    ground.make_namespace(namespace)
     return Story(ground.api, namespace)
+
+
+@pytest.fixture
+def story(unprivileged: Story, ground: Ground) -> Story:
+    ground.grant(unprivileged.namespace)
+    return unprivileged

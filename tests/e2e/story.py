@@ -16,7 +16,7 @@ class Story:
     """Paths and questions; `patience` is how long a state may take to come."""
 
     def __init__(self, api: Api, namespace: str, patience: float = 60) -> None:
-        self.api, self._patience = api, patience
+        self.api, self.namespace, self._patience = api, namespace, patience
         self.argo = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
         self.podchaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}/podchaos"
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
@@ -39,6 +39,11 @@ class Story:
         marks = {"metadata": {"annotations": {"realbed/ready-after": "600"}}}
         for pod in self.canary_pods():
             self.api.patch(f"{self._pods}/{pod['metadata']['name']}", marks)
+
+    def touch_analysis_run(self) -> None:
+        """Let the controller look at the AnalysisRun, as any change of it does."""
+        name = self.analysis_run()["metadata"]["name"]
+        self.api.patch(f"{self.argo}/analysisruns/{name}", {"metadata": {"annotations": {"touched": "yes"}}})
 
     def until(self, what: str, check: Callable[[], object]) -> None:
         """Wait for a state. Raises: AssertionError that tells how things are."""

@@ -1,7 +1,12 @@
 """Argo Rollouts asks, the plugin injects through Chaos Mesh, the canary is promoted or aborted."""
 
 import json
+import os
+import signal
 
+import pytest
+
+from tests.e2e.conftest import Ground, grounds
 from tests.e2e.manifests import CANARY_REPLICAS, NAMES_PODS, POD_FAILURE, POD_KILL, gate
 from tests.e2e.story import Story, image_names, restarts
 
@@ -57,3 +62,29 @@ def test_a_template_that_names_pods_is_refused_and_creates_nothing(story: Story)
     assert "ScopeRefused: " in story.message()
     assert "selector.pods" in story.message()
     assert story.experiments_created() == []
+
+
+def test_a_plugin_that_is_killed_during_the_fault_judges_it_all_the_same(
+    story: Story, ground: Ground
+) -> None:
+    story.begin(gate(POD_FAILURE.format(duration="5s"), timeout="60s"))
+    story.until_injected()
+    for pid in ground.plugins():
+        os.kill(pid, signal.SIGKILL)
+    story.touch_analysis_run()
+    story.until_promoted()
+    story.until_clean()
+
+    assert story.measurement()["phase"] == "Successful"
+    assert len(story.experiments_created()) == 1
+
+
+@pytest.mark.parametrize("ground", grounds("v1.10"), indirect=True)
+def test_without_rights_the_canary_is_aborted_and_told_what_is_missing(unprivileged: Story) -> None:
+    unprivileged.begin(gate(POD_FAILURE.format(duration="3s")))
+    unprivileged.until_aborted()
+
+    assert unprivileged.measurement()["phase"] == "Error"
+    assert "Denied: " in unprivileged.message()
+    assert "podchaos" in unprivileged.message()
+    assert unprivileged.experiments_created() == []

@@ -30,6 +30,13 @@ def _state(pid: int) -> tuple[str, int]:
     return state, int(parent)
 
 
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def files(folder: Path) -> list[str]:
     """Return everything below a folder, sockets too."""
     return [os.path.relpath(path, folder) for path in folder.rglob("*")]

@@ -102,6 +102,11 @@ func main() {
 			reply(response{r.ID, result, text, time.Since(start).Seconds()})
 		}()
 	}
-	calls.Wait()
+	done := make(chan struct{})
+	go func() { calls.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second): // a call that is never answered must not keep an orphan alive
+	}
 	goplugin.CleanupClients()
 }
