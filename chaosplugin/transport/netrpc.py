@@ -56,8 +56,8 @@ class _Connection:
         self._service = service
         self._log = log
         self._server = Server({name: endpoint.method for name, endpoint in service.items()})
-        self._writing = anyio.Lock()
-        self._free = anyio.Semaphore(MAX_CALLS)
+        self._writing = anyio.Lock(fast_acquire=True)
+        self._free = anyio.Semaphore(MAX_CALLS, fast_acquire=True)
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:

@@ -1,7 +1,7 @@
 """From exec to the handshake line: what a plugin process does before it imports anything heavy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaosplugin.transport.listener import CannotListenError, Host, Listener, announce, listen
 from chaosplugin.wire import handshake
@@ -15,8 +15,7 @@ class CannotStartError(Exception):
     """The host cannot be served; the text is one line for its log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """A host knows where we listen, and may be connecting by now."""
 
     listener: Listener
