@@ -25,6 +25,9 @@ from chaosplugin.wire.gob.shapes import UINT as WANTED_UINT
 
 __all__ = ["NEED_DATA", "Call", "Client", "Method", "NeedData", "Refused", "Reply", "Server"]
 
+MAX_METHOD = 1_024
+"""Characters of a method's name, which every answer and every refusal repeats. Stops names of 32 MiB."""
+
 _REQUEST = Struct("Request", (("ServiceMethod", STRING), ("Seq", UINT)))
 _RESPONSE = Struct("Response", (("ServiceMethod", STRING), ("Seq", UINT), ("Error", STRING)))
 
@@ -103,6 +106,10 @@ class _Reader:
             except TypeMismatch as error:
                 raise self.give_up(f"rpc: cannot read a header: {error}") from error
             match header:
+                case {"ServiceMethod": str(method)} if len(method) > MAX_METHOD:
+                    raise self.give_up(
+                        f"rpc: a method's name of {len(method)} characters, more than {MAX_METHOD}"
+                    )
                 case {"ServiceMethod": str(method), "Seq": int(seq), **rest}:
                     self.header = _Header(method, seq, str(rest.get("Error", "")))
                 case _:

@@ -17,7 +17,7 @@ from chaosplugin.wire.gob.shapes import (
     Named,
     StructShape,
 )
-from chaosplugin.wire.netrpc import NEED_DATA, Call, Client, Method, Refused, Reply, Server
+from chaosplugin.wire.netrpc import MAX_METHOD, NEED_DATA, Call, Client, Method, Refused, Reply, Server
 from tests.wire.vectors import Vector, agrees, streams
 
 RUN_ARGS = Struct("RunArgs", (("Limit", gotypes.INT), ("Name", gotypes.STRING)))
@@ -153,6 +153,18 @@ def test_a_call_of_the_wrong_type_is_never_made() -> None:
     with pytest.raises(LocalProtocolError):
         client.call("Control.Ping", gotypes.BOOL, 1)
     assert client.call("Control.Ping", gotypes.BOOL, True)[0] == 0
+
+
+def test_a_method_name_that_nobody_can_mean_ends_the_connection() -> None:
+    """Each answer would repeat it, and the log too."""
+    refused = asked("P." + "n" * (MAX_METHOD - 2), gotypes.BOOL, True)
+    assert isinstance(refused, Refused)
+    server = Server(METHODS)
+    server.receive_data(Client().call("P." + "n" * (MAX_METHOD - 1), gotypes.BOOL, True)[1])
+
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match=f"name of {MAX_METHOD + 1} characters"):
+            server.next_event()
 
 
 def test_a_header_that_cannot_be_read_ends_the_connection() -> None:

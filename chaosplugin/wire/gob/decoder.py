@@ -192,6 +192,7 @@ class Decoder:
         name, self._pos = read_name(self._message, self._pos)
         if not name:
             return None
+        self._progress.charge(1)
         type_id = yield from self._type_sequence(inside=True)
         _, self._pos = read_uint(self._message, self._pos)  # a length that means nothing if pieces follow
         if not isinstance(shape, InterfaceShape):
@@ -214,11 +215,13 @@ class Decoder:
             value = yield from self._open(type_id, inner)
             if inner is not SKIP:
                 out[key] = value
+            self._progress.charge(1)
         return out
 
     def _open_list(self, element: int, shape: Shape, length: int | None = None) -> Walk:
         count, self._pos = read_uint(self._message, self._pos)
         check_length(count, length)
+        self._progress.charge(count)
         out = []
         for _ in range(count):  # not held against the bytes at hand: further messages may bring more
             value = yield from self._open(element, shape)
@@ -228,6 +231,7 @@ class Decoder:
     def _open_map(self, wire: MapType, shape: Shape) -> Walk:
         key_shape, value_shape = (shape.key, shape.value) if isinstance(shape, MapShape) else (shape, shape)
         count, self._pos = read_uint(self._message, self._pos)
+        self._progress.charge(2 * count)
         out = []
         for _ in range(count):
             key = yield from self._open(wire.key, key_shape)

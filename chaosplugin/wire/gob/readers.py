@@ -51,15 +51,16 @@ class Readers:
         self._progress = progress
         self._skippers = Skippers(types, progress)
         self._readers: dict[tuple[int, Shape], Reader] = {}
-        self._fitting: set[tuple[int, Shape]] = set()
+        self._mismatches: dict[tuple[int, Shape], str] = {}
 
     def fitting(self, type_id: int, shape: Shape) -> Shape:
         """`shape`, or SKIP and a noted mismatch if a whole value of this type cannot be read so."""
-        if (type_id, shape) not in self._fitting:
-            if text := mismatch(self._types, type_id, shape):
-                self._progress.refuse(text)
-                return SKIP
-            self._fitting.add((type_id, shape))
+        text = self._mismatches.get((type_id, shape))
+        if text is None:
+            text = self._mismatches[type_id, shape] = mismatch(self._types, type_id, shape)
+        if text:
+            self._progress.refuse(text)
+            return SKIP
         return shape
 
     def content(self, name: str, type_id: int, shape: InterfaceShape) -> Reader:
@@ -111,8 +112,9 @@ class Readers:
         def read(buf: bytes, pos: int) -> tuple[object, int]:
             progress.enter()
             out = zeros.copy()
-            field = -1
+            field, sent = -1, 0
             while first := buf[pos]:
+                sent += 1
                 if first < 0x80:
                     field += first
                     pos += 1
@@ -124,6 +126,7 @@ class Readers:
                 if step is None:
                     step = steps[field] = self._step(*wire.fields[field], shape)
                 pos = step(buf, pos, out)
+            progress.charge(sent)
             progress.depth -= 1
             return out, pos + 1
 
@@ -151,6 +154,7 @@ class Readers:
             nonlocal element
             progress.enter()
             count, pos = read_count(buf, pos, length)
+            progress.charge(count)
             if element is None:
                 element = self.of(element_id, shape)
             out = []
@@ -172,6 +176,7 @@ class Readers:
             nonlocal readers
             progress.enter()
             count, pos = read_count(buf, pos)
+            progress.charge(2 * count)
             if readers is None:
                 readers = self.of(wire.key, key_shape), self.of(wire.value, value_shape)
             read_key, read_value = readers
@@ -204,6 +209,7 @@ class Readers:
             if not name:
                 return None, pos
             progress.enter()
+            progress.charge(1)
             type_id, pos = read_inner_content(self._types, buf, pos)
             value, pos = self.content(name, type_id, shape)(buf, pos)
             progress.depth -= 1
@@ -220,9 +226,13 @@ def field_of(shape: Shape, name: str) -> tuple[str, Shape]:
 
 
 def collector(types: TypeTable, wire: MapType) -> Collector:
-    """What makes a map of its pairs: a dict if every key is hashable."""
-    scalar = wire.key in _BASIC or (wire.key not in schema.BASIC and isinstance(types[wire.key], OpaqueType))
-    return dict if scalar else list
+    """What makes a map of its pairs: a dict if keys are hashable, and no sender can make all hash alike.
+
+    Strings and bytes are hashed with a secret; Python's hash of a complex number is a sum that can be chosen.
+    """
+    if wire.key in schema.BASIC:
+        return dict if wire.key in _BASIC and wire.key != schema.COMPLEX else list
+    return dict if isinstance(types[wire.key], OpaqueType) else list
 
 
 def _read_bool(buf: bytes, pos: int) -> tuple[bool, int]:

@@ -30,7 +30,11 @@ BASIC = {
 }
 FIRST_DEFINABLE = 64  # below are Go's own; Go 1.19 begins at 65
 MAX_TYPES = 2_000  # a step call of Argo brings 246
-MAX_DEFINITIONS_SIZE = 4 << 20  # bytes of all definitions of a stream; Argo's are 22 kB
+MAX_DEFINITIONS_SIZE = 512 << 10
+"""Bytes of all definitions of a stream, which become 40 times as much memory; Argo's are 22 kB."""
+MAX_FIELDS = 1_000  # of one struct, each compared with what is wanted; the widest of Kubernetes has 41
+MAX_FIELD_NAME = 1_024  # characters; field names stand in the text of a refusal
+_SHOWN_NAME = 256  # characters of a type's name, which serves nothing but the text of a refusal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,15 +121,32 @@ class TypeTable:
         """Whether a value of this type can hold an interface, and so go on in further messages."""
         known = self._open.get(type_id)
         if known is None:
-            seen: set[int] = set()
-            todo = [type_id]
-            while todo:
-                current = todo.pop()
-                if current not in seen:
-                    seen.add(current)
-                    todo += self._inner(current)
-            known = self._open[type_id] = INTERFACE in seen
+            self._find_holders(type_id)
+            known = self._open[type_id]
         return known
+
+    def _find_holders(self, type_id: int) -> None:
+        """Answer `holds_interface` for all that a type leads to: each is looked at once in a stream."""
+        users: dict[int, list[int]] = {}
+        reached = {type_id}
+        todo = [type_id]
+        holders = []
+        while todo:
+            current = todo.pop()
+            if current == INTERFACE or self._open.get(current):
+                holders.append(current)
+            elif current not in self._open:
+                for inner in self._inner(current):
+                    users.setdefault(inner, []).append(current)
+                    if inner not in reached:
+                        reached.add(inner)
+                        todo.append(inner)
+        for found in reached:
+            self._open.setdefault(found, False)
+        while holders:
+            current = holders.pop()
+            self._open[current] = True
+            holders += [user for user in users.pop(current, ()) if not self._open[user]]
 
     def _inner(self, type_id: int) -> tuple[int, ...]:
         if type_id in BASIC:
@@ -165,31 +186,38 @@ def _definition(buf: bytes, pos: int) -> tuple[WireType, int]:
 
 
 def _wire_type(kind: int, name: str, numbers: list[int], fields: tuple[tuple[str, int], ...]) -> WireType:
+    shown = name[:_SHOWN_NAME]
     match kind:
         case 1:
-            return ArrayType(name, *numbers)
+            return ArrayType(shown, *numbers)
         case 2:
-            return SliceType(name, numbers[0])
+            return SliceType(shown, numbers[0])
         case 3:
-            return StructType(name, fields)
+            return StructType(shown, fields)
         case 4:
-            return MapType(name, *numbers)
+            return MapType(shown, *numbers)
         case 5 | 6 | 7:
-            return OpaqueType(name)
+            return OpaqueType(shown)
         case _:
             raise RemoteProtocolError(f"gob: a type definition of unknown kind {kind}")
 
 
 def _fields(buf: bytes, pos: int) -> tuple[tuple[tuple[str, int], ...], int]:
     count, pos = read_uint(buf, pos)
-    if count > len(buf) - pos:
-        raise IndexError
+    if count > MAX_FIELDS:
+        raise RemoteProtocolError(f"gob: a struct type with {count} fields, more than {MAX_FIELDS}")
     fields = []
     for _ in range(count):
         name, type_id, pos = _name_and_id(buf, pos)
         if not name:
             raise RemoteProtocolError("gob: a struct field without a name")
+        if len(name) > MAX_FIELD_NAME:
+            raise RemoteProtocolError(
+                f"gob: a field's name of {len(name)} characters, the limit is {MAX_FIELD_NAME}"
+            )
         fields.append((name, type_id))
+    if len(dict(fields)) < count:
+        raise RemoteProtocolError("gob: a struct type with two fields of one name")
     return tuple(fields), pos
 
 

@@ -11,7 +11,8 @@ The sender's types say what is on the wire, a Shape says what of it is to be bui
     InterfaceShape           a `Named`, its value shaped by its registered name; None for nil
 
 ANY gives bool, int, float, complex, str, bytes, `Opaque`, list, dict for structs and maps, `Named` for
-interfaces; a map whose keys are not scalars becomes a list of pairs, because they may not be hashable.
+interfaces; a map whose keys are not scalars becomes a list of pairs, because they may not be hashable, and
+so does one with complex keys (see `readers.collector`).
 
 Shapes are compared by identity and readers are compiled for each, so make them once, as constants.
 """
@@ -69,7 +70,7 @@ class ListShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapShape:
-    """A map with scalar keys."""
+    """A map with scalar keys, but for COMPLEX."""
 
     key: Scalar
     value: "Shape"

@@ -54,6 +54,7 @@ class Skippers:
         self._progress.enter()
         name, pos = read_name(buf, pos)
         if name:
+            self._progress.charge(1)
             type_id, pos = read_inner_content(self._types, buf, pos)
             if not self._types.is_struct(type_id):
                 pos = after_zero(buf, pos)
@@ -68,8 +69,9 @@ class Skippers:
 
         def skip(buf: bytes, pos: int) -> int:
             progress.enter()
-            field = -1
+            field, sent = -1, 0
             while first := buf[pos]:
+                sent += 1
                 if first < 0x80:
                     field += first
                     pos += 1
@@ -81,6 +83,7 @@ class Skippers:
                 if skipper is None:
                     skipper = skippers[field] = self.of(wire.fields[field][1])
                 pos = skipper(buf, pos)
+            progress.charge(sent)
             progress.depth -= 1
             return pos + 1
 
@@ -92,6 +95,7 @@ class Skippers:
         def skip(buf: bytes, pos: int) -> int:
             progress.enter()
             count, pos = read_count(buf, pos, length)
+            progress.charge(len(parts) * count)
             skippers = [self.of(part) for part in parts]
             for _ in range(count):
                 for skipper in skippers:

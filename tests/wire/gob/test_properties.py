@@ -92,9 +92,10 @@ def received(type_: GoType, value: object) -> object:
         case Slice(element=element) | Array(element=element):
             assert isinstance(value, list)
             return [received(element, item) for item in value]
-        case Map(value=inner):
+        case Map(key=key_type, value=inner):
             assert isinstance(value, dict)
-            return {key: received(inner, item) for key, item in value.items()}
+            pairs = [(key, received(inner, item)) for key, item in value.items()]
+            return pairs if key_type is COMPLEX else dict(pairs)
         case Struct(fields=fields):
             assert isinstance(value, dict)
             return {
