@@ -1,0 +1,116 @@
+"""yamux: any bytes are frames or the end of the session; what we hold and what we owe stays bounded."""
+
+import contextlib
+from collections.abc import Iterator
+
+from chaosplugin.wire import yamux
+from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
+from chaosplugin.wire.yamux import frames
+from chaosplugin.wire.yamux.config import Config, Role
+from chaosplugin.wire.yamux.session import MAX_QUEUED, Session
+
+_CONFIG = Config(accept_backlog=4, max_streams=8)
+_GRACE = 64 * 1024
+"""What one call may add to the output before its bound is looked at."""
+
+
+def check(data: bytes) -> None:
+    """The first byte chooses the role and how its user behaves, the second the size of the reads."""
+    if len(data) < 2:
+        return
+    user = _User(Role.SERVER if data[0] & 1 else Role.CLIENT, data[0] >> 1)
+    piece = data[1] * 8 + 1
+    try:
+        for start in range(2, len(data), piece):
+            user.session.receive_data(data[start : start + piece])
+            user.react(float(start))
+    except RemoteProtocolError:
+        user.react(0.0)
+    user.read_output()
+
+
+class _User:
+    """Does what a user may do; each bit of `habits` is one thing that it does."""
+
+    def __init__(self, role: Role, habits: int) -> None:
+        self.session = Session(role, now=0.0, config=_CONFIG)
+        self._habits = habits
+        self._open: dict[yamux.StreamId, int] = {}
+        self._reader = frames.Reader()
+        if role is Role.CLIENT:
+            for _ in range(_CONFIG.accept_backlog):
+                self._open[self.session.open(0.0)] = 0
+
+    def react(self, now: float) -> None:
+        for event in self.session.events():
+            with contextlib.suppress(LocalProtocolError):  # the peer was faster, or the session is dead
+                self._take(event, now)
+        if self._habits & 1:
+            self.read_output()
+        if self._habits & 2:
+            with contextlib.suppress(LocalProtocolError):
+                self.session.tick(now)
+        assert self.session.next_deadline() >= 0
+        assert len(self._open) <= _CONFIG.max_streams
+
+    def _take(self, event: yamux.Event, now: float) -> None:
+        match event:
+            case yamux.StreamOpened(stream_id):
+                assert stream_id not in self._open
+                self._open[stream_id] = 0
+                if self._habits & 4:
+                    self.session.accept(stream_id)
+            case yamux.DataReceived(stream_id, data):
+                self._receive(stream_id, data)
+            case yamux.StreamEnded(stream_id):
+                assert stream_id in self._open
+                if self._habits & 32:
+                    self.session.end(stream_id, now)
+                    self._leave(stream_id)
+            case yamux.StreamReset(stream_id):
+                self._leave(stream_id)
+            case yamux.StreamAccepted(stream_id):
+                assert stream_id in self._open
+            case yamux.WindowOpened() | yamux.GoAwayReceived():
+                pass
+
+    def _receive(self, stream_id: yamux.StreamId, data: bytes) -> None:
+        assert data
+        self._open[stream_id] += len(data)
+        assert self._open[stream_id] <= _CONFIG.receive_window
+        if self._habits & 8:
+            self.session.consumed(stream_id, len(data))
+            self._open[stream_id] -= len(data)
+        if self._habits & 16:
+            assert 0 <= self.session.send(stream_id, data) <= len(data)
+
+    def _leave(self, stream_id: yamux.StreamId) -> None:
+        self.session.consumed(stream_id, self._open.pop(stream_id))
+
+    def read_output(self) -> None:
+        """What we send is whole frames of yamux."""
+        output = self.session.data_to_send()
+        assert len(output) <= MAX_QUEUED + _GRACE
+        for piece in self._reader.feed(output):
+            assert isinstance(piece, bytes) or piece.flags < 16
+
+
+def seeds() -> Iterator[bytes]:
+    syn, ack, fin, rst = 1, 2, 4, 8
+    for first in (0xFF, 0xFE, 0x3D, 0x00, 0x15):
+        peer = 1 if first & 1 else 2
+        ours = 3 - peer
+        head = bytes((first, 255))
+        data = frames.encode(frames.DATA, 0, peer, 5) + b"hello"
+        opened = frames.encode(frames.WINDOW_UPDATE, syn, peer, 0)
+        yield head + opened + data + frames.encode(frames.WINDOW_UPDATE, fin, peer, 0)
+        yield head + opened + frames.encode(frames.DATA, fin, peer, 1) + b"x"
+        yield head + frames.encode(frames.DATA, syn | fin, peer, 2) + b"ab" + data
+        yield head + frames.encode(frames.PING, syn, 0, 7) + frames.encode(frames.PING, ack, 0, 0)
+        yield head + opened + frames.encode(frames.WINDOW_UPDATE, rst, peer, 0) + opened
+        yield (
+            head + frames.encode(frames.GO_AWAY, 0, 0, 0) + frames.encode(frames.WINDOW_UPDATE, ack, ours, 9)
+        )
+        yield head + b"".join(frames.encode(frames.WINDOW_UPDATE, syn, peer + 2 * n, 0) for n in range(9))
+        yield head + frames.encode(frames.DATA, ack, ours, 3) + b"abc" + frames.encode(1, fin | ack, ours, 0)
+        yield head + frames.encode(frames.WINDOW_UPDATE, 0, peer, 2**32 - 1)
