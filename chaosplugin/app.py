@@ -7,7 +7,7 @@ that the host is answered within milliseconds and Ping is never late; the first 
 import importlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,11 +98,11 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
         tasks.cancel_scope.cancel()
 
 
-def run_demo() -> int:
+def run_demo(environ: Mapping[str, str]) -> int:
     """Show a canary being gated on the embedded cluster; 0 only if all ended as it must."""
     from chaosplugin.sandbox import demo  # noqa: PLC0415
 
-    return anyio.run(demo.run, now, backend="asyncio")
+    return anyio.run(demo.run, now, environ, backend="asyncio")
 
 
 def run_sandbox(folder: str, port: int) -> int:

@@ -128,7 +128,7 @@ def _by_hand(arguments: Sequence[str]) -> int:
 
     try:
         if found.command == "demo":
-            return app.run_demo()
+            return app.run_demo(os.environ)
         return app.run_sandbox(found.folder, found.port)
     except KeyboardInterrupt:
         return 130
