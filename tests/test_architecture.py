@@ -9,6 +9,7 @@ def test_the_layers_of_the_design_hold() -> None:
     """In a process of its own: import-linter switches off the loggers of the one that it runs in."""
     linter = Path(sys.executable).with_name("lint-imports")
 
-    done = subprocess.run([linter, "--no-cache"], capture_output=True, text=True, check=False)
+    root = Path(__file__).parents[1]
+    done = subprocess.run([linter, "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
