@@ -97,14 +97,18 @@ class Registry:
         commands = self._advance(now, [run])
         return run.measurement(now, given), commands
 
-    def terminate(self, now: datetime, run_id: str, why: str) -> list[Command]:
-        """End a gate early; one with a verdict keeps it."""
+    def terminate(
+        self, now: datetime, run_id: str, why: str, given: Measurement
+    ) -> tuple[Measurement, list[Command]]:
+        """End a gate early, and answer; one with a verdict keeps it."""
         run = self._runs[run_id]
         if run.verdict is None:
             if run.stage is Stage.RESTORING:
                 run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
             self._decide(run, Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}"), now)
-        return self._advance(now, [run])
+        run.resumed = run.answered = True
+        commands = self._advance(now, [run])  # after which the run may be forgotten
+        return run.measurement(now, given), commands
 
     def allow(self, now: datetime, run_id: str, *, push: bool) -> list[Command]:
         """Take in whether the AnalysisRun may be patched."""

@@ -113,8 +113,9 @@ class ChaosProvider:
             return self._refused(run, refusal, measurement)
         self._begin(found, spec, resume=True)
         now = self._clock()
-        self._apply(self._registry.terminate(now, spec.id, "the measurement was terminated"))
-        answer, commands = self._registry.answer(now, spec.id, measurement)
+        answer, commands = self._registry.terminate(
+            now, spec.id, "the measurement was terminated", measurement
+        )
         self._apply(commands)
         return answer
 

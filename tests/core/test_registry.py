@@ -91,9 +91,10 @@ def test_terminate_answers_in_one_call_and_removes_the_fault() -> None:
     world.to_observing()
     world.experiment(hit("web-a"), desired="Run")
 
-    world.take(world.registry.terminate(world.now, world.spec.id, "aborted"))
+    answer = world.terminate()
 
-    assert world.resume().phase is Phase.INCONCLUSIVE
+    assert answer.phase is Phase.INCONCLUSIVE
+    assert world.resume() == answer
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.TERMINATED)
     world.expect(Delete)
 
@@ -104,9 +105,19 @@ def test_terminate_keeps_a_verdict() -> None:
     world.experiment(hit("web-a"), desired="Stop")
     world.wait(61)
 
-    world.take(world.registry.terminate(world.now, world.spec.id, "aborted"))
+    answer = world.terminate()
 
+    assert answer.phase is Phase.FAILED
     assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+
+
+def test_terminate_of_a_run_that_is_forgotten_by_it_is_answered() -> None:
+    world = World()
+    world.start()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=None, experiment=None, value=HASH))
+    world.start(resume=True)
+
+    assert world.terminate().phase is Phase.INCONCLUSIVE
 
 
 def test_an_analysis_run_that_wants_its_end_ends_the_gate() -> None:

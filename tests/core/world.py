@@ -190,6 +190,12 @@ class World:
         self.take(commands)
         return answer
 
+    def terminate(self) -> Measurement:
+        given = Measurement(phase=Phase.RUNNING, started_at=START)
+        answer, commands = self.registry.terminate(self.now, self.spec.id, "aborted", given)
+        self.take(commands)
+        return answer
+
     def resume(self) -> Measurement:
         return self.call(Measurement(phase=Phase.RUNNING, started_at=START))
 
