@@ -6,11 +6,12 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.interop import hosts
+from tests.interop import hosts, peers
 
 NAME = "chaosplugin/chaos-mesh"
 
@@ -77,3 +78,22 @@ def loaded(host: hosts.Host, plugin: Plugin) -> hosts.Host:
 
     assert answer.error == ""
     return host
+
+
+@pytest.fixture(scope="module", params=hosts.MOD_FILES)
+def peer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[hosts.Host]:
+    """The program of `peer/`, with the yamux of each release: v0.1.1 and v0.1.2."""
+    binary = hosts.build(request.param, "peer")
+    with hosts.running(binary, tmp_path_factory.mktemp("peer"), os.environ) as running:
+        yield running
+
+
+@pytest.fixture(params=["client", "server"])
+def role(request: pytest.FixtureRequest) -> str:
+    """The role of Go in a yamux session."""
+    return str(request.param)
+
+
+@pytest.fixture
+def join(peer: hosts.Host, role: str, tmp_path: Path) -> peers.Join:
+    return partial(peers.joined, peer, tmp_path, role)

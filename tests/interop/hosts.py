@@ -1,4 +1,8 @@
-"""Builds and drives `host/`, the Go program that does to a plugin what the Argo Rollouts controller does."""
+"""Builds and drives the Go programs.
+
+`host/` does to a plugin what the Argo Rollouts controller does; `peer/` is the other end of a yamux session,
+or of a log.
+"""
 
 import contextlib
 import hashlib
@@ -15,27 +19,27 @@ from typing import Any
 from tests.realbed import toolchain
 
 Json = dict[str, Any]
-_SOURCE = Path(__file__).parent / "host"
 _OPTIONS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w")
 MOD_FILES = {"v1.9.1": "go.mod", "v1.10.1": "next.mod"}
 
 
-def build(release: str) -> Path:
-    """Return the host program built with the packages of a release of Argo Rollouts.
+def build(release: str, program: str = "host") -> Path:
+    """Return a program built with the packages of a release of Argo Rollouts.
 
     Raises: subprocess.CalledProcessError, when there is no Go, or no module proxy.
     """
     mod = MOD_FILES[release]
-    sources = [*_SOURCE.glob("*.go"), _SOURCE / mod, _SOURCE / mod.replace(".mod", ".sum")]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sorted(sources))).hexdigest()[:16]
+    source = Path(__file__).parent / program
+    sources = [*source.glob("*.go"), source / mod, source / mod.replace(".mod", ".sum")]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources))).hexdigest()[:16]
     folder = toolchain.cache_folder() / "interop"
-    binary = folder / f"host-{release}-{digest}"
+    binary = folder / f"{program}-{release}-{digest}"
     if not binary.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"host-{release}-*"):
+        for old in folder.glob(f"{program}-{release}-*"):
             old.unlink()
         arguments = ("build", *_OPTIONS, f"-modfile={mod}", "-o", str(binary), ".")
-        toolchain.run(toolchain.find_go(), *arguments, cwd=_SOURCE)
+        toolchain.run(toolchain.find_go(), *arguments, cwd=source)
     return binary
 
 
@@ -97,7 +101,11 @@ class Host:
         """End the host as the controller ends; it lets go of its plugins first."""
         if self._process.poll() is None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process.wait(30)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                raise
         self._reader.join(10)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
