@@ -272,7 +272,7 @@ class _Plugin:
 def _understand(argument: object) -> _Arguments:
     try:
         return msgspec.convert(argument, _Arguments)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a phase that is not UTF-8
         raise CallError(f"invalid args: {error}") from error
 
 

@@ -33,6 +33,7 @@ from chaosplugin.wire.gob.shapes import (
 from chaosplugin.wire.gob.times import encode_time
 
 _MOMENT = encode_time(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
+_SHARES = 4
 _VALUES: Mapping[Scalar, object] = {
     Scalar.BOOL: True,
     Scalar.INT: -3,
@@ -77,28 +78,33 @@ SERVICE: Service = metric_service(Echo())
 
 
 def calls() -> Iterator[tuple[str, GoType, object]]:
-    """Each method with an argument of the least type that has all that is read of it, full, empty and nil."""
+    """Each method with nil, and with arguments of types with a share of the fields that are read."""
     for name, endpoint in SERVICE.items():
         wanted = endpoint.method.argument
         if not isinstance(wanted, InterfaceShape):
             continue
-        concrete = {key: _go_type(shape) for key, shape in wanted.concrete.items() if shape is not SKIP}
-        interface = Interface(concrete)
-        yield name, interface, None
-        for key in concrete:
-            yield name, interface, Named(key, {})
-            yield name, interface, Named(key, _value(wanted.concrete[key]))
+        yield name, Interface({}), None
+        for key, shape in wanted.concrete.items():
+            for share in range(_SHARES if shape is not SKIP else 0):
+                yield name, Interface({key: _go_type(shape, share)}), Named(key, _value(shape, share))
 
 
-def _go_type(shape: Shape) -> GoType:
+def _fields(shape: StructShape, share: int) -> Iterator[tuple[str, Shape]]:
+    """One field in four, so that no input has to carry all definitions."""
+    for index, (name, (_, part)) in enumerate(shape.fields.items()):
+        if index % _SHARES == share or len(shape.fields) == 1:
+            yield name, part
+
+
+def _go_type(shape: Shape, share: int) -> GoType:
     match shape:
-        case StructShape(go=go, fields=fields):
-            inner = tuple((name, _go_type(part)) for name, (_, part) in fields.items())
+        case StructShape(go=go):
+            inner = tuple((name, _go_type(part, share)) for name, part in _fields(shape, share))
             return Pointer(Struct(go.rpartition(".")[2], inner))
         case ListShape(element=element):
-            return Slice(_go_type(element))
+            return Slice(_go_type(element, share))
         case MapShape(key=key, value=value):
-            return Map(Basic[key.name], _go_type(value))
+            return Map(Basic[key.name], _go_type(value, share))
         case OpaqueShape():
             return METAV1_TIME
         case Scalar():
@@ -107,14 +113,14 @@ def _go_type(shape: Shape) -> GoType:
             return SelfEncoding("Other")
 
 
-def _value(shape: Shape) -> object:
+def _value(shape: Shape, share: int) -> object:
     match shape:
-        case StructShape(fields=fields):
-            return {name: _value(part) for name, (_, part) in fields.items()}
+        case StructShape():
+            return {name: _value(part, share) for name, part in _fields(shape, share)}
         case ListShape(element=element):
-            return [_value(element)] * 2
+            return [_value(element, share)] * 2
         case MapShape(key=key, value=value):
-            return {_VALUES[key]: _value(value)}
+            return {_VALUES[key]: _value(value, share)}
         case Scalar():
             return _VALUES[shape]
         case OpaqueShape() | Whole() | InterfaceShape():

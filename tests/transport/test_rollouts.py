@@ -206,6 +206,19 @@ async def test_refusals_are_gos_own_but_for_the_values_in_them() -> None:
     ]
 
 
+async def test_a_phase_that_is_no_text_is_refused_like_any_other() -> None:
+    """Found by fuzzing: bytes that are not UTF-8 ended in "internal error" and a traceback in the log."""
+    measurement = Struct("Measurement", (("Phase", gotypes.STRING),))
+    arguments = Struct("TerminateAndResumeArgs", (("Measurement", measurement),))
+    argument = Named("TerminateAndResumeArgs", {"Measurement": {"Phase": "\udcb6"}})
+    client = Client()
+    _, request = client.call("Plugin.Resume", Interface({argument.name: arguments}), argument)
+
+    [reply] = await talk(metric_service(Remembering()), request, client=client, answers=1)
+
+    assert reply.error.startswith("invalid args: ")
+
+
 async def test_measurements_of_every_shape_are_answered() -> None:
     replies = await replay(Remembering(), "measurements")
 
