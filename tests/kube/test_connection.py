@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.ports import Denied, Unavailable
 from tests.kube.conftest import Script, Seen, clock, kubeconfig
+from tests.realbed.pki import make_client
 
 
 async def by_token(request: web.Request) -> web.StreamResponse:
@@ -302,15 +302,6 @@ async def test_an_exec_plugin_that_hangs_is_killed(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def certificate(pki: Path, name: str) -> tuple[bytes, bytes]:
-    """Make a client certificate for a name, and its key."""
-    key = f"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key"
-    sign = f"x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out {name}.crt"
-    for command in (f"{key} -out {name}.csr", sign):
-        subprocess.run(["openssl", *command.split()], cwd=pki, check=True, capture_output=True)
-    return (pki / f"{name}.crt").read_bytes(), (pki / f"{name}.key").read_bytes()
-
-
 async def peer_name(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     shown = request.transport.get_extra_info("peercert")
@@ -324,7 +315,7 @@ async def test_a_client_certificate_of_an_exec_plugin_is_shown_and_renewed(
     tls_script.always = peer_name
 
     def put(name: str) -> None:
-        crt, key = certificate(pki, name)
+        crt, key = make_client(pki, name)
         status = {"clientCertificateData": crt.decode(), "clientKeyData": key.decode()}
         expiry = (clock() + timedelta(seconds=3)).isoformat()
         (tmp_path / "status").write_text(json.dumps({**status, "expirationTimestamp": expiry}))

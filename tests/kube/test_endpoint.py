@@ -10,7 +10,8 @@ from chaosplugin.kube.endpoint import parse_credentials
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.ports import ClusterError, Invalid
 from tests.kube.conftest import Script, clock, kubeconfig
-from tests.kube.test_connection import certificate, peer_name, tokens
+from tests.kube.test_connection import peer_name, tokens
+from tests.realbed.pki import make_client
 
 LABELS = {"chaosplugin.io/credentials": "true"}
 URL = "https://far.example:6443"
@@ -123,7 +124,7 @@ async def test_broken_certificates_are_named(pki: Path) -> None:
 
 
 async def test_an_encrypted_key_is_refused_instead_of_asked_for(pki: Path) -> None:
-    crt, _ = certificate(pki, "anna")
+    crt, _ = make_client(pki, "anna")
     key = (
         b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n" + base64.b64encode(b"x" * 60) + b"\n-----END ENCRYPTED "
         b"PRIVATE KEY-----\n"
@@ -157,7 +158,7 @@ async def test_the_endpoint_is_shown_the_client_certificate_of_the_secret(
     tls_script: Script, pki: Path
 ) -> None:
     tls_script.always = peer_name
-    crt, key = certificate(pki, "anna")
+    crt, key = make_client(pki, "anna")
     data = {"tls.crt": crt, "tls.key": key, "ca.crt": (pki / "ca.crt").read_bytes()}
 
     async with connect_endpoint(tls_script.url, LABELS, data, clock=clock) as far:

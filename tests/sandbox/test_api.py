@@ -7,11 +7,11 @@ from io import BytesIO
 from pathlib import Path
 
 import aiohttp
-import anyio
 import msgspec
 import pytest
 
 from chaosplugin.sandbox.cluster import Cluster
+from tests.realbed import pki
 from tests.sandbox.bed import CHAOS, MAPS, RUNS, connect, pod_chaos
 
 Running = Callable[..., AbstractAsyncContextManager[Cluster]]
@@ -319,13 +319,10 @@ async def test_a_kind_without_its_crd_is_no_path(running: Running) -> None:
 
 
 async def test_https_with_a_given_certificate(running: Running, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=sandbox"
-    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    await anyio.run_process([*command.split(), *files])
+    pki.make(tmp_path)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(certificate, key)
-    async with running(tls=server, ca=certificate) as cluster:
+    server.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    async with running(tls=server, ca=tmp_path / "ca.crt") as cluster:
         config = msgspec.json.decode(cluster.kubeconfig().read_bytes())["clusters"][0]["cluster"]
         trusted = ssl.create_default_context(cafile=config["certificate-authority"])
         headers = {"Authorization": f"Bearer {cluster.token()}"}
