@@ -10,10 +10,10 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.analysis import Measurement, Metric, MetricProvider, Phase
 from chaosplugin.core.objects import AnalysisRun, OwnerReference
 from chaosplugin.transport.netrpc import Service, serve
-from chaosplugin.transport.rollouts import MetricProvider, metric_service
+from chaosplugin.transport.rollouts import metric_service
 from chaosplugin.wire.gob import gotypes
 from chaosplugin.wire.gob.gotypes import Interface, Struct
 from chaosplugin.wire.gob.shapes import ANY, Named, Opaque
