@@ -6,6 +6,7 @@ builds plain values and stops at the first thing that Kubernetes' objects do not
 aliases, no merge keys, no tags but the core ones for text, map and sequence, no key twice.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 64
 _MAX_NODES = 100_000
 _MAX_SCALAR_BYTES = 256 << 10
+_TAG_DIRECTIVE = re.compile("(?:^\ufeff?|[\r\x85\u2028\u2029])%TAG[ \t]", re.MULTILINE)
+"""libyaml compares each with all before it: 1 MiB of them would hold the process for half a minute."""
 _TAGS = {
     yaml.ScalarEvent: "tag:yaml.org,2002:str",
     yaml.MappingStartEvent: "tag:yaml.org,2002:map",
@@ -50,6 +53,9 @@ def load(text: str) -> object:
         ) from None
     if size > _MAX_BYTES:
         raise YAMLError(f"{size} bytes, at most {_MAX_BYTES} are allowed")
+    if directive := _TAG_DIRECTIVE.search(text):
+        line = text.count("\n", 0, directive.end()) + 1
+        raise YAMLError("a %TAG directive, directives for tags are not allowed", line, 1)
     return _compose(_events(text))
 
 

@@ -117,6 +117,8 @@ def test_keys_are_always_text_as_written() -> None:
         ("- " * 100, 1, 129, "nested deeper than 64"),
         ("a: " + "x" * (300 << 10), 1, 4, "262144"),
         ("#" * (1 << 20) + "#", 0, 0, "1048577 bytes"),
+        ("# a\n%TAG !a! tag:a,2000:\n---\na: 1", 2, 1, "%TAG"),
+        ("\ufeff%TAG !a! x\n---\na: 1", 1, 1, "%TAG"),
         ("[" + "1," * 100_001 + "]", 1, 200_000, "100000 values"),
     ],
 )
@@ -135,10 +137,13 @@ def test_bombs_cost_less_than_a_second() -> None:
         f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)},*{chr(97 + n)}]\n" for n in range(20)
     )
     digits = "a: " + "1:" * 100_000 + "1"
+    directives = "".join(f"%TAG !a{n}! x\n" for n in range(60_000)) + "---\na: 1"
     began = time.monotonic()
 
     with pytest.raises(YAMLError):
         load(laughs)
+    with pytest.raises(YAMLError):
+        load(directives)
     assert load(digits) == {"a": digits[3:]}
 
     assert time.monotonic() - began < 1
