@@ -1,6 +1,7 @@
 """The table of states against Go's rules, and against its own documentation."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,29 @@ def test_after_our_fin_nothing_but_a_reset_is_sent() -> None:
     after_fin = {row[Input.SEND_FIN] for row in TRANSITIONS.values() if Input.SEND_FIN in row}
     for state in after_fin:
         assert set(TRANSITIONS[state]) & sends <= {Input.SEND_RST}
+
+
+NAMES = {"RECEIVE": "got", "SEND": "sent"}
+
+
+def named(what: Input) -> str:
+    side, frame = what.name.split("_")
+    return f"{NAMES[side]} {frame}"
+
+
+def as_markdown() -> str:
+    lines = ["| state | leaves it by | stays in it with |", "|---|---|---|"]
+    for state, row in TRANSITIONS.items():
+        leaving = "; ".join(f"{named(w)} → `{after.name}`" for w, after in row.items() if after is not state)
+        staying = ", ".join(named(what) for what, after in row.items() if after is state)
+        lines.append(f"| `{state.name}` | {leaving} | {staying} |")
+    return "\n".join(lines)
+
+
+def test_the_table_in_the_documentation_is_this_one() -> None:
+    """After a change, put what `expected` shows between the two comments."""
+    page = Path(__file__).parents[3] / "docs" / "go-plugin-netrpc.md"
+    written = page.read_text().partition("<!-- states -->\n")[2].partition("\n<!-- end of states -->")[0]
+
+    expected = as_markdown()
+    assert written == expected
