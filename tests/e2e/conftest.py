@@ -29,13 +29,14 @@ class Ground:
 
     api: Api
     make_namespace: Callable[[str], None]
-    controller: int
-    """pid of the process that starts the plugin"""
     grant: Callable[[str], None] = lambda _: None
+    argo: ArgoRollouts | None = None
+    """only of the real control plane"""
 
     def plugins(self) -> list[int]:
-        """Return the pids of the plugin's processes."""
-        return [pid for pid in children(self.controller) if b"chaosplugin" in command_line(pid)]
+        """Return the pids of the plugin's processes: children of the controller, or of us, who play it."""
+        parent = self.argo.pid if self.argo else os.getpid()
+        return [pid for pid in children(parent) if b"chaosplugin" in command_line(pid)]
 
 
 def _plugin_file(folder: Path) -> Path:
@@ -54,7 +55,7 @@ def _real(version: Version, folder: Path) -> Iterator[Ground]:
         argo.install()
         argo.configure([{"name": PLUGIN, "location": f"file://{_plugin_file(folder)}"}])
         argo.start()
-        yield Ground(running.api, running.make_namespace, running.processes.running["argo"].pid)
+        yield Ground(running.api, running.make_namespace, argo=argo)
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def _sandbox(rules: Rules, folder: Path) -> Iterator[Ground]:
         def make_namespace(namespace: str) -> None:
             api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
 
-        yield Ground(api, make_namespace, os.getpid())
+        yield Ground(api, make_namespace)
 
 
 _GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {

@@ -13,12 +13,12 @@ _HASH = "rollouts-pod-template-hash"
 
 
 class Story:
-    """Paths and questions; `patience` is how long a state may take to come."""
+    """Paths and questions. `plural` is the experiments' resource; `patience` bounds the wait for a state."""
 
-    def __init__(self, api: Api, namespace: str, patience: float = 60) -> None:
+    def __init__(self, api: Api, namespace: str, plural: str = "podchaos", patience: float = 90) -> None:
         self.api, self.namespace, self._patience = api, namespace, patience
         self.argo = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
-        self.podchaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}/podchaos"
+        self.chaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}/{plural}"
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._before = ""
 
@@ -29,7 +29,7 @@ class Story:
         self.api.create(f"{self.argo}/analysistemplates", gate)
         self.api.create(f"{self.argo}/rollouts", manifests.rollout())
         self.until("the first version is healthy", lambda: self.phase() == "Healthy")
-        self._before = self.api.list(self.podchaos)[1]
+        self._before = self.api.list(self.chaos)[1]
         stable = self.canary_hash()
         self.api.patch(f"{self.argo}/rollouts/web", manifests.next_version())
         self.until("the canary begins", lambda: self.canary_hash() != stable)
@@ -45,6 +45,12 @@ class Story:
         name = self.analysis_run()["metadata"]["name"]
         self.api.patch(f"{self.argo}/analysisruns/{name}", {"metadata": {"annotations": {"touched": "yes"}}})
 
+    def touch_experiments(self) -> None:
+        """Let Chaos Mesh try again: a recovery that failed before a deletion is not repeated by itself."""
+        for experiment in self.api.items(self.chaos):
+            path = f"{self.chaos}/{experiment['metadata']['name']}"
+            self.api.patch(path, {"metadata": {"annotations": {"touched": "yes"}}})
+
     def until(self, what: str, check: Callable[[], object]) -> None:
         """Wait for a state. Raises: AssertionError that tells how things are."""
         end = time.monotonic() + self._patience
@@ -53,7 +59,7 @@ class Story:
             time.sleep(0.05)
 
     def until_injected(self) -> None:
-        self.until("the fault is on", lambda: any(map(_injected, self.api.items(self.podchaos))))
+        self.until("the fault is on", lambda: any(map(_injected, self.api.items(self.chaos))))
 
     def until_promoted(self) -> None:
         self.until("the canary is promoted", self._promoted)
@@ -62,9 +68,13 @@ class Story:
         self.until("the canary is aborted", lambda: self.rollout()["status"].get("abort"))
         self.until("the rollout says why", lambda: self.phase() == "Degraded")
 
+    def until_paused(self) -> None:
+        """Wait until the Rollout stands still for a person, as after an inconclusive analysis."""
+        self.until("the canary is paused", lambda: self.message() == "InconclusiveAnalysisRun")
+
     def until_clean(self) -> None:
         """Wait until nothing of ours is left: no experiment, and no word of ours at a pod."""
-        self.until("the experiments are gone", lambda: not self.api.items(self.podchaos))
+        self.until("the experiments are gone", lambda: not self.api.items(self.chaos))
         self.until("the pods are as they were", lambda: not self._marked(self.api.items(self._pods)))
 
     # -- how things are
@@ -105,7 +115,7 @@ class Story:
 
     def experiments_created(self) -> list[Json]:
         """Return every experiment that was created since the canary began, also those that are gone."""
-        events = self.api.watch(self.podchaos, self._before, seconds=1)
+        events = self.api.watch(self.chaos, self._before, seconds=1)
         return [event["object"] for event in events if event["type"] == "ADDED"]
 
     def _promoted(self) -> bool:
@@ -121,7 +131,7 @@ class Story:
         try:
             runs = self.api.items(f"{self.argo}/analysisruns")
             parts = [self.rollout().get("status"), [run.get("status") for run in runs]]
-            parts.append(self.api.items(self.podchaos))
+            parts.append(self.api.items(self.chaos))
         except NotFound as error:
             return str(error)
         return json.dumps(parts, indent=1)

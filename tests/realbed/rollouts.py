@@ -38,13 +38,13 @@ class ArgoRollouts:
     """
 
     def __init__(self, bed: Bed, version: Version) -> None:
-        self._bed, self.version = bed, version
+        self.bed, self.version = bed, version
         self.folder = bed.work / "argo"
         self.folder.mkdir(exist_ok=True)
 
     def install(self) -> None:
         """Apply what upstream's install manifest does, without a Deployment."""
-        bed, api = self._bed, self._bed.api
+        bed, api = self.bed, self.bed.api
         manifests = bed.cache / "manifests" / self.version.part
         bed.make_namespace(NAMESPACE)
         bed.install_crds(manifests / "crds")
@@ -71,13 +71,13 @@ class ArgoRollouts:
         """Register metric plugins: each with name, location and perhaps args."""
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argo-rollouts-config"}}
         data = {"metricProviderPlugins": json.dumps(list(plugins))}
-        self._bed.api.apply(f"/api/v1/namespaces/{NAMESPACE}/configmaps", {**config, "data": data})
+        self.bed.api.apply(f"/api/v1/namespaces/{NAMESPACE}/configmaps", {**config, "data": data})
 
     def start(self, *flags: str) -> None:
         health = free_port()
-        self._bed.processes.start(
+        self.bed.processes.start(
             "argo",
-            self._bed.cache / "bin" / self.version.binary,
+            self.bed.cache / "bin" / self.version.binary,
             f"--kubeconfig={self.kubeconfig}",
             f"--healthzPort={health}",
             f"--metricsPort={free_port()}",
@@ -88,10 +88,14 @@ class ArgoRollouts:
             env={"POD_NAMESPACE": NAMESPACE, "KUBECONFIG": str(self.kubeconfig)},
             parent_died=signal.SIGTERM,
         )
-        self._bed.processes.until("argo healthy", "argo", lambda: _healthy(health))
+        self.bed.processes.until("argo healthy", "argo", lambda: _healthy(health))
+
+    @property
+    def pid(self) -> int:
+        return self.bed.processes.running["argo"].pid
 
     def stop(self, *, kill: bool = False) -> None:
-        self._bed.processes.stop("argo", kill=kill)
+        self.bed.processes.stop("argo", kill=kill)
 
 
 def _healthy(port: int) -> bool:
