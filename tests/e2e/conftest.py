@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from chaosplugin.sandbox.host.assessment import V1_9, V1_10, Rules
 from tests.e2e import deployed, sandboxed
@@ -76,7 +75,7 @@ _GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {
 _MARKS = {"real": [pytest.mark.e2e, pytest.mark.timeout(300)], "sandbox": []}
 
 
-def grounds(word: str = "") -> list[ParameterSet]:
+def grounds(word: str = "") -> list[object]:
     """Return the beds whose names hold a word, as parameters of `ground`."""
     return [
         pytest.param(name, marks=_MARKS[name.split("-")[0]], id=name) for name in _GROUNDS if word in name
