@@ -255,7 +255,9 @@ class Mux(asyncio.BufferedProtocol):
         self._flush()
 
     def end(self, stream: Stream) -> None:
-        with contextlib.suppress(LocalProtocolError):  # reset, or the session died: it is ended anyway
+        if self._streams.get(stream.id) is not stream:
+            return  # it was reset; the id may be another stream's by now
+        with contextlib.suppress(LocalProtocolError):  # the session died: it is ended anyway
             self._session.end(stream.id, self.loop.time())
             self._flush()
         self._forget_if_over(stream)

@@ -223,6 +223,27 @@ async def test_a_stream_reset_before_it_was_accepted_is_never_accepted() -> None
         assert (await server.accept()).id == 3
 
 
+async def test_a_stream_that_was_reset_does_not_end_the_next_one_of_its_id() -> None:
+    """Go counts its ids upwards; a peer that does not must not get its streams mixed up by us."""
+    async with hand_made() as (peer, server):
+        loop = asyncio.get_running_loop()
+        opening = frames.encode(frames.WINDOW_UPDATE, frames.SYN, 1, 0)
+        await loop.sock_sendall(peer, opening)
+        first = await server.accept()
+        await loop.sock_sendall(peer, frames.encode(frames.WINDOW_UPDATE, frames.RST, 1, 0) + opening)
+        second = await server.accept()
+
+        await first.aclose()
+        await second.send(b"alive")
+
+        accepted = frames.encode(frames.WINDOW_UPDATE, frames.ACK, 1, 0)
+        wanted = accepted * 2 + frames.encode(frames.DATA, 0, 1, 5) + b"alive"
+        answer = b""
+        while len(answer) < len(wanted):
+            answer += await loop.sock_recv(peer, 1024)
+        assert answer == wanted
+
+
 async def test_a_flood_of_pings_whose_answers_nobody_reads_ends_the_connection() -> None:
     async with hand_made() as (peer, server):
         loop = asyncio.get_running_loop()
