@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from chaosplugin.wire import yamux
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
@@ -29,63 +30,79 @@ def check(data: bytes) -> None:
     user.read_output()
 
 
+@dataclass
+class _Stream:
+    unread: int = 0
+    ended_by_peer: bool = False
+    ended_by_us: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.ended_by_peer and self.ended_by_us
+
+
 class _User:
-    """Does what a user may do; each bit of `habits` is one thing that it does."""
+    """Takes all events, and then does what a user may do; each bit of `habits` is one thing that it does."""
 
     def __init__(self, role: Role, habits: int) -> None:
         self.session = Session(role, now=0.0, config=_CONFIG)
         self._habits = habits
-        self._open: dict[yamux.StreamId, int] = {}
+        self._open: dict[yamux.StreamId, _Stream] = {}
         self._reader = frames.Reader()
         if role is Role.CLIENT:
             for _ in range(_CONFIG.accept_backlog):
-                self._open[self.session.open(0.0)] = 0
+                self._open[self.session.open(0.0)] = _Stream()
 
     def react(self, now: float) -> None:
         for event in self.session.events():
-            with contextlib.suppress(LocalProtocolError):  # the peer was faster, or the session is dead
-                self._take(event, now)
+            self._take(event)
+        assert len(self._open) <= _CONFIG.max_streams
+        for stream_id, stream in tuple(self._open.items()):
+            with contextlib.suppress(LocalProtocolError):  # not now, or the session is dead
+                self._use(stream_id, stream, now)
         if self._habits & 1:
             self.read_output()
         if self._habits & 2:
             with contextlib.suppress(LocalProtocolError):
                 self.session.tick(now)
         assert self.session.next_deadline() >= 0
-        assert len(self._open) <= _CONFIG.max_streams
 
-    def _take(self, event: yamux.Event, now: float) -> None:
+    def _take(self, event: yamux.Event) -> None:
         match event:
             case yamux.StreamOpened(stream_id):
                 assert stream_id not in self._open
-                self._open[stream_id] = 0
-                if self._habits & 4:
-                    self.session.accept(stream_id)
+                self._open[stream_id] = _Stream()
             case yamux.DataReceived(stream_id, data):
-                self._receive(stream_id, data)
+                assert data
+                self._open[stream_id].unread += len(data)
+                assert self._open[stream_id].unread <= _CONFIG.receive_window
             case yamux.StreamEnded(stream_id):
-                assert stream_id in self._open
-                if self._habits & 32:
-                    self.session.end(stream_id, now)
-                    self._leave(stream_id)
+                self._open[stream_id].ended_by_peer = True
+                self._forget_if_over(stream_id)
             case yamux.StreamReset(stream_id):
-                self._leave(stream_id)
+                self.session.consumed(stream_id, self._open.pop(stream_id).unread)
             case yamux.StreamAccepted(stream_id):
                 assert stream_id in self._open
             case yamux.WindowOpened() | yamux.GoAwayReceived():
                 pass
 
-    def _receive(self, stream_id: yamux.StreamId, data: bytes) -> None:
-        assert data
-        self._open[stream_id] += len(data)
-        assert self._open[stream_id] <= _CONFIG.receive_window
+    def _use(self, stream_id: yamux.StreamId, stream: _Stream, now: float) -> None:
+        if self._habits & 4:
+            with contextlib.suppress(LocalProtocolError):  # ours, or accepted before
+                self.session.accept(stream_id)
         if self._habits & 8:
-            self.session.consumed(stream_id, len(data))
-            self._open[stream_id] -= len(data)
-        if self._habits & 16:
-            assert 0 <= self.session.send(stream_id, data) <= len(data)
+            self.session.consumed(stream_id, stream.unread)
+            stream.unread = 0
+        if self._habits & 16 and not stream.ended_by_us:
+            assert 0 <= self.session.send(stream_id, b"an answer") <= 9
+        if self._habits & 32 and stream.ended_by_peer and not stream.ended_by_us:
+            self.session.end(stream_id, now)
+            stream.ended_by_us = True
+            self._forget_if_over(stream_id)
 
-    def _leave(self, stream_id: yamux.StreamId) -> None:
-        self.session.consumed(stream_id, self._open.pop(stream_id))
+    def _forget_if_over(self, stream_id: yamux.StreamId) -> None:
+        if self._open[stream_id].over:
+            self.session.consumed(stream_id, self._open.pop(stream_id).unread)
 
     def read_output(self) -> None:
         """What we send is whole frames of yamux."""
