@@ -8,7 +8,20 @@ from chaosplugin.kube.yaml import YAMLError, load
 
 TOKENS = (
     *(b"- ", b": ", b"\n  ", b"{", b"}", b"[", b"]", b"&a ", b"*a", b"<<: ", b"!!str ", b"!!map ", b"!!seq "),
-    *(b"|\n", b">-\n", b"---\n", b"...\n", b"%YAML 1.2\n", b"? ", b"# ", b"'", b'"', b"\\u0041", b"\\x41"),
+    *(
+        b"|\n",
+        b">-\n",
+        b"---\n",
+        b"...\n",
+        b"%YAML 1.2\n",
+        b"%TAG !a! x\n",
+        b"? ",
+        b"# ",
+        b"'",
+        b'"',
+        b"\\u0041",
+        b"\\x41",
+    ),
     *(b"0x1F", b"0o17", b"0b101", b"1e3", b".inf", b".nan", b"~", b"null", b"yes", b"2026-01-01", b"1_000"),
     *(b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xc2\x85", b"\t", b"!<tag:yaml.org,2002:str> ", b"190:20:30"),
 )

@@ -20,7 +20,7 @@ def check(data: bytes) -> None:
     if len(data) < 2:
         return
     user = _User(Role.SERVER if data[0] & 1 else Role.CLIENT, data[0] >> 1)
-    piece = data[1] * 8 + 1
+    piece = data[1] * 8 + 7
     try:
         for start in range(2, len(data), piece):
             user.session.receive_data(data[start : start + piece])
@@ -33,6 +33,7 @@ def check(data: bytes) -> None:
 @dataclass
 class _Stream:
     unread: int = 0
+    waits: bool = False
     ended_by_peer: bool = False
     ended_by_us: bool = False
 
@@ -71,7 +72,7 @@ class _User:
         match event:
             case yamux.StreamOpened(stream_id):
                 assert stream_id not in self._open
-                self._open[stream_id] = _Stream()
+                self._open[stream_id] = _Stream(waits=True)
             case yamux.DataReceived(stream_id, data):
                 assert data
                 self._open[stream_id].unread += len(data)
@@ -87,15 +88,15 @@ class _User:
                 pass
 
     def _use(self, stream_id: yamux.StreamId, stream: _Stream, now: float) -> None:
-        if self._habits & 4:
-            with contextlib.suppress(LocalProtocolError):  # ours, or accepted before
-                self.session.accept(stream_id)
+        if self._habits & 4 and stream.waits:
+            stream.waits = False
+            self.session.accept(stream_id)
         if self._habits & 8:
             self.session.consumed(stream_id, stream.unread)
             stream.unread = 0
-        if self._habits & 16 and not stream.ended_by_us:
+        if self._habits & 16 and not stream.waits and not stream.ended_by_us:
             assert 0 <= self.session.send(stream_id, b"an answer") <= 9
-        if self._habits & 32 and stream.ended_by_peer and not stream.ended_by_us:
+        if self._habits & 32 and not stream.waits and stream.ended_by_peer and not stream.ended_by_us:
             self.session.end(stream_id, now)
             stream.ended_by_us = True
             self._forget_if_over(stream_id)
