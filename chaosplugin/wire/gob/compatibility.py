@@ -3,6 +3,7 @@
 Source: Go's encoding/gob, decode.go (compileDec, compileSingle, compatibleType).
 """
 
+from chaosplugin.wire.errors import RemoteProtocolError
 from chaosplugin.wire.gob import schema
 from chaosplugin.wire.gob.schema import MapType, OpaqueType, SliceType, StructType, TypeTable
 from chaosplugin.wire.gob.shapes import (
@@ -49,6 +50,8 @@ def _struct_mismatch(types: TypeTable, type_id: int, shape: StructShape) -> str:
     wire = None if type_id in schema.BASIC else types[type_id]
     if not isinstance(wire, StructType):
         return f"gob: type mismatch in decoder: want struct type {shape.go}; got non-struct"
+    if len(dict(wire.fields)) < len(wire.fields):  # as many ways through the types below as the sender wishes
+        raise RemoteProtocolError("gob: a struct type with two fields of one name")
     for name, field in wire.fields:
         if name in shape.fields:
             wanted = shape.fields[name][1]

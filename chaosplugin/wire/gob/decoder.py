@@ -145,6 +145,7 @@ class Decoder:
         value = yield from self._open(type_id, shape)
         if self._pos > len(self._message):
             raise IndexError
+        self._progress.charge(0)  # what the last structs of it have counted
         return value
 
     def _type_sequence(self, *, inside: bool) -> Generator[None, bytes, int]:

@@ -12,6 +12,7 @@ Stops 32 MiB of elements of one byte each, which would hold the event loop for 8
 empty dicts. The largest AnalysisRun that etcd takes, 1.5 MB of measurements, has about 60,000.
 """
 MAX_NAME = 1024  # bytes; Go's limit for the name of a registered type
+_TOO_MANY = f"gob: more than {MAX_VALUES} values in one message"
 
 
 class Progress:
@@ -26,16 +27,19 @@ class Progress:
         self.depth, self.values, self.mismatch = 0, 0, ""
 
     def charge(self, values: int) -> None:
-        """Count values, before they are read where their number is known."""
+        """Count values where nothing is entered."""
         self.values += values
         if self.values > MAX_VALUES:
-            raise RemoteProtocolError(f"gob: more than {MAX_VALUES} values in one message")
+            raise RemoteProtocolError(_TOO_MANY)
 
-    def enter(self) -> None:
-        """Go one level deeper; the way back is `depth -= 1`, which a fault need not take."""
+    def enter(self, values: int = 0) -> None:
+        """Go one level deeper, to so many values; the way back is `depth -= 1`, unless there is a fault."""
         self.depth += 1
+        self.values += values
         if self.depth > MAX_DEPTH:
             raise RemoteProtocolError(f"gob: a value nested more than {MAX_DEPTH} deep")
+        if self.values > MAX_VALUES:
+            raise RemoteProtocolError(_TOO_MANY)
 
     def refuse(self, text: str) -> None:
         self.mismatch = self.mismatch or text

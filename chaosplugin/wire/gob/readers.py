@@ -126,7 +126,7 @@ class Readers:
                 if step is None:
                     step = steps[field] = self._step(*wire.fields[field], shape)
                 pos = step(buf, pos, out)
-            progress.charge(sent)
+            progress.values += sent  # held against the limit where something is entered next, and at the end
             progress.depth -= 1
             return out, pos + 1
 
@@ -152,9 +152,8 @@ class Readers:
 
         def read(buf: bytes, pos: int) -> tuple[object, int]:
             nonlocal element
-            progress.enter()
             count, pos = read_count(buf, pos, length)
-            progress.charge(count)
+            progress.enter(count)
             if element is None:
                 element = self.of(element_id, shape)
             out = []
@@ -174,9 +173,8 @@ class Readers:
 
         def read(buf: bytes, pos: int) -> tuple[object, int]:
             nonlocal readers
-            progress.enter()
             count, pos = read_count(buf, pos)
-            progress.charge(2 * count)
+            progress.enter(2 * count)
             if readers is None:
                 readers = self.of(wire.key, key_shape), self.of(wire.value, value_shape)
             read_key, read_value = readers
@@ -208,8 +206,7 @@ class Readers:
             name, pos = read_name(buf, pos)
             if not name:
                 return None, pos
-            progress.enter()
-            progress.charge(1)
+            progress.enter(1)
             type_id, pos = read_inner_content(self._types, buf, pos)
             value, pos = self.content(name, type_id, shape)(buf, pos)
             progress.depth -= 1

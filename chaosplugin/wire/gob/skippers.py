@@ -51,14 +51,14 @@ class Skippers:
                 return _skip_bytes
 
     def _skip_interface(self, buf: bytes, pos: int) -> int:
-        self._progress.enter()
         name, pos = read_name(buf, pos)
-        if name:
-            self._progress.charge(1)
-            type_id, pos = read_inner_content(self._types, buf, pos)
-            if not self._types.is_struct(type_id):
-                pos = after_zero(buf, pos)
-            pos = self.of(type_id)(buf, pos)
+        if not name:
+            return pos
+        self._progress.enter(1)
+        type_id, pos = read_inner_content(self._types, buf, pos)
+        if not self._types.is_struct(type_id):
+            pos = after_zero(buf, pos)
+        pos = self.of(type_id)(buf, pos)
         self._progress.depth -= 1
         return pos
 
@@ -83,7 +83,7 @@ class Skippers:
                 if skipper is None:
                     skipper = skippers[field] = self.of(wire.fields[field][1])
                 pos = skipper(buf, pos)
-            progress.charge(sent)
+            progress.values += sent
             progress.depth -= 1
             return pos + 1
 
@@ -93,9 +93,8 @@ class Skippers:
         progress = self._progress
 
         def skip(buf: bytes, pos: int) -> int:
-            progress.enter()
             count, pos = read_count(buf, pos, length)
-            progress.charge(len(parts) * count)
+            progress.enter(len(parts) * count)
             skippers = [self.of(part) for part in parts]
             for _ in range(count):
                 for skipper in skippers:
