@@ -1,6 +1,6 @@
 """net/rpc: any bytes are calls, refused calls, or the end; each call gets an answer that can be read."""
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 
 from chaosplugin.transport.netrpc import CallError
 from chaosplugin.wire.errors import RemoteProtocolError
@@ -37,13 +37,18 @@ def check(data: bytes) -> None:
 def _answer(server: Server, event: Call | Refused) -> bytes:
     if isinstance(event, Refused):
         return server.error(event, event.error)
-    handling = SERVICE[event.service_method].handle(event.argument).__await__()
     try:
-        next(handling)
-    except StopIteration as done:
-        return server.reply(event, done.value)
+        answer: object = SERVICE[event.service_method].handle(event.argument)
+        return server.reply(event, _waited_for(answer) if isinstance(answer, Coroutine) else answer)
     except CallError as error:
         return server.error(event, str(error))
+
+
+def _waited_for(answer: Coroutine[object, object, object]) -> object:
+    try:
+        answer.send(None)
+    except StopIteration as done:
+        return done.value
     raise AssertionError("the provider waits for nothing")
 
 
