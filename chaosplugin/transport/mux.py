@@ -48,7 +48,7 @@ class Stream(ByteStream):
         self._broken = ""
         self._closed = False
 
-    async def receive(self, max_bytes: int = 65536) -> bytes:
+    async def receive(self, max_bytes: int = _BUFFER) -> bytes:
         """Return at least one byte.
 
         Raises:
