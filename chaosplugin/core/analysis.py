@@ -3,11 +3,11 @@
 Source: argo-rollouts pkg/apis/rollouts/v1alpha1/analysis_types.go and metricproviders/plugin/rpc.
 """
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from chaosplugin.core.objects import AnalysisRun
 
@@ -53,17 +53,25 @@ class Measurement:
     resume_at: datetime | None = None
 
 
-class MetricProvider(Protocol):
-    """What answers Argo's calls; a text of `init` or `garbage_collect` is an error, "" is none."""
+T = TypeVar("T")
+Answer: TypeAlias = T | Coroutine[object, object, T]
+"""What a method returns: the answer, or what has to be waited for."""
 
-    async def init(self) -> str: ...
-    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement: ...
-    async def resume(
+
+class MetricProvider(Protocol):
+    """What answers Argo's calls; a text of `init` or `garbage_collect` is an error, "" is none.
+
+    Calls that are answered from memory are most of them, so a method need not be a coroutine function.
+    """
+
+    def init(self) -> Answer[str]: ...
+    def run(self, run: AnalysisRun | None, metric: Metric) -> Answer[Measurement]: ...
+    def resume(
         self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement: ...
-    async def terminate(
+    ) -> Answer[Measurement]: ...
+    def terminate(
         self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement: ...
-    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str: ...
+    ) -> Answer[Measurement]: ...
+    def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> Answer[str]: ...
     def type(self) -> str: ...
-    async def get_metadata(self, metric: Metric) -> Mapping[str, str]: ...
+    def get_metadata(self, metric: Metric) -> Answer[Mapping[str, str]]: ...

@@ -1,11 +1,14 @@
 """A provider that is there before it is made: calls wait for it, and reach whichever is set last."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TypeVar
 
 import anyio
 
-from chaosplugin.core.analysis import Measurement, Metric, MetricProvider
+from chaosplugin.core.analysis import Answer, Measurement, Metric, MetricProvider
 from chaosplugin.core.objects import AnalysisRun
+
+T = TypeVar("T")
 
 TYPE = "ChaosMesh"
 """What Argo's Type() answers."""
@@ -23,30 +26,36 @@ class LateProvider:
         self._provider = provider
         self._ready.set()
 
-    async def _there(self) -> MetricProvider:
+    def _ask(self, ask: Callable[[MetricProvider], Answer[T]]) -> Answer[T]:
+        return self._later(ask) if self._provider is None else ask(self._provider)
+
+    async def _later(self, ask: Callable[[MetricProvider], Answer[T]]) -> T:
         while self._provider is None:
             await self._ready.wait()
-        return self._provider
+        answer = ask(self._provider)
+        return await answer if isinstance(answer, Coroutine) else answer
 
-    async def init(self) -> str:
-        return await (await self._there()).init()
+    def init(self) -> Answer[str]:
+        return self._ask(lambda provider: provider.init())
 
-    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
-        return await (await self._there()).run(run, metric)
+    def run(self, run: AnalysisRun | None, metric: Metric) -> Answer[Measurement]:
+        return self._ask(lambda provider: provider.run(run, metric))
 
-    async def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
-        return await (await self._there()).resume(run, metric, measurement)
-
-    async def terminate(
+    def resume(
         self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement:
-        return await (await self._there()).terminate(run, metric, measurement)
+    ) -> Answer[Measurement]:
+        return self._ask(lambda provider: provider.resume(run, metric, measurement))
 
-    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str:
-        return await (await self._there()).garbage_collect(run, metric, limit)
+    def terminate(
+        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
+    ) -> Answer[Measurement]:
+        return self._ask(lambda provider: provider.terminate(run, metric, measurement))
+
+    def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> Answer[str]:
+        return self._ask(lambda provider: provider.garbage_collect(run, metric, limit))
 
     def type(self) -> str:
         return TYPE
 
-    async def get_metadata(self, metric: Metric) -> Mapping[str, str]:
-        return await (await self._there()).get_metadata(metric)
+    def get_metadata(self, metric: Metric) -> Answer[Mapping[str, str]]:
+        return self._ask(lambda provider: provider.get_metadata(metric))

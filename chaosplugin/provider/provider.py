@@ -72,11 +72,11 @@ class ChaosProvider:
 
     # -- Argo's calls ----------------------------------------------------------------------------
 
-    async def init(self) -> str:
+    def init(self) -> str:
         """Nothing can fail here that each call would not say better: Argo reports this only once."""
         return ""
 
-    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
+    def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
         """Begin a measurement, or answer the one that was begun for this intent."""
         try:
             found = require(run)
@@ -88,7 +88,7 @@ class ChaosProvider:
         self._apply(commands)
         return measurement
 
-    async def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
+    def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         """Answer from memory; a run that is not known is restored from the cluster first."""
         try:
             found = require(run)
@@ -102,9 +102,7 @@ class ChaosProvider:
         self._apply(commands)
         return answer
 
-    async def terminate(
-        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement:
+    def terminate(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         """End in one call: whatever is still to be done is done in the background."""
         try:
             found = require(run)
@@ -119,7 +117,7 @@ class ChaosProvider:
         self._apply(commands)
         return answer
 
-    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str:
+    def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str:
         """Nothing is kept per measurement: experiments go with their verdict or their AnalysisRun."""
         del run, metric, limit
         return ""
@@ -127,7 +125,7 @@ class ChaosProvider:
     def type(self) -> str:
         return TYPE
 
-    async def get_metadata(self, metric: Metric) -> Mapping[str, str]:
+    def get_metadata(self, metric: Metric) -> Mapping[str, str]:
         """Say who measures. Nothing of the configuration: no AnalysisRun tells here what is secret."""
         del metric
         return {"chaosplugin": __version__}

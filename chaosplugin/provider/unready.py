@@ -20,31 +20,29 @@ class UnreadyProvider:
         self._why = why
         self._clock = clock
 
-    async def init(self) -> str:
+    def init(self) -> str:
         return ""
 
-    async def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
+    def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
         del run, metric
         return self._answer(Reason.UNAVAILABLE, None)
 
-    async def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
+    def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         del run, metric
         return self._answer(Reason.UNOBSERVED, measurement)
 
-    async def terminate(
-        self, run: AnalysisRun | None, metric: Metric, measurement: Measurement
-    ) -> Measurement:
+    def terminate(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         del run, metric
         return self._answer(Reason.TERMINATED, measurement)
 
-    async def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str:
+    def garbage_collect(self, run: AnalysisRun | None, metric: Metric, limit: int) -> str:
         del run, metric, limit
         return ""
 
     def type(self) -> str:
         return TYPE
 
-    async def get_metadata(self, metric: Metric) -> Mapping[str, str]:
+    def get_metadata(self, metric: Metric) -> Mapping[str, str]:
         del metric
         return {"chaosplugin": __version__}
 

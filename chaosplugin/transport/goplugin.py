@@ -200,15 +200,15 @@ class _Server:
             await _serve_calls(stream, await factory())
 
     def _control(self, session: mux.Mux, broker: Broker[PluginFactory]) -> Service:
-        async def ping(_: object) -> object:
+        def ping(_: object) -> object:
             return {}
 
-        async def quit_(_: object) -> object:
+        def quit_(_: object) -> object:
             self._quitting = self._quitting or session
             self._end(End.QUIT)
             return {}
 
-        async def dispense(name: object) -> object:
+        def dispense(name: object) -> object:
             factory = self._plugins.get(str(name))
             if factory is None:
                 raise CallError(f"unknown plugin type: {name}")

@@ -1,19 +1,21 @@
 """The dispatcher: serves net/rpc on one byte stream.
 
-Each call runs in a task of its own, so a quick one never waits behind a slow one; answers go out whole.
-A handler returns a value or raises `CallError` to answer its text; if it fails in any other way the caller is
-told so without details, which go to the log, once.
+A handler that knows its answer returns it, and it goes out at once: a task for each call would cost more
+than most calls. One that has to wait returns a coroutine, which runs in a task of its own, so a quick call
+never waits behind a slow one. Answers go out whole.
+A handler raises `CallError` to answer its text; if it fails in any other way the caller is told so without
+details, which go to the log, once.
 
 When the peer sends no more, calls that are still running are answered before the stream is closed. When the
 stream breaks, nobody waits for answers any more: the handlers are cancelled.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from logging import Logger
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, TaskGroup
 
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 from chaosplugin.wire.netrpc import NEED_DATA, Call, Method, Refused, Server
@@ -29,10 +31,13 @@ class CallError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A method and what answers it; `handle` gets an argument of the method's shape."""
+    """A method and what answers it: `handle` gets an argument of the method's shape.
+
+    It returns the answer or, which may take its time, a coroutine that returns it.
+    """
 
     method: Method
-    handle: Callable[[object], Awaitable[object]]
+    handle: Callable[[object], object]
 
 
 Service = Mapping[str, Endpoint]
@@ -58,40 +63,53 @@ class _Connection:
         self._server = Server({name: endpoint.method for name, endpoint in service.items()})
         self._writing = anyio.Lock(fast_acquire=True)
         self._free = anyio.Semaphore(MAX_CALLS, fast_acquire=True)
+        self._unstarted: set[Coroutine[object, object, object]] = set()
 
     async def run(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            try:
-                async for data in self._stream:
-                    self._server.receive_data(data)
-                    while (event := self._server.next_event()) is not NEED_DATA:
-                        await self._free.acquire()
-                        tasks.start_soon(self._answer, event)
-                self._server.receive_eof()
-            except RemoteProtocolError as error:
-                self._log.warning("net/rpc stream given up: %s", error)
-
-    async def _answer(self, event: Call | Refused) -> None:
         try:
-            match event:
-                case Call():
-                    await self._perform(event)
-                case Refused():
-                    self._log.warning("refused %s: %s", event.service_method, event.error)
-                    await self._send_error(event, event.error)
+            async with anyio.create_task_group() as tasks:
+                try:
+                    await self._read(tasks)
+                except RemoteProtocolError as error:
+                    self._log.warning("net/rpc stream given up: %s", error)
         finally:
-            self._free.release()
+            for coroutine in self._unstarted:  # their tasks were cancelled before they began
+                coroutine.close()
 
-    async def _perform(self, call: Call) -> None:
+    async def _read(self, tasks: TaskGroup) -> None:
+        async for data in self._stream:
+            self._server.receive_data(data)
+            while (event := self._server.next_event()) is not NEED_DATA:
+                await self._free.acquire()
+                match event:
+                    case Call():
+                        await self._answer(event, tasks)
+                    case Refused():
+                        self._log.warning("refused %s: %s", event.service_method, event.error)
+                        await self._send_error(event, event.error)
+        self._server.receive_eof()
+
+    async def _answer(
+        self, call: Call, tasks: TaskGroup, waiting: Coroutine[object, object, object] | None = None
+    ) -> None:
+        """Answer at once, or else wait for the answer in a task."""
         try:
-            value = await self._service[call.service_method].handle(call.argument)
+            if waiting is None:
+                value = self._service[call.service_method].handle(call.argument)
+            else:
+                self._unstarted.discard(waiting)
+                value = await waiting
         except CallError as error:
             await self._send_error(call, str(error))
         except Exception:  # noqa: BLE001  the boundary: a fault in one call must not end the others
             self._log.exception("%s failed", call.service_method)
             await self._send_error(call, _INTERNAL)
         else:
-            await self._send(call, value)
+            if isinstance(value, Coroutine):
+                self._unstarted.add(value)
+                tasks.start_soon(self._answer, call, tasks, value)
+            else:
+                await self._send(call, value)
 
     async def _send(self, call: Call, value: object) -> None:
         async with self._writing:
@@ -101,7 +119,9 @@ class _Connection:
                 self._log.exception("%s answered what cannot be sent", call.service_method)
                 data = self._server.error(call, _INTERNAL)
             await self._stream.send(data)
+        self._free.release()
 
     async def _send_error(self, call: Call | Refused, text: str) -> None:
         async with self._writing:
             await self._stream.send(self._server.error(call, text or "error without a text"))
+        self._free.release()

@@ -6,11 +6,13 @@ skipped. Go leaves zero values out: an absent text is empty, an absent pointer i
 Source: argo-rollouts metricproviders/plugin/rpc, pkg/apis/rollouts/v1alpha1/analysis_types.go.
 """
 
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 
-from chaosplugin.core.analysis import Measurement, Metric, MetricProvider, Phase
+from chaosplugin.core.analysis import Answer, Measurement, Metric, MetricProvider, Phase
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.transport.netrpc import CallError, Endpoint, Service
 from chaosplugin.wire.gob import gotypes
@@ -32,6 +34,9 @@ from chaosplugin.wire.gob.times import decode_time, encode_time
 from chaosplugin.wire.netrpc import Method
 
 PLUGIN_NAME = "RpcMetricProviderPlugin"  # under which a host asks the Dispenser for this service
+
+
+T = TypeVar("T")
 
 
 # -- what is read of the arguments, into dicts with the field names of core
@@ -240,33 +245,46 @@ class _Plugin:
     def __init__(self, provider: MetricProvider) -> None:
         self._provider = provider
 
-    async def init(self, _: object) -> object:
-        return {"ErrorString": await self._provider.init()}
+    def init(self, _: object) -> object:
+        return _then(_error_fields, self._provider.init())
 
-    async def run(self, argument: object) -> object:
+    def run(self, argument: object) -> object:
         given = _understand(argument)
-        return measurement_fields(await self._provider.run(given.run, given.metric.to_core()))
+        return _then(measurement_fields, self._provider.run(given.run, given.metric.to_core()))
 
-    async def resume(self, argument: object) -> object:
-        given = _understand(argument)
-        metric = given.metric.to_core()
-        return measurement_fields(await self._provider.resume(given.run, metric, given.measurement))
-
-    async def terminate(self, argument: object) -> object:
+    def resume(self, argument: object) -> object:
         given = _understand(argument)
         metric = given.metric.to_core()
-        return measurement_fields(await self._provider.terminate(given.run, metric, given.measurement))
+        return _then(measurement_fields, self._provider.resume(given.run, metric, given.measurement))
 
-    async def garbage_collect(self, argument: object) -> object:
+    def terminate(self, argument: object) -> object:
         given = _understand(argument)
         metric = given.metric.to_core()
-        return {"ErrorString": await self._provider.garbage_collect(given.run, metric, given.limit)}
+        return _then(measurement_fields, self._provider.terminate(given.run, metric, given.measurement))
 
-    async def type(self, _: object) -> object:
+    def garbage_collect(self, argument: object) -> object:
+        given = _understand(argument)
+        metric = given.metric.to_core()
+        return _then(_error_fields, self._provider.garbage_collect(given.run, metric, given.limit))
+
+    def type(self, _: object) -> object:
         return self._provider.type()
 
-    async def get_metadata(self, argument: object) -> object:
-        return await self._provider.get_metadata(_understand(argument).metric.to_core())
+    def get_metadata(self, argument: object) -> object:
+        return self._provider.get_metadata(_understand(argument).metric.to_core())
+
+
+def _then(build: Callable[[T], object], answer: Answer[T]) -> object:
+    """Make the reply of an answer that is there, or wait for it first."""
+    return _wait(build, answer) if isinstance(answer, Coroutine) else build(answer)
+
+
+async def _wait(build: Callable[[T], object], answer: Coroutine[object, object, T]) -> object:
+    return build(await answer)
+
+
+def _error_fields(text: str) -> dict[str, object]:
+    return {"ErrorString": text}
 
 
 def _understand(argument: object) -> _Arguments:

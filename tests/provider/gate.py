@@ -114,7 +114,7 @@ class Gate:
         unlisten = self.cluster.store.listen(hear, resources.ANALYSIS_RUNS)
         try:
             with anyio.fail_after(seconds):
-                measurement = await self.provider.run(run, metric)
+                measurement = self.provider.run(run, metric)
                 changed.set()  # the status write after Run is an event itself
                 while not measurement.phase.completed:
                     pause = None
@@ -124,7 +124,7 @@ class Gate:
                     else:
                         await changed.wait()
                     changed = anyio.Event()
-                    measurement = await self.provider.resume(run, metric, measurement)
+                    measurement = self.provider.resume(run, metric, measurement)
         finally:
             unlisten()
         return measurement
