@@ -23,13 +23,15 @@ type request struct {
 	ID          int                   `json:"id"`
 	Op          string                `json:"op"`
 	Plugins     string                `json:"plugins"`     // load: the text of metricProviderPlugins
-	Method      string                `json:"method"`      // call, raw
-	Run         *v1alpha1.AnalysisRun `json:"run"`         // call
-	Metric      v1alpha1.Metric       `json:"metric"`      // call, get
-	Measurement v1alpha1.Measurement  `json:"measurement"` // call
-	Limit       int                   `json:"limit"`       // call
-	Address     string                `json:"address"`     // reattach
-	Pid         int                   `json:"pid"`         // reattach
+	Method      string                `json:"method"`      // call, raw, paced
+	Run         *v1alpha1.AnalysisRun `json:"run"`         // call, paced
+	Metric      v1alpha1.Metric       `json:"metric"`      // call, paced
+	Measurement v1alpha1.Measurement  `json:"measurement"` // call, paced
+	Limit       int                   `json:"limit"`       // call, paced
+	Address     string                `json:"address"`     // reattach, join, leave, paced
+	Pid         int                   `json:"pid"`         // reattach, join
+	Count       int                   `json:"count"`       // paced: calls of each caller
+	Callers     int                   `json:"callers"`     // paced
 	Name        string                `json:"name"`        // dispense
 	Argument    string                `json:"argument"`    // raw: nil, empty, run, terminate, string
 }
@@ -60,6 +62,12 @@ func answer(r request) (any, error) {
 		return attached.raw(r.Method, r.Argument)
 	case "quit":
 		return nil, attached.quit()
+	case "join":
+		return nil, join(r.Address, r.Pid)
+	case "leave":
+		return nil, leave(r.Address)
+	case "paced":
+		return paced(r)
 	}
 	return nil, fmt.Errorf("host: no operation %q", r.Op)
 }

@@ -1,0 +1,45 @@
+"""The lines of build/bench.json."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value, beside that of the Go plugin.
+
+    `target` bounds `ratio`; where `ratio` is None it bounds `value`, in `unit`.
+    """
+
+    name: str
+    value: float
+    unit: str
+    baseline: float
+    ratio: float | None
+    target: float
+    ok: bool
+
+    def line(self) -> str:
+        """Return a line of the table."""
+        ratio = f"{self.ratio:6.2f}" if self.ratio is not None else " " * 6
+        bound = f"{self.target:g}x" if self.ratio is not None else f"{self.target:g} {self.unit}"
+        verdict = "ok" if self.ok else "OVER"
+        values = f"{self.value:10.3f} {self.baseline:10.3f} {self.unit}"
+        return f"{self.name:26}{values}   {ratio}  {bound:8} {verdict}"
+
+
+def relative(name: str, unit: str, value: float, baseline: float, *, most: float) -> Figure:
+    """Bound the ratio to Go's."""
+    ratio = value / baseline
+    return Figure(name, round(value, 4), unit, round(baseline, 4), round(ratio, 2), most, ratio <= most)
+
+
+def absolute(name: str, unit: str, value: float, baseline: float, *, most: float) -> Figure:
+    """Bound the value itself; Go's is there to compare."""
+    return Figure(name, round(value, 3), unit, round(baseline, 3), None, most, value <= most)
+
+
+def percentile(values: Sequence[float], rank: int) -> float:
+    """Return the value that `rank` percent of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * rank // 100)]
