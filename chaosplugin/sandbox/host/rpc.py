@@ -42,7 +42,7 @@ class Caller:
             try:
                 await self._stream.send(data)
             except ConnectionLost as error:
-                del self._waiting[seq]
+                self._waiting.pop(seq, None)  # unless the reader has noticed first
                 raise CallFailed(str(error)) from error
         await waiting.answered.wait()
         if waiting.reply is None:
