@@ -79,7 +79,9 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         return None
     identity, experiment = run.spec.identity, found.experiment
     run.value = found.value
-    if experiment is not None and ledger.is_ours(experiment, identity):
+    mark = ledger.read_mark(found.analysis_run, identity) if found.analysis_run else None
+    run.marked_uid = mark.uid if mark else ""
+    if experiment is not None and _is_ours(run, experiment):
         run.create_sent = True
         see_experiment(run, experiment)
     if found.analysis_run is None:
@@ -95,7 +97,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
         finding = _adopt(run, experiment, now)
-    elif finding is None and ledger.read_mark(found.analysis_run, identity):
+    elif finding is None and mark:
         text = f"{run.spec.subject} was created, and is gone without a verdict"
         finding = Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
     elif finding is None:
@@ -105,11 +107,13 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
 
 def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     """Take over the experiment of this intent's name, if it is one of ours and still alive."""
-    if not ledger.is_ours(experiment, run.spec.identity):
+    if not _is_ours(run, experiment):
         text = f"{run.spec.subject} exists and is not this gate's; remove it, or rename the template's"
         return Finding(reason=Reason.NAME_TAKEN, text=text)
     run.create_sent = True
     see_experiment(run, experiment)
+    if not ledger.is_ours(experiment, run.spec.identity):
+        return _unlabelled(run)
     if experiment.metadata.deletion_timestamp is not None:
         text = f"{run.spec.subject} is being deleted by somebody; run the gate again"
         return Finding(reason=Reason.DELETED, text=text)
@@ -139,11 +143,24 @@ def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding |
         if experiment is not None:
             return _adopt(run, experiment, now)
         run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
-    elif experiment is not None and ledger.is_ours(experiment, run.spec.identity):
-        see_experiment(run, experiment)
-    elif experiment is None:
-        run.experiment_gone = True
-    return None
+        return None
+    run.in_doubt = False
+    known = run.experiment.metadata.uid if run.experiment else ""
+    if experiment is None or not (experiment.metadata.uid == known or _is_ours(run, experiment)):
+        run.experiment_gone = True  # another one that bears its name by now is not ours
+        return None
+    see_experiment(run, experiment)
+    return None if ledger.is_ours(experiment, run.spec.identity) else _unlabelled(run)
+
+
+def _is_ours(run: Run, experiment: ChaosObject) -> bool:
+    """Tell by the labels, or, where somebody has taken them off, by the uid in the mark."""
+    return ledger.is_ours(experiment, run.spec.identity) or experiment.metadata.uid == run.marked_uid
+
+
+def _unlabelled(run: Run) -> Finding:
+    text = f"somebody took the labels of chaosplugin off {run.spec.subject}, so that it cannot be watched"
+    return Finding(reason=Reason.UNOBSERVED, text=f"{text}; it is deleted, run the gate again")
 
 
 def see_experiment(run: Run, experiment: ChaosObject) -> None:
@@ -154,9 +171,16 @@ def see_experiment(run: Run, experiment: ChaosObject) -> None:
 
 
 def see_experiment_gone(run: Run, last: ChaosObject) -> None:
-    """The last state still tells how far the fault was."""
+    """The last state still tells how far the fault was.
+
+    Where it is not that of a deletion, the experiment may only have lost the labels by which it is watched.
+    """
     see_experiment(run, last)
-    run.experiment_gone = True
+    deleting = Delete in run.pending or run.delete_sent_at is not None
+    if last.metadata.deletion_timestamp is None and not deleting:
+        run.in_doubt = True
+    else:
+        run.experiment_gone = True
 
 
 def see_analysis_run(run: Run, analysis_run: AnalysisRun | None) -> Finding | None:

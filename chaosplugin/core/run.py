@@ -125,6 +125,10 @@ class Run:
     experiment: ChaosObject | None = None
     fault: Fault | None = None
     experiment_gone: bool = False
+    in_doubt: bool = False
+    """it has left the watch, and no deletion was seen"""
+    marked_uid: str = ""
+    """the experiment's uid by the mark that an earlier process has left"""
     one_shot: bool
     rules: Rules
     selection_failure: str = ""

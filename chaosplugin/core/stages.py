@@ -63,6 +63,8 @@ def advance(  # noqa: C901 - one flat match over the stages
 ) -> Step:
     """Look at a run; `taken`: another run's fault may be on in the same ReplicaSet."""
     step = Step()
+    if run.in_doubt and _due(run, now, step):
+        step.give(run, Find(run.spec.id))
     match run.stage:
         case Stage.RESTORING:
             _restoring(run, now, step)

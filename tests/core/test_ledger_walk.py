@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import msgspec
+
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
@@ -190,3 +192,44 @@ def test_the_first_verdict_wins() -> None:
     world.done(world.expect(WriteVerdict), VerdictWritten(other, analysis_run()))
 
     assert world.resume().phase is Phase.SUCCESSFUL
+
+
+def test_an_experiment_that_leaves_the_watch_without_being_deleted_is_looked_for_and_removed() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.experiment(hit("web-a"), desired="Run", gone=True)  # its labels were taken off
+
+    assert world.verdict is None
+    world.done(world.expect(Find), Found(without_labels(world.chaos(hit("web-a"), desired="Run"))))
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+    assert "labels" in world.message
+    assert world.expect(Delete).uid == "chaos-1"
+
+
+def test_an_experiment_that_left_the_watch_and_is_not_found_was_deleted() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.experiment(hit("web-a"), desired="Run", gone=True)
+
+    world.done(world.expect(Find), Found(None))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+
+
+def test_the_mark_tells_an_experiment_whose_labels_were_taken_off() -> None:
+    world = World()
+    world.start(resume=True)
+    found = without_labels(world.chaos(hit("web-a"), desired="Run"))
+
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=marked(world), experiment=found, value=HASH))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+    assert world.expect(Delete).uid == "chaos-1"
+
+
+def without_labels(experiment: ChaosObject) -> ChaosObject:
+    metadata = msgspec.structs.replace(experiment.metadata, labels={})
+    return msgspec.structs.replace(experiment, metadata=metadata)

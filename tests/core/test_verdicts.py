@@ -209,7 +209,10 @@ def test_an_unknown_pod_that_is_gone_and_named_after_the_replica_set_is_fine() -
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"gone": True}, Reason.DELETED), ({"annotations": {ledger.PAUSE: "true"}}, Reason.PAUSED)],
+    [
+        ({"gone": True, "deleting": True}, Reason.DELETED),
+        ({"annotations": {ledger.PAUSE: "true"}}, Reason.PAUSED),
+    ],
 )
 def test_interference_is_inconclusive(change: dict[str, object], reason: Reason) -> None:
     world = World()
