@@ -7,6 +7,7 @@ this cluster is looked at, by the uid of its kube-system; what cannot be known i
 
 import logging
 from collections.abc import Collection
+from typing import NamedTuple
 
 import anyio
 
@@ -18,25 +19,36 @@ from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
 _log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
+AGAIN_S = 10.0
+"""Pause while experiments are seen that nobody here takes care of, and whose analysis has not ended:
+mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more."""
+
+
+class Swept(NamedTuple):
+    """What a sweep has come across, as numbers of experiments."""
+
+    deleted: int = 0
+    unattended: int = 0
 
 
 async def sweep_for_ever(home: Cluster, busy: Collection[str]) -> None:
     """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of."""
     while True:
+        swept = Swept()
         try:
-            await sweep(home, busy)
+            swept = await sweep(home, busy)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
-        await anyio.sleep(EVERY_S)
+        await anyio.sleep(AGAIN_S if swept.unattended else EVERY_S)
 
 
-async def sweep(home: Cluster, busy: Collection[str]) -> int:
-    """Delete leftovers in all namespaces; return how many. Without the right to look, do nothing."""
+async def sweep(home: Cluster, busy: Collection[str]) -> Swept:
+    """Delete leftovers in all namespaces. Without the right to look, do nothing."""
     origin = await home.origin()
     if not origin:
-        return 0
+        return Swept()
     selector = f"{ledger.MANAGED_BY}={ledger.MANAGER},{ledger.ORIGIN}={origin},!{ledger.KEEP}"
-    deleted = 0
+    deleted = unattended = 0
     for kind in KINDS:
         try:
             found = await home.list_chaos(kind, "", selector)
@@ -44,16 +56,20 @@ async def sweep(home: Cluster, busy: Collection[str]) -> int:
             continue
         for experiment in found:
             run = experiment.metadata.label(ledger.RUN)
-            if run not in busy and await _is_left(home, experiment):
+            if run in busy or experiment.metadata.deletion_timestamp is not None:
+                continue
+            if await _is_left(home, experiment):
                 deleted += await _delete(home, experiment)
-    return deleted
+            else:
+                unattended += 1
+    return Swept(deleted, unattended)
 
 
 async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
     """Tell whether the AnalysisRun is known to be over: completed, gone, or another one of its name."""
     metadata = experiment.metadata
     namespace, _, name = (metadata.annotation(ledger.RUN) or "").partition("/")
-    if metadata.deletion_timestamp is not None or not name:
+    if not name:
         return False
     try:
         run = await home.read_analysis_run(namespace, name)

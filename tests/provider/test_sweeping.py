@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chaosplugin.core import ledger
-from chaosplugin.provider.sweeping import sweep
+from chaosplugin.provider.sweeping import Swept, sweep
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
 from tests.provider.gate import NAMESPACE, Gate, gate, podchaos
@@ -33,11 +33,11 @@ async def test_what_an_ended_analysis_left_behind_is_deleted(tmp_path: Path) -> 
         bed.deploy(replicas=1)
         run = bed.analysis_run()
         leave(bed, run.metadata.uid)
-        assert await sweep(bed.home, ()) == 0, "the analysis goes on"
+        assert await sweep(bed.home, ()) == Swept(unattended=1), "the analysis goes on"
 
         done = {"status": {"phase": "Successful"}}
         bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", done)
-        assert await sweep(bed.home, ()) == 1
+        assert (await sweep(bed.home, ())).deleted == 1
 
         await bed.until(lambda: not bed.experiments)
 
@@ -46,7 +46,7 @@ async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Pat
     async with gate(tmp_path) as bed:
         leave(bed, "never-was")
 
-        assert await sweep(bed.home, ()) == 1
+        assert (await sweep(bed.home, ())).deleted == 1
 
 
 @pytest.mark.parametrize("labels", [{ledger.KEEP: "true"}, {ledger.ORIGIN: "another-cluster"}])
@@ -54,14 +54,14 @@ async def test_what_is_kept_or_came_from_elsewhere_stays(tmp_path: Path, labels:
     async with gate(tmp_path) as bed:
         leave(bed, "never-was", **labels)
 
-        assert await sweep(bed.home, ()) == 0
+        assert (await sweep(bed.home, ())).deleted == 0
 
 
 async def test_what_this_process_takes_care_of_stays(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
         leave(bed, "never-was")
 
-        assert await sweep(bed.home, {"0123456789"}) == 0
+        assert (await sweep(bed.home, {"0123456789"})).deleted == 0
 
 
 async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> N
         bed.cluster.access.grant(ARGO_ROLLOUTS, UPSTREAM_ROLE)
         leave(bed, "never-was")
 
-        assert await sweep(bed.home, ()) == 0
+        assert (await sweep(bed.home, ())).deleted == 0
