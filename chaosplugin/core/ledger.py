@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
@@ -49,8 +50,12 @@ class Identity:
     @property
     def digest(self) -> str:
         """Ten hexadecimal digits: the tail of the experiment's name and of the annotations' keys."""
-        text = f"{self.analysis_run_uid}\n{self.metric}\n{self.intent}"
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        return _digest(self.analysis_run_uid, self.metric, self.intent)
+
+
+@lru_cache(maxsize=4096)
+def _digest(uid: str, metric: str, intent: int) -> str:
+    return hashlib.sha256(f"{uid}\n{metric}\n{intent}".encode()).hexdigest()[:10]
 
 
 def identify(run: AnalysisRun, metric: str) -> Identity:

@@ -192,14 +192,6 @@ class AnalysisRunSpec(_Object, frozen=True):
     dry_run: list[DryRun] | None = None
 
 
-class RecordedMeasurement(_Object, frozen=True):
-    phase: str = ""
-    message: str = ""
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    metadata: dict[str, str] | None = None
-
-
 class MetricResult(_Object, frozen=True):
     """`status.metricResults[]`: `count` counts completed measurements without errors."""
 
@@ -207,7 +199,6 @@ class MetricResult(_Object, frozen=True):
     phase: str = ""
     count: int = 0
     error: int = 0
-    measurements: list[RecordedMeasurement] | None = None
 
 
 class AnalysisRunStatus(_Object, frozen=True):

@@ -5,6 +5,8 @@ Each entry moves the runs concerned by `stages.advance` until nothing changes an
 what is to be performed; `topics()` says what is to be watched, `next_deadline()` when to tick.
 """
 
+import heapq
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,35 +15,23 @@ from chaosplugin.core import outcomes, stages
 from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.conclusion import conclude
+from chaosplugin.core.interests import Interests, Watch
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.run import Run, Spec, Stage
 from chaosplugin.core.topics import (
-    AnalysisRunsTopic,
     Applied,
     ChaosTopic,
     Deleted,
-    EventsTopic,
     Lost,
     PodsTopic,
     Synced,
-    Topic,
     WatchEvent,
 )
 from chaosplugin.core.verdict import Finding, Reason
 
 TOMBSTONE = timedelta(hours=1)
 """How long a finished run is remembered whose AnalysisRun's end is never seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """A topic of one cluster: `endpoint` "" is the AnalysisRuns' own."""
-
-    endpoint: str
-    credentials: str
-    credentials_namespace: str
-    topic: Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +51,14 @@ class Registry:
         self._runs: dict[str, Run] = {}
         self._pods: dict[Watch, PodStore] = {}
         self._lost: dict[Watch, str] = {}
+        self._interests = Interests()
+        self._cleaned = self._interests.wanted
+        """for which stores were last dropped"""
+        self._queued = 0
+        self._deadlines: list[tuple[datetime, str]] = []
+        """a heap; an entry counts if it is its run's deadline still"""
+        self._tombstones: deque[tuple[datetime, str]] = deque()
+        """ids of runs that are done, by the time of their verdict"""
         self.transitions: list[Transition] = []
         """what has happened since the owner last emptied it"""
 
@@ -85,6 +83,7 @@ class Registry:
         )
         run.value = spec.value
         self._runs[spec.id] = run
+        self._interests.drop(spec.id)
         return self._advance(now, [run])
 
     def answer(
@@ -137,8 +136,9 @@ class Registry:
 
     def observe(self, now: datetime, watch: Watch, event: WatchEvent) -> list[Command]:
         """Take in one event of a watch."""
-        topic = watch.topic
-        if isinstance(topic, PodsTopic):
+        if watch not in self._interests.wanted:  # its end is under way
+            return []
+        if isinstance(watch.topic, PodsTopic):
             self._observe_pods(watch, event)
         elif isinstance(event, Lost):
             self._lost[watch] = event.reason
@@ -146,7 +146,10 @@ class Registry:
             self._lost.pop(watch, None)
         elif isinstance(event, Applied | Deleted):
             return self._observe_object(now, watch, event.object, gone=isinstance(event, Deleted))
-        return self._advance(now, [run for run in self._runs.values() if watch in self._watches(run)])
+        return self._advance(now, self._followers(watch))
+
+    def _followers(self, watch: Watch) -> list[Run]:
+        return [self._runs[run_id] for run_id in self._interests.followers(watch)]
 
     def _observe_pods(self, watch: Watch, event: WatchEvent) -> None:
         store = self._pods.setdefault(watch, PodStore())
@@ -164,9 +167,7 @@ class Registry:
 
     def _observe_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Command]:
         concerned: list[Run] = []
-        for run in self._runs.values():
-            if watch not in self._watches(run):
-                continue
+        for run in self._followers(watch):
             finding: Finding | None = None
             match thing:
                 case ChaosObject() if self._is_experiment_of(run, thing):
@@ -191,33 +192,38 @@ class Registry:
 
     def tick(self, now: datetime) -> list[Command]:
         """Look at every run whose time has come."""
-        due = [run for run in self._runs.values() if (at := run.deadline) is not None and at <= now]
-        return self._advance(now, due)
+        due: dict[str, Run] = {}
+        while (at := self.next_deadline()) is not None and at <= now:
+            _, run_id = heapq.heappop(self._deadlines)
+            due[run_id] = self._runs[run_id]
+        return self._advance(now, due.values())
 
     # -- what is wanted ------------------------------------------------------------------------------
 
     def next_deadline(self) -> datetime | None:
-        return min((at for run in self._runs.values() if (at := run.deadline) is not None), default=None)
+        """Return when to tick."""
+        while self._deadlines:
+            at, run_id = self._deadlines[0]
+            run = self._runs.get(run_id)
+            if run is not None and run.deadline == at:
+                return at
+            heapq.heappop(self._deadlines)
+        return None
+
+    def _schedule(self, run: Run, at: datetime | None) -> None:
+        if at == run.deadline:
+            return
+        run.deadline = at
+        if at is not None:
+            heapq.heappush(self._deadlines, (at, run.spec.id))
+        if len(self._deadlines) > 2 * len(self._runs) + 64:  # most are outdated
+            runs = self._runs.items()
+            self._deadlines = [(run.deadline, run_id) for run_id, run in runs if run.deadline is not None]
+            heapq.heapify(self._deadlines)
 
     def watches(self) -> frozenset[Watch]:
-        """Return what is to be watched now."""
-        return frozenset(watch for run in self._runs.values() for watch in self._watches(run))
-
-    @staticmethod
-    def _watches(run: Run) -> set[Watch]:
-        if run.stage is Stage.DONE and run.run_over:
-            return set()
-        spec = run.spec
-        home = spec.analysis_run.metadata.namespace
-        watches = {Watch("", "", "", AnalysisRunsTopic(home))}
-        there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
-        if not run.experiment_gone and run.stage is not Stage.DONE:
-            watches.add(Watch(*there, ChaosTopic(spec.kind, spec.namespace)))
-        if run.stage is Stage.OBSERVING and run.fault is not None and not run.fault.targets:
-            watches.add(Watch(*there, EventsTopic(spec.namespace)))
-        if run.value and run.stage not in {Stage.RESTORING, Stage.DECIDED, Stage.DONE}:
-            watches.add(Watch(*there, run.pods_topic))
-        return watches
+        """Return what is to be watched now; the same object as long as that does not change."""
+        return self._interests.wanted
 
     def run(self, run_id: str) -> Run | None:
         return self._runs.get(run_id)
@@ -229,21 +235,23 @@ class Registry:
     # -- moving --------------------------------------------------------------------------------------
 
     def _store(self, run: Run) -> PodStore:
-        for watch in self._watches(run):
+        for watch in self._interests.of(run):
             if isinstance(watch.topic, PodsTopic):
                 return self._pods.setdefault(watch, PodStore())
         return PodStore()
 
     def _chaos_lost(self, run: Run) -> str:
-        lost = (self._lost.get(w, "") for w in self._watches(run) if isinstance(w.topic, ChaosTopic))
+        lost = (self._lost.get(w, "") for w in self._interests.of(run) if isinstance(w.topic, ChaosTopic))
         return next(lost, "")
 
     def _advance(self, now: datetime, runs: Iterable[Run]) -> list[Command]:
         """Move runs until they stand still; a canary that becomes free wakes those that queue for it."""
         commands: list[Command] = []
-        agenda = list(runs)
+        agenda = deque(runs)
+        moved: dict[str, Run] = {}
         while agenda:
-            run = agenda.pop(0)
+            run = agenda.popleft()
+            moved[run.spec.id] = run
             before = run.stage
             step = stages.advance(
                 run, self._store(run), now, taken=self._taken(run), chaos_lost=self._chaos_lost(run)
@@ -251,42 +259,63 @@ class Registry:
             commands += step.commands
             run.pending.update(type(command) for command in step.commands)
             # a time that is not ahead has just been looked at; what is pending then comes as an outcome
-            run.deadline = step.look_at if step.look_at and step.look_at > now else None
+            self._schedule(run, step.look_at if step.look_at and step.look_at > now else None)
             if step.finding and run.verdict is None:
                 self._decide(run, step.finding, now)
+            self._interests.of(run)
             if run.stage is not run.told:
                 self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
-                run.told = run.stage
+                self._count_in(run)
             if run.stage is not before:
                 agenda.append(run)
-            if not agenda:
+            if not agenda and self._queued:
                 agenda += [other for other in self._runs.values() if self._is_next(other)]
-        self._forget(now)
+        self._forget(now, moved.values())
         return commands
 
     def _is_next(self, run: Run) -> bool:
         return run.stage is Stage.QUEUED and not self._taken(run)
 
     def _taken(self, run: Run) -> bool:
+        """Another's fault may be on in the same ReplicaSet; asked only of those that could begin one."""
+        if not run.replica_set or run.stage not in {Stage.QUEUED, Stage.CREATING}:
+            return False
         return any(
             other is not run and other.replica_set == run.replica_set and other.holds_canary
             for other in self._runs.values()
-            if run.replica_set
         )
+
+    def _count_in(self, run: Run) -> None:
+        """Follow the stages of a run."""
+        self._queued += (run.stage is Stage.QUEUED) - (run.told is Stage.QUEUED)
+        run.told = run.stage
+        if run.stage is Stage.DONE and run.verdict is not None:
+            self._tombstones.append((run.verdict.finished_at, run.spec.id))
 
     @staticmethod
     def _decide(run: Run, finding: Finding, now: datetime) -> None:
         run.verdict = conclude(run, finding, now)
         run.stage, run.retry_at = Stage.DECIDED, None
 
-    def _forget(self, now: datetime) -> None:
+    def _forget(self, now: datetime, moved: Iterable[Run]) -> None:
         """Drop tombstones of AnalysisRuns that have ended, and stores that nobody needs."""
-        for run_id, run in list(self._runs.items()):
-            old = run.verdict is not None and run.verdict.finished_at + TOMBSTONE < now
-            if run.stage is Stage.DONE and (run.run_over or old):
-                del self._runs[run_id]
-        wanted = self.watches()
+        for run in moved:
+            if run.stage is Stage.DONE and run.run_over:
+                self._drop(run)
+        while self._tombstones and self._tombstones[0][0] + TOMBSTONE < now:
+            finished_at, run_id = self._tombstones.popleft()
+            old = self._runs.get(run_id)
+            if old and old.stage is Stage.DONE and old.verdict and old.verdict.finished_at == finished_at:
+                self._drop(old)
+        wanted = self._interests.wanted
+        if wanted is self._cleaned:
+            return
+        self._cleaned = wanted
         for watch in [w for w in self._pods if w not in wanted]:
             del self._pods[watch]
         for watch in [w for w in self._lost if w not in wanted]:
             del self._lost[watch]
+
+    def _drop(self, run: Run) -> None:
+        self._runs.pop(run.spec.id, None)
+        self._interests.drop(run.spec.id)

@@ -16,18 +16,19 @@ from chaosplugin import __version__
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.commands import Command, Outcome
+from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal
-from chaosplugin.core.registry import Registry, Watch
+from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.verdict import Reason
 from chaosplugin.provider.late import TYPE
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
-from chaosplugin.provider.specs import require, specify
+from chaosplugin.provider.specs import Specs, require
 from chaosplugin.provider.sweeping import sweep_for_ever
 from chaosplugin.provider.watching import Watching
 
@@ -51,11 +52,13 @@ class ChaosProvider:
         self._clusters = clusters
         self._clock = clock
         self._policy = policy
-        self._load_yaml = load_yaml
+        self._specs = Specs(policy=policy, load_yaml=load_yaml, origin=lambda: self._origin)
         self._observer = observer
         self._registry = Registry()
         self._watching = Watching(tasks, self._cluster_of, self._observe)
         self._changed = anyio.Event()
+        self._awaited: datetime | None = None
+        """the deadline for which `serve` sleeps"""
         self._origin = ""
 
     async def serve(self) -> None:
@@ -64,7 +67,7 @@ class ChaosProvider:
         self._tasks.start_soon(sweep_for_ever, self._clusters.home, self._registry.runs)
         while True:
             self._changed = anyio.Event()
-            at = self._registry.next_deadline()
+            at = self._awaited = self._registry.next_deadline()
             pause = None if at is None else max(0.0, (at - self._clock()).total_seconds())
             with anyio.move_on_after(pause) if pause is not None else anyio.CancelScope():
                 await self._changed.wait()
@@ -80,7 +83,7 @@ class ChaosProvider:
         """Begin a measurement, or answer the one that was begun for this intent."""
         try:
             found = require(run)
-            spec = self._specify(found, metric)
+            spec = self._specs.of(found, metric)
         except Refusal as refusal:
             return self._refused(run, refusal, None)
         self._begin(found, spec, resume=False)
@@ -92,7 +95,7 @@ class ChaosProvider:
         """Answer from memory; a run that is not known is restored from the cluster first."""
         try:
             found = require(run)
-            spec = self._specify(found, metric)
+            spec = self._specs.of(found, metric)
             if "chaosplugin.io/run" not in measurement.metadata:
                 return self._stranger(measurement)
         except Refusal as refusal:
@@ -106,7 +109,7 @@ class ChaosProvider:
         """End in one call: whatever is still to be done is done in the background."""
         try:
             found = require(run)
-            spec = self._specify(found, metric)
+            spec = self._specs.of(found, metric)
         except Refusal as refusal:
             return self._refused(run, refusal, measurement)
         self._begin(found, spec, resume=True)
@@ -131,15 +134,6 @@ class ChaosProvider:
         return {"chaosplugin": __version__}
 
     # -- between calls and registry ----------------------------------------------------------------
-
-    def _specify(self, run: AnalysisRun, metric: Metric) -> Spec:
-        return specify(
-            run,
-            metric,
-            policy=self._policy,
-            load_yaml=self._load_yaml,
-            origin=lambda: self._origin,
-        )
 
     def _begin(self, run: AnalysisRun, spec: Spec, *, resume: bool) -> None:
         now = self._clock()
@@ -215,7 +209,8 @@ class ChaosProvider:
         for transition in transitions:
             self._observer(transition)
         self._watching.want(self._registry.watches())
-        self._changed.set()
+        if self._registry.next_deadline() != self._awaited:
+            self._changed.set()
 
     async def _perform(self, command: Command) -> None:
         run = self._registry.run(command.run)

@@ -1,30 +1,89 @@
 """Turns a call into a checked specification of a gate."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
 
 from chaosplugin.core import condition, config, experiment, ledger
 from chaosplugin.core.analysis import Metric
-from chaosplugin.core.objects import AnalysisRun
+from chaosplugin.core.objects import AnalysisRun, AnalysisRunStatus
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.core.run import Spec
+
+_KEPT = 1024  # measurements whose specification is kept; without statuses they are a few kB each
+_NO_STATUS = AnalysisRunStatus()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """All of a call that a specification is made of. Compared as a whole, secrets included."""
+
+    run: AnalysisRun
+    metric: Metric
+    identity: ledger.Identity
+
+
+class Specs:
+    """Specifications of the latest calls: the controller repeats a call at every event of its AnalysisRun.
+
+    `origin` is asked when the experiment is created: it is read from the cluster meanwhile.
+    """
+
+    def __init__(
+        self, *, policy: Policy, load_yaml: Callable[[str], object], origin: Callable[[], str]
+    ) -> None:
+        self._policy = policy
+        self._load_yaml = load_yaml
+        self._origin = origin
+        self._kept: OrderedDict[tuple[str, str], tuple[_Asked, Spec]] = OrderedDict()
+
+    def of(self, run: AnalysisRun, metric: Metric) -> Spec:
+        """Check what a call asks for, down to the manifest, before anything is begun.
+
+        Raises:
+            InvalidConfig, ScopeRefused, PolicyRefused: in words for the user.
+        """
+        lasting = _lasting(run)
+        asked = _Asked(lasting, metric, ledger.identify(run, metric.name))
+        key = (run.metadata.uid, metric.name)
+        known = self._kept.get(key)
+        if known is not None and known[0] == asked:
+            self._kept.move_to_end(key)
+            return known[1]
+        spec = specify(
+            lasting,
+            metric,
+            asked.identity,
+            policy=self._policy,
+            load_yaml=self._load_yaml,
+            origin=self._origin,
+        )
+        self._kept[key] = asked, spec
+        self._kept.move_to_end(key)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return spec
+
+
+def _lasting(run: AnalysisRun) -> AnalysisRun:
+    """Leave out what differs between the calls of one measurement, and is large."""
+    metadata = msgspec.structs.replace(run.metadata, resource_version="")
+    return msgspec.structs.replace(run, metadata=metadata, status=_NO_STATUS)
 
 
 def specify(
     run: AnalysisRun,
     metric: Metric,
+    identity: ledger.Identity,
     *,
     policy: Policy,
     load_yaml: Callable[[str], object],
     origin: Callable[[], str],
 ) -> Spec:
-    """Check what a call asks for, down to the manifest, before anything is begun.
-
-    `origin` is asked when the experiment is created: it is read from the cluster meanwhile.
-
-    Raises:
-        InvalidConfig, ScopeRefused, PolicyRefused: in words for the user.
-    """
+    """Make a specification, without a memory of earlier ones."""
     found = config.parse(
         metric.plugin,
         labels=run.metadata.labels,
@@ -41,7 +100,6 @@ def specify(
     ):
         if text:
             condition.check(name, text)
-    identity = ledger.identify(run, metric.name)
 
     def manifest(value: str, annotations: Mapping[str, str]) -> dict[str, object]:
         return experiment.build(

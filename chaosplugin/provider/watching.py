@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskGroup
 
-from chaosplugin.core.registry import Watch
+from chaosplugin.core.interests import Watch
 from chaosplugin.core.topics import Lost, WatchEvent
 from chaosplugin.provider.ports import Cluster, ClusterError
 
@@ -29,9 +29,13 @@ class Watching:
         self._cluster_of = cluster_of
         self._tell = tell
         self._open: dict[Watch, anyio.CancelScope] = {}
+        self._wanted: frozenset[Watch] = frozenset()
 
     def want(self, watches: frozenset[Watch]) -> None:
         """Open what is missing, close what is not wanted any more."""
+        if watches is self._wanted:
+            return
+        self._wanted = watches
         for watch in self._open.keys() - watches:
             self._open.pop(watch).cancel()
         for watch in watches - self._open.keys():

@@ -99,16 +99,6 @@ _SPEC = StructShape(
         "DryRun": ("dryRun", ListShape(_DRY_RUN)),
     },
 )
-_RECORDED_MEASUREMENT = StructShape(
-    "v1alpha1.Measurement",
-    {
-        "Phase": ("phase", STRING),
-        "Message": ("message", STRING),
-        "StartedAt": ("startedAt", _TIME),
-        "FinishedAt": ("finishedAt", _TIME),
-        "Metadata": ("metadata", _STRINGS),
-    },
-)
 _METRIC_RESULT = StructShape(
     "v1alpha1.MetricResult",
     {
@@ -116,7 +106,6 @@ _METRIC_RESULT = StructShape(
         "Phase": ("phase", STRING),
         "Count": ("count", INT),
         "Error": ("error", INT),
-        "Measurements": ("measurements", ListShape(_RECORDED_MEASUREMENT)),
     },
 )
 _STATUS = StructShape(

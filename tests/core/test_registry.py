@@ -19,9 +19,9 @@ from chaosplugin.core.commands import (
     WriteVerdict,
     WriteWake,
 )
+from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
-from chaosplugin.core.registry import Watch
 from chaosplugin.core.run import Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason

@@ -18,6 +18,7 @@ from chaosplugin.core.commands import (
     ScopeRead,
     WriteMark,
 )
+from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import (
     AnalysisRun,
@@ -43,7 +44,7 @@ from chaosplugin.core.objects import (
     RolloutStatus,
 )
 from chaosplugin.core.policy import Policy
-from chaosplugin.core.registry import Registry, Watch
+from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import Spec, Stage
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.topics import (

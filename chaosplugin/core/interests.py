@@ -1,0 +1,90 @@
+"""Who watches what: kept, as each event and each call would otherwise cost a look at every run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, Topic
+
+_NONE: frozenset["Watch"] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A topic of one cluster: `endpoint` "" is the AnalysisRuns' own."""
+
+    endpoint: str
+    credentials: str
+    credentials_namespace: str
+    topic: Topic
+
+
+class Interests:
+    """The watches of all runs, by run and by watch."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[object, ...]] = {}
+        self._watches: dict[str, frozenset[Watch]] = {}
+        self._followers: dict[Watch, dict[str, None]] = {}
+        self._wanted: frozenset[Watch] | None = _NONE
+
+    def of(self, run: Run) -> frozenset[Watch]:
+        """Return what this run watches as it is now, and remember it."""
+        state = (run.stage, run.run_over, run.experiment_gone, _awaits_events(run), run.value)
+        run_id = run.spec.id
+        if self._states.get(run_id) != state:
+            self._states[run_id] = state
+            self._set(run_id, _watches(run))
+        return self._watches.get(run_id, _NONE)
+
+    def drop(self, run_id: str) -> None:
+        """Forget a run."""
+        self._states.pop(run_id, None)
+        self._set(run_id, _NONE)
+
+    def followers(self, watch: Watch) -> Iterable[str]:
+        """Return the ids of the runs that watch it, in the order in which they began to."""
+        return tuple(self._followers.get(watch, ()))
+
+    @property
+    def wanted(self) -> frozenset[Watch]:
+        """All that is watched; the same object as long as nothing changes."""
+        if self._wanted is None:
+            self._wanted = frozenset(self._followers)
+        return self._wanted
+
+    def _set(self, run_id: str, watches: frozenset[Watch]) -> None:
+        before = self._watches.pop(run_id, _NONE)
+        for watch in before - watches:
+            followers = self._followers[watch]
+            del followers[run_id]
+            if not followers:
+                del self._followers[watch]
+                self._wanted = None
+        for watch in watches - before:
+            if watch not in self._followers:
+                self._followers[watch] = {}
+                self._wanted = None
+            self._followers[watch][run_id] = None
+        if watches:
+            self._watches[run_id] = watches
+
+
+def _awaits_events(run: Run) -> bool:
+    return run.fault is not None and not run.fault.targets
+
+
+def _watches(run: Run) -> frozenset[Watch]:
+    if run.stage is Stage.DONE and run.run_over:
+        return _NONE
+    spec = run.spec
+    home = spec.analysis_run.metadata.namespace
+    watches = {Watch("", "", "", AnalysisRunsTopic(home))}
+    there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
+    if not run.experiment_gone and run.stage is not Stage.DONE:
+        watches.add(Watch(*there, ChaosTopic(spec.kind, spec.namespace)))
+    if run.stage is Stage.OBSERVING and _awaits_events(run):
+        watches.add(Watch(*there, EventsTopic(spec.namespace)))
+    if run.value and run.stage not in {Stage.RESTORING, Stage.DECIDED, Stage.DONE}:
+        watches.add(Watch(*there, run.pods_topic))
+    return frozenset(watches)

@@ -1,0 +1,98 @@
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from chaosplugin.core.analysis import Metric
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    AnalysisRunSpec,
+    AnalysisRunStatus,
+    Argument,
+    Metadata,
+    MetricResult,
+)
+from chaosplugin.core.policy import Policy
+from chaosplugin.core.refusal import InvalidConfig
+from chaosplugin.kube.yaml import load
+from chaosplugin.provider.specs import Specs
+
+_TEMPLATE = """\
+apiVersion: chaos-mesh.org/v1alpha1
+kind: PodChaos
+metadata: {name: away}
+spec: {action: pod-failure, mode: all, duration: 10s}
+"""
+_RUN = AnalysisRun(
+    metadata=Metadata(
+        name="web", namespace="default", uid="u-1", labels={"rollouts-pod-template-hash": "abc123"}
+    ),
+    spec=AnalysisRunSpec(args=[Argument(name="token", value="first secret")]),
+)
+
+
+def _metric(template: str = _TEMPLATE, condition: str = "") -> Metric:
+    config = msgspec.json.encode({"chaosExperimentCRD": template})
+    return Metric(name="chaos", plugin={"chaosplugin/chaos-mesh": config}, success_condition=condition)
+
+
+def _specs(load_yaml: Callable[[str], object] = load) -> Specs:
+    return Specs(policy=Policy(), load_yaml=load_yaml, origin=lambda: "")
+
+
+def _with_count(count: int) -> AnalysisRun:
+    result = MetricResult(name="chaos", phase="Running", count=count)
+    return msgspec.structs.replace(_RUN, status=AnalysisRunStatus(metric_results=[result]))
+
+
+def test_a_template_is_read_once_for_all_calls_of_a_measurement() -> None:
+    read: list[str] = []
+
+    def counting(text: str) -> object:
+        read.append(text)
+        return load(text)
+
+    specs = _specs(counting)
+    first = specs.of(_RUN, _metric())
+    later = msgspec.structs.replace(
+        _with_count(0), metadata=msgspec.structs.replace(_RUN.metadata, resource_version="17")
+    )
+
+    assert specs.of(later, _metric()) is first
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("run", "metric"),
+    [
+        (_RUN, _metric(_TEMPLATE.replace("10s", "20s"))),
+        (_RUN, _metric(condition="result.survived")),
+        (msgspec.structs.replace(_RUN, spec=AnalysisRunSpec()), _metric()),
+        (_with_count(1), _metric()),
+        (
+            msgspec.structs.replace(
+                _RUN,
+                metadata=msgspec.structs.replace(_RUN.metadata, labels={"rollouts-pod-template-hash": "b"}),
+            ),
+            _metric(),
+        ),
+    ],
+    ids=["template", "condition", "arguments", "intent", "labels"],
+)
+def test_what_is_asked_otherwise_is_specified_anew(run: AnalysisRun, metric: Metric) -> None:
+    specs = _specs()
+    first = specs.of(_RUN, _metric())
+
+    try:
+        second = specs.of(run, metric)
+    except InvalidConfig:
+        return  # looked at, not remembered
+    assert second is not first
+
+
+def test_a_refusal_is_not_remembered() -> None:
+    specs = _specs()
+    for _ in range(2):
+        with pytest.raises(InvalidConfig):
+            specs.of(_RUN, _metric("kind: ["))
+    assert specs.of(_RUN, _metric()).kind == "PodChaos"
