@@ -1,0 +1,239 @@
+"""One canary in a namespace of its own, watched by somebody who forgets nothing."""
+
+import json
+from typing import Any
+
+import anyio
+
+from chaosplugin.core import ledger
+from chaosplugin.sandbox.api.faults import Seen
+from chaosplugin.sandbox.api.resources import (
+    ANALYSIS_RUNS,
+    ANALYSIS_TEMPLATES,
+    POD_CHAOS,
+    PODS,
+    ROLLOUTS,
+    Object,
+)
+from chaosplugin.sandbox.api.store import Change
+from tests.e2e.manifests import PLUGIN, POD_FAILURE, next_version
+from tests.walk.bed import PLUGIN_USER, Bed
+
+HASH_LABEL = "rollouts-pod-template-hash"
+
+
+def metric(name: str = "chaos", duration: str = "3s", **changes: Any) -> Object:
+    """Return a metric; what is in `config` goes to the plugin."""
+    config = {"chaosExperimentCRD": POD_FAILURE.format(duration=duration), "timeout": "16s"}
+    config |= changes.pop("config", {})
+    return {"name": name, "provider": {"plugin": {PLUGIN: config}}} | changes
+
+
+class Gate:
+    """A Rollout of two pods of which one is the canary's while the gate is asked."""
+
+    def __init__(self, bed: Bed, namespace: str) -> None:
+        self.bed, self.namespace = bed, namespace
+        self.created: list[Object] = []
+        """every experiment that ever was"""
+        self.verdicts: list[str] = []
+        """every verdict that ever stood on the AnalysisRun"""
+        self.touches = 0
+        bed.cluster.add_namespace(namespace)
+        bed.cluster.store.listen(self._hear_chaos, POD_CHAOS)
+        bed.cluster.store.listen(self._hear_run, ANALYSIS_RUNS)
+
+    def _hear_chaos(self, change: Change) -> None:
+        if change.type == "ADDED" and change.stored.namespace == self.namespace:
+            self.created.append(change.stored.copy())
+
+    def _hear_run(self, change: Change) -> None:
+        if change.stored.namespace != self.namespace:
+            return
+        notes = change.stored.metadata.get("annotations") or {}
+        for key, value in notes.items():
+            if key.startswith("chaosplugin.io/verdict.") and value not in self.verdicts:
+                self.verdicts.append(value)
+
+    # -- what happens
+
+    def deploy(self, *metrics: Object, replicas: int = 2) -> None:
+        spec = {"metrics": list(metrics) or [metric()]}
+        self._create(ANALYSIS_TEMPLATES, {"metadata": {"name": "gate"}, "spec": spec})
+        steps = [{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "gate"}]}}]
+        labels = {"app": "web"}
+        container = {"name": "web", "image": "web:1"}
+        rollout = {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "strategy": {"canary": {"steps": steps}},
+        }
+        self._create(ROLLOUTS, {"metadata": {"name": "web"}, "spec": rollout})
+
+    def begin(self) -> None:
+        """Begin a canary; the first version has to be healthy."""
+        self.bed.cluster.api.merge(ROLLOUTS, self.namespace, "web", next_version())
+
+    def touch(self) -> None:
+        """Let the controller look at the AnalysisRun, as its resync does."""
+        self.touches += 1
+        change = {"metadata": {"annotations": {"touched": str(self.touches)}}}
+        if self.run is not None:
+            self.change_run(change)
+
+    def change_run(self, change: Object) -> None:
+        run = self.run
+        assert run is not None
+        self.bed.cluster.api.merge(ANALYSIS_RUNS, self.namespace, run["metadata"]["name"], change)
+
+    def change_experiment(self, change: Object) -> None:
+        found = self.experiment
+        assert found is not None
+        self.bed.cluster.api.merge(POD_CHAOS, self.namespace, found["metadata"]["name"], change)
+
+    def delete_experiment(self) -> None:
+        found = self.experiment
+        assert found is not None
+        self.bed.cluster.api.delete(POD_CHAOS, self.namespace, found["metadata"]["name"])
+
+    def delete_run(self) -> None:
+        run = self.run
+        assert run is not None
+        self.bed.cluster.api.delete(ANALYSIS_RUNS, self.namespace, run["metadata"]["name"])
+
+    def abort(self) -> None:
+        """Do as `kubectl argo rollouts abort`."""
+        self.bed.cluster.api.merge(ROLLOUTS, self.namespace, "web", {"status": {"abort": True}}, "status")
+
+    def keep_down(self, *, down: bool) -> None:
+        """Let the canary's pods not be Ready, or again as they are."""
+        for pod in self.canary_pods:
+            change = {"metadata": {"annotations": {"realbed/ready": "false" if down else None}}}
+            self.bed.cluster.api.merge(PODS, self.namespace, pod["metadata"]["name"], change)
+
+    def _create(self, resource: Any, obj: Object) -> None:
+        self.bed.cluster.api.create(resource, obj, self.namespace)
+
+    # -- whose request
+
+    def asks(self, verb: str, resource: str) -> Any:
+        """Return a predicate for requests of the plugin for this gate."""
+        return lambda seen: self._is(seen, PLUGIN_USER, verb, resource)
+
+    def host_writes(self) -> Any:
+        """Return a predicate for the host's writes of this gate's AnalysisRun after the verdict."""
+        return lambda seen: (
+            self._is(seen, "", "patch", "analysisruns") and seen.user != PLUGIN_USER and self.recorded
+        )
+
+    def _is(self, seen: Seen, user: str, verb: str, resource: str) -> bool:
+        return (
+            seen.namespace == self.namespace
+            and user in {"", seen.user}
+            and verb in {"", seen.verb}
+            and resource in {"", seen.resource}
+        )
+
+    # -- how things are
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self.rollout.get("status", {}).get("phase") == "Healthy")
+
+    @property
+    def rollout(self) -> Object:
+        return self.bed.cluster.api.get(ROLLOUTS, self.namespace, "web").object
+
+    @property
+    def run(self) -> Object | None:
+        runs = self.bed.cluster.api.list(ANALYSIS_RUNS, self.namespace)
+        return runs[0].object if runs else None
+
+    @property
+    def run_uid(self) -> str:
+        return str((self.run or {"metadata": {"uid": ""}})["metadata"]["uid"])
+
+    @property
+    def state(self) -> str:
+        """Return how things are, for whoever has to find out why."""
+        return json.dumps([(self.run or {}).get("status"), self.notes, self.experiments])
+
+    @property
+    def notes(self) -> dict[str, str]:
+        return (self.run or {"metadata": {}})["metadata"].get("annotations") or {}
+
+    @property
+    def marked(self) -> bool:
+        return any(key.startswith("chaosplugin.io/mark.") for key in self.notes)
+
+    @property
+    def recorded(self) -> bool:
+        return any(key.startswith("chaosplugin.io/verdict.") for key in self.notes)
+
+    @property
+    def results(self) -> list[Object]:
+        return ((self.run or {}).get("status") or {}).get("metricResults") or []
+
+    @property
+    def measurements(self) -> list[Object]:
+        return [each for result in self.results for each in result.get("measurements") or ()]
+
+    @property
+    def errors(self) -> int:
+        """How many Errors Argo has counted."""
+        return sum(result.get("error", 0) for result in self.results)
+
+    @property
+    def ended(self) -> bool:
+        """The AnalysisRun has ended."""
+        return "completedAt" in ((self.run or {}).get("status") or {})
+
+    @property
+    def experiments(self) -> list[Object]:
+        return [each.object for each in self.bed.cluster.api.list(POD_CHAOS, self.namespace)]
+
+    @property
+    def experiment(self) -> Object | None:
+        return next(iter(self.experiments), None)
+
+    @property
+    def records(self) -> list[Object]:
+        status = ((self.experiment or {}).get("status") or {}).get("experiment") or {}
+        return status.get("containerRecords") or []
+
+    @property
+    def injected(self) -> bool:
+        return bool(self.records) and all(each["phase"] == "Injected" for each in self.records)
+
+    @property
+    def recovered(self) -> bool:
+        return bool(self.records) and all(
+            each["phase"] == "Not Injected" and each.get("injectedCount") for each in self.records
+        )
+
+    @property
+    def canary_pods(self) -> list[Object]:
+        value = self.rollout["status"]["currentPodHash"]
+        pods = (each.object for each in self.bed.cluster.api.list(PODS, self.namespace))
+        return [pod for pod in pods if pod["metadata"]["labels"].get(HASH_LABEL) == value]
+
+    @property
+    def left_behind(self) -> list[str]:
+        """Experiments, and words of ours at pods."""
+        found = [each["metadata"]["name"] for each in self.experiments]
+        for pod in self.bed.cluster.api.list(PODS, self.namespace):
+            notes = (pod.metadata.get("annotations") or {}) | (pod.metadata.get("labels") or {})
+            found += [f"{pod.name}: {key}" for key in notes if key.startswith(ledger.RUN.partition("/")[0])]
+        return found
+
+
+async def settle(gates: list[Gate], seconds: float = 40) -> list[str]:
+    """Wait until every analysis has ended and all is clean; return what is not, and how things are."""
+    waiting = gates
+    with anyio.move_on_after(seconds):
+        while waiting := [gate for gate in waiting if not gate.ended or gate.left_behind]:
+            await anyio.sleep(0.05)
+    return [
+        f"{gate.namespace} ends: {gate.ended}, leaves: {gate.left_behind}: {gate.state}" for gate in waiting
+    ]

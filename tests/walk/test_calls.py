@@ -1,0 +1,116 @@
+"""Calls as Argo makes them when things go wrong: twice, again after an Error, by two controllers at once."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import anyio
+
+from chaosplugin.core import ledger
+from tests.walk.bed import Bed, Controller, bed
+from tests.walk.gate import Gate, metric, settle
+from tests.walk.points import BY_NAME, reach, stopping
+
+
+async def _deploy(bed_: Bed, gates: list[Gate]) -> None:
+    await bed_.until("first versions are healthy", lambda: all(gate.healthy for gate in gates))
+    for gate in gates:
+        gate.begin()
+
+
+async def _freeze_and_kill(bed_: Bed, control: Controller, gate: Gate) -> None:
+    """Let the plugin die in the middle of a call: Argo makes an Error of it."""
+    before = gate.errors
+    os.kill(control.pid, signal.SIGSTOP)
+    gate.touch()
+    await anyio.sleep(0.3)  # until the host asks, and hears nothing; if it does not yet, a ping fails as well
+    os.kill(control.pid, signal.SIGKILL)
+    gate.touch()
+    await bed_.until("Argo has an Error", lambda: gate.errors > before)
+
+
+def _intents(gate: Gate) -> list[str]:
+    return [each["metadata"]["labels"][ledger.RUN] for each in gate.created]
+
+
+async def test_a_run_after_an_error_adopts_the_experiment_that_lives(tmp_path: Path) -> None:
+    async with bed(tmp_path / "bed") as bed_:
+        control = await bed_.begin()
+        stop = stopping(bed_, BY_NAME["injected"], "retried")
+        await bed_.until("the first version is healthy", lambda: stop.gate.healthy)
+        await reach(bed_, [stop])
+
+        await _freeze_and_kill(bed_, control, stop.gate)
+        stop.let_go()
+
+        assert await settle([stop.gate]) == []
+        assert len(stop.gate.created) == 1
+        assert [each["phase"] for each in stop.gate.measurements][-1] == "Successful"
+        assert stop.gate.errors >= 1
+        await control.stop()
+
+
+async def test_stale_copies_second_measurements_and_second_metrics(tmp_path: Path) -> None:
+    async with bed(tmp_path / "bed") as bed_:
+        control = await bed_.begin()
+        control.host.lag(0.2)  # each write of the status is followed by a call from an older copy
+        stale, counted, paired = (Gate(bed_, name) for name in ("stale", "counted", "paired"))
+        stale.deploy(metric(duration="2s"))
+        counted.deploy(metric(duration="2s", count=2, interval="1s"))
+        paired.deploy(metric("first", "2s"), metric("second", "2s"))
+        await _deploy(bed_, [stale, counted, paired])
+
+        assert await settle([stale, counted, paired]) == []
+        for gate, faults in ((stale, 1), (counted, 2), (paired, 2)):
+            assert len(gate.created) == len(set(_intents(gate))) == faults, gate.state
+            assert {each["phase"] for each in gate.measurements} == {"Successful"}, gate.state
+        ends = [_when(each) for each in paired.created]
+        assert ends[0] != ends[1], "one canary bears one fault at a time"
+        await control.stop()
+
+
+def _when(experiment: dict[str, dict[str, str]]) -> str:
+    return experiment["metadata"]["creationTimestamp"]
+
+
+async def test_a_measurement_that_the_plugin_does_not_know_is_not_begun_anew(tmp_path: Path) -> None:
+    """Another process began it, and of that only the mark is left."""
+    async with bed(tmp_path / "bed") as bed_:
+        control = await bed_.begin()
+        stop = stopping(bed_, BY_NAME["after-mark"], "unknown")
+        await bed_.until("the first version is healthy", lambda: stop.gate.healthy)
+        await reach(bed_, [stop])
+        await control.kill_plugin()
+        stop.gate.delete_experiment()
+        stop.gate.touch()
+
+        assert await settle([stop.gate]) == []
+        assert len(stop.gate.created) == 1
+        last = stop.gate.measurements[-1]
+        assert (last["phase"], last["message"].partition(":")[0]) == ("Inconclusive", "Deleted")
+        await control.stop()
+
+
+async def test_two_controllers_with_their_plugins_act_once(tmp_path: Path) -> None:
+    async with bed(tmp_path / "bed") as bed_:
+        one, other = await bed_.begin(), await bed_.begin()
+        gates = [Gate(bed_, f"shared-{number}") for number in range(4)]
+        for gate in gates:
+            gate.deploy(metric(duration="2s"))
+        broken = metric(config={"steadyState": {"recoverWithin": "2s"}})
+        down = Gate(bed_, "shared-down")
+        down.deploy(broken)
+        await _deploy(bed_, [*gates, down])
+        await bed_.until("the fault is on", lambda: down.injected)
+        down.keep_down(down=True)
+
+        assert await settle([*gates, down]) == []
+        for gate, phase in (*((gate, "Successful") for gate in gates), (down, "Failed")):
+            assert len(gate.created) == 1, gate.state
+            assert len(gate.verdicts) == 1, gate.state
+            assert {each["phase"] for each in gate.measurements} == {phase}, gate.state
+            recorded = json.loads(gate.verdicts[0])
+            assert {each["message"] for each in gate.measurements} == {recorded["message"]}, "the first wins"
+        await one.stop()
+        await other.stop()

@@ -1,0 +1,95 @@
+"""Somebody is killed at each point of a measurement's way: one fault, the right verdict, nothing left."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+
+from tests.walk.bed import Bed, Controller, bed
+from tests.walk.gate import Gate, settle
+from tests.walk.points import POINTS, Point, Stop, reach, stopping
+
+Walk = Callable[[Bed, Controller, list[Stop]], Awaitable[Controller]]
+
+
+def _let_go(stops: list[Stop]) -> None:
+    for stop in stops:
+        stop.let_go()
+
+
+async def _plugin(_: Bed, control: Controller, stops: list[Stop]) -> Controller:
+    """The plugin is killed, and the controller looks at all AnalysisRuns."""
+    await control.kill_plugin()
+    _let_go(stops)
+    for stop in stops:
+        stop.gate.touch()
+    return control
+
+
+async def _host(bed_: Bed, control: Controller, stops: list[Stop]) -> Controller:
+    """The controller ends, as on a loss of leadership, and takes the plugin along; another one begins."""
+    await control.stop()
+    _let_go(stops)
+    return await bed_.begin()
+
+
+async def _both(bed_: Bed, control: Controller, stops: list[Stop]) -> Controller:
+    await control.kill_plugin()
+    await control.stop()
+    _let_go(stops)
+    return await bed_.begin()
+
+
+async def _untouched(_: Bed, control: Controller, stops: list[Stop]) -> Controller:
+    """The plugin is killed, and nobody looks before every deadline is over."""
+    await control.kill_plugin()
+    _let_go(stops)
+    await anyio.sleep(17.5)  # longer than `timeout`
+    for stop in stops:
+        stop.gate.touch()
+    return control
+
+
+async def _walk(folder: Path, kill: Walk, problems: list[str]) -> None:
+    async with bed(folder) as bed_:
+        control = await bed_.begin()
+        stops = [stopping(bed_, point, point.namespace) for point in POINTS]
+        await bed_.until("first versions are healthy", lambda: all(stop.gate.healthy for stop in stops))
+        for late in (True, False):
+            wave = [stop for stop, point in zip(stops, POINTS, strict=True) if point.late is late]
+            await reach(bed_, wave)
+        control = await kill(bed_, control, stops)
+        problems += [f"{folder.name} {what}" for what in await settle([stop.gate for stop in stops])]
+        for stop, point in zip(stops, POINTS, strict=True):
+            problems += [f"{folder.name} {point.namespace}: {what}" for what in _wrong(stop.gate, point)]
+        await control.stop()
+        problems += [f"{folder.name} leaves {name}" for name in bed_.socket_files]
+
+
+def _wrong(gate: Gate, point: Point) -> list[str]:
+    wrong = []
+    if len(gate.created) != 1:
+        wrong.append(f"{len(gate.created)} experiments were created")
+    # the host may meet a plugin that is just dying: an Error of its own, which is retried
+    told = [
+        (each["phase"], each.get("message", "").partition(":")[0])
+        for each in gate.measurements
+        if not (each["phase"] == "Error" and _of_host(each["message"]))
+    ]
+    if told != [(point.phase, point.reason)]:
+        wrong.append(f"measured {[(each['phase'], each.get('message')) for each in gate.measurements]}")
+    if len(gate.verdicts) != 1:
+        wrong.append(f"{len(gate.verdicts)} verdicts: {gate.verdicts}")
+    return wrong
+
+
+def _of_host(message: str) -> bool:
+    return "unable to get metric plugin" in message or "rpc call error" in message
+
+
+async def test_whoever_dies_wherever_one_fault_one_verdict_and_nothing_left(tmp_path: Path) -> None:
+    problems: list[str] = []
+    async with anyio.create_task_group() as walks:
+        for name, kill in (("plugin", _plugin), ("host", _host), ("both", _both), ("untouched", _untouched)):
+            walks.start_soon(_walk, tmp_path / name, kill, problems)
+    assert not problems, "\n".join(problems)
