@@ -80,7 +80,10 @@ class _Connection:
         async for data in self._stream:
             self._server.receive_data(data)
             while (event := self._server.next_event()) is not NEED_DATA:
-                await self._free.acquire()
+                if self._free.value:  # the way that waits costs more, also where it need not
+                    self._free.acquire_nowait()
+                else:
+                    await self._free.acquire()
                 match event:
                     case Call():
                         await self._answer(event, tasks)

@@ -105,15 +105,13 @@ class _Reader:
                 header = self.decoder.next_value(self._shape)
             except TypeMismatch as error:
                 raise self.give_up(f"rpc: cannot read a header: {error}") from error
-            match header:
-                case {"ServiceMethod": str(method)} if len(method) > MAX_METHOD:
+            if isinstance(header, dict):  # it has all fields of its shape, of their types
+                method = header["ServiceMethod"]
+                if len(method) > MAX_METHOD:
                     raise self.give_up(
                         f"rpc: a method's name of {len(method)} characters, more than {MAX_METHOD}"
                     )
-                case {"ServiceMethod": str(method), "Seq": int(seq), **rest}:
-                    self.header = _Header(method, seq, str(rest.get("Error", "")))
-                case _:
-                    pass  # not there yet
+                self.header = _Header(method, header["Seq"], header.get("Error", ""))
         return self.header
 
     def next_body(self, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:

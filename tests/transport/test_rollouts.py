@@ -172,14 +172,7 @@ async def test_every_field_that_a_decision_needs_is_read() -> None:
     assert run.status.phase == "Running"
     result = run.result("metric-3")
     assert result is not None
-    assert result.measurements is not None
-    assert (result.phase, result.count, result.error, len(result.measurements)) == ("Running", 8, 2, 10)
-    recorded = result.measurements[2]
-    assert (recorded.phase, recorded.finished_at) == ("Error", BASE + timedelta(seconds=29))
-    assert recorded.metadata == {
-        "chaos-mesh/kind": "PodChaos",
-        "chaos-mesh/name": "shop-6c54bd5869-2.chaos.3",
-    }
+    assert (result.phase, result.count, result.error) == ("Running", 8, 2)
     assert metric.name == "chaos-full"
     assert metric.failure_condition == 'result.state == "Failed"'
 
