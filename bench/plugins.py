@@ -54,7 +54,6 @@ class Started:
 class Plugin:
     """How to start one; `ready` stands in the line of its log that says that all is loaded."""
 
-    name: str
     command: tuple[str, ...]
     ready: str = ""
 

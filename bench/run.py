@@ -35,8 +35,8 @@ def main() -> int:
         bed.cluster_with_run(Path(scratch)) as given,
     ):
         environment = {**os.environ, "KUBECONFIG": str(given.kubeconfig)}
-        ours = Plugin("ours", (sys.executable, "-m", "chaosplugin"), ready='"ready"')
-        plugins = ours, Plugin("go", (str(binary),))
+        ours = Plugin((sys.executable, "-m", "chaosplugin"), ready='"ready"')
+        plugins = ours, Plugin((str(binary),))
         with hosts.running(binary, Path(scratch), environment) as host:
             load = loads.Loads(given.analysis_run)
             began = starts(plugins, host, environment, load)
