@@ -30,6 +30,9 @@ from chaosplugin.core.topics import (
 )
 from chaosplugin.core.verdict import Finding, Reason
 
+STALE = timedelta(seconds=60)
+"""How long a run outlives its AnalysisRun: a copy from before that end may still come, and what it is
+answered may be written over what is stored."""
 TOMBSTONE = timedelta(hours=1)
 """How long a finished run is remembered whose AnalysisRun's end is never seen."""
 
@@ -57,6 +60,8 @@ class Registry:
         self._queued = 0
         self._deadlines: list[tuple[datetime, str]] = []
         """a heap; an entry counts if it is its run's deadline still"""
+        self._over: deque[tuple[datetime, Run]] = deque()
+        """runs whose AnalysisRun has ended, by the time when they are forgotten"""
         self._tombstones: deque[tuple[datetime, str]] = deque()
         """ids of runs that are done, by the time of their verdict"""
         self.transitions: list[Transition] = []
@@ -300,8 +305,13 @@ class Registry:
     def _forget(self, now: datetime, moved: Iterable[Run]) -> None:
         """Drop tombstones of AnalysisRuns that have ended, and stores that nobody needs."""
         for run in moved:
-            if run.stage is Stage.DONE and run.run_over:
-                self._drop(run)
+            if run.stage is Stage.DONE and run.run_over and run.forget_at is None:
+                run.forget_at = now + STALE
+                self._over.append((run.forget_at, run))
+        while self._over and self._over[0][0] <= now:
+            _, over = self._over.popleft()
+            if self._runs.get(over.spec.id) is over:
+                self._drop(over)
         while self._tombstones and self._tombstones[0][0] + TOMBSTONE < now:
             finished_at, run_id = self._tombstones.popleft()
             old = self._runs.get(run_id)

@@ -150,6 +150,7 @@ class Run:
     """Argo has stored the measurement, or the AnalysisRun is over"""
     run_over: bool = False
     """the AnalysisRun is completed or gone"""
+    forget_at: datetime | None = None
     wakes: int = 0
     wake_at: datetime | None = None
     delete_sent_at: datetime | None = None

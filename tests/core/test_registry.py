@@ -139,9 +139,28 @@ def test_an_analysis_run_that_is_gone_ends_the_gate_and_is_forgotten() -> None:
     world.done(world.expect(Delete), Done())
 
     world.experiment(gone=True)
+    assert world.registry.watches() == frozenset()
+    world.wait(61)
 
     assert world.registry.run(world.spec.id) is None
-    assert world.registry.watches() == frozenset()
+
+
+def test_a_stale_copy_after_the_end_of_the_analysis_gets_the_verdict_once_more() -> None:
+    """Argo may write what it is answered over what is stored: it must not be Running again."""
+    world = World()
+    world.to_recovering()
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(6)
+    write = world.expect(WriteVerdict)
+    world.done(write, VerdictWritten(write.record, analysis_run()))
+    world.done(world.expect(Delete), Done())
+    world.experiment(recovered("web-a", world.now), gone=True)
+    assert world.resume().phase is Phase.SUCCESSFUL
+    world.run_seen(phase="Successful")
+
+    world.start(resume=True)
+
+    assert world.resume().phase is Phase.SUCCESSFUL
 
 
 def test_gates_of_one_replica_set_run_one_after_another() -> None:
