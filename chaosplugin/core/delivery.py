@@ -16,6 +16,8 @@ from chaosplugin.core.verdict import Verdict
 _WAKES = (1, 5, 15, 30)
 """seconds between wakes; the last one repeats"""
 DELETE_RETRY = timedelta(seconds=30)
+STUCK = timedelta(seconds=60)
+"""Chaos Mesh undoes a fault and lets its experiment go within a second; where it fails, it tries for ever."""
 
 
 def deliver(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
@@ -80,6 +82,22 @@ def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
     if run.spec.keep:
         return _every(run, now, Keep(run.spec.id, pause=fault_on and not run.one_shot))
     return _every(run, now, Delete(run.spec.id, run.experiment.metadata.uid))
+
+
+def stuck(run: Run, now: datetime) -> str:
+    """Say what is wrong with a deletion that does not come to its end, "" while nothing is.
+
+    The verdict stands by then: nothing is deleted without one.
+    """
+    sent_at = run.delete_sent_at
+    if sent_at is None or run.experiment_gone or now < sent_at + STUCK or run.experiment is None:
+        return ""
+    holders = ", ".join(run.experiment.metadata.finalizers or ()) or "none"
+    why = f"; Chaos Mesh says: {run.fault.failure}" if run.fault and run.fault.failure else ""
+    return (
+        f"{run.spec.subject} is not gone {(now - sent_at).total_seconds():.0f}s after its deletion "
+        f"(finalizers: {holders}), so a residual fault is possible{why}; see Chaos Mesh's logs"
+    )
 
 
 def _every(run: Run, now: datetime, command: Command) -> tuple[list[Command], datetime | None]:

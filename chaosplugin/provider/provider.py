@@ -13,9 +13,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from chaosplugin import __version__
-from chaosplugin.core import ledger
+from chaosplugin.core import delivery, ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
-from chaosplugin.core.commands import Command, Outcome
+from chaosplugin.core.commands import Command, Delete, Outcome
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy, Wake
@@ -226,6 +226,8 @@ class ChaosProvider:
             outcome = await perform(command, run, self._clusters.home, there)
             offset = there.clock_offset
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
+        if isinstance(command, Delete) and (wrong := delivery.stuck(run, self._clock())):
+            _log.warning("%s", wrong)
 
     async def _there(self, spec: Spec) -> Cluster:
         if not spec.endpoint:

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from chaosplugin.core import ledger
+from chaosplugin.core import delivery, ledger
 from chaosplugin.core.analysis import Metric, Phase
 from chaosplugin.core.commands import (
     Create,
     Delete,
+    Done,
     Find,
     FindPods,
     Found,
@@ -409,3 +410,22 @@ def test_a_failure_condition_that_holds_fails_and_one_beside_it_that_does_not_is
         world.wait(6)
 
         assert world.verdict == (phase, Reason.CONDITION_NOT_MET)
+
+
+def test_a_deletion_that_is_not_done_after_a_minute_is_told_and_tried_again() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.experiment(hit("web-a"), desired="Run", annotations={ledger.PAUSE: "true"})
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+    world.done(world.expect(Delete), Done())
+    world.experiment(hit("web-a"), desired="Run", deleting=True)
+    assert delivery.stuck(run, world.now + timedelta(seconds=59)) == ""
+
+    world.wait(61)
+
+    assert "a residual fault is possible" in delivery.stuck(run, world.now)
+    world.expect(Delete)
+    world.experiment(hit("web-a"), desired="Run", deleting=True, gone=True)
+    assert delivery.stuck(run, world.now) == ""
