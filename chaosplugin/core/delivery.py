@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Command, Delete, Find, Keep, Look, WriteVerdict, WriteWake
 from chaosplugin.core.ledger import VerdictRecord
+from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.run import RESUME_GRACE, Run, Stage
 from chaosplugin.core.verdict import Verdict
 
@@ -94,7 +95,7 @@ def stuck(run: Run, now: datetime) -> str:
         return ""
     holders = ", ".join(run.experiment.metadata.finalizers or ()) or "none"
     why = f"; Chaos Mesh says: {run.fault.failure}" if run.fault and run.fault.failure else ""
-    return (
+    return Redactor.of(run.spec.secrets).text(
         f"{run.spec.subject} is not gone {(now - sent_at).total_seconds():.0f}s after its deletion "
         f"(finalizers: {holders}), so a residual fault is possible{why}; see Chaos Mesh's logs"
     )
