@@ -149,6 +149,8 @@ def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding |
     if experiment is None or not (experiment.metadata.uid == known or _is_ours(run, experiment)):
         run.experiment_gone = True  # another one that bears its name by now is not ours
         return None
+    if run.experiment is None:
+        run.clean_at = None  # what was looked for is there: it is deleted at once
     see_experiment(run, experiment)
     return None if ledger.is_ours(experiment, run.spec.identity) else _unlabelled(run)
 

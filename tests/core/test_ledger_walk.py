@@ -233,3 +233,13 @@ def test_the_mark_tells_an_experiment_whose_labels_were_taken_off() -> None:
 def without_labels(experiment: ChaosObject) -> ChaosObject:
     metadata = msgspec.structs.replace(experiment.metadata, labels={})
     return msgspec.structs.replace(experiment, metadata=metadata)
+
+
+def test_a_terminate_after_a_restart_ends_the_fault_at_once() -> None:
+    world = World()
+    world.start(resume=True)
+    world.terminate()
+
+    world.done(world.expect(Find), Found(world.chaos(hit("web-a"), desired="Run")))
+
+    world.expect(Delete)
