@@ -34,8 +34,8 @@ def _intents(gate: Gate) -> list[str]:
     return [each["metadata"]["labels"][ledger.RUN] for each in gate.created]
 
 
-async def test_a_run_after_an_error_adopts_the_experiment_that_lives(tmp_path: Path) -> None:
-    async with bed(tmp_path / "bed") as bed_:
+async def _a_run_after_an_error_adopts_the_experiment_that_lives(folder: Path) -> None:
+    async with bed(folder) as bed_:
         control = await bed_.begin()
         stop = stopping(bed_, BY_NAME["injected"], "retried")
         await bed_.until("the first version is healthy", lambda: stop.gate.healthy)
@@ -51,8 +51,8 @@ async def test_a_run_after_an_error_adopts_the_experiment_that_lives(tmp_path: P
         await control.stop()
 
 
-async def test_stale_copies_second_measurements_and_second_metrics(tmp_path: Path) -> None:
-    async with bed(tmp_path / "bed") as bed_:
+async def _stale_copies_second_measurements_and_second_metrics(folder: Path) -> None:
+    async with bed(folder) as bed_:
         control = await bed_.begin()
         control.host.lag(0.2)  # each write of the status is followed by a call from an older copy
         stale, counted, paired = (Gate(bed_, name) for name in ("stale", "counted", "paired"))
@@ -74,9 +74,9 @@ def _when(experiment: dict[str, dict[str, str]]) -> str:
     return experiment["metadata"]["creationTimestamp"]
 
 
-async def test_a_measurement_that_the_plugin_does_not_know_is_not_begun_anew(tmp_path: Path) -> None:
+async def _a_measurement_that_the_plugin_does_not_know_is_not_begun_anew(folder: Path) -> None:
     """Another process began it, and of that only the mark is left."""
-    async with bed(tmp_path / "bed") as bed_:
+    async with bed(folder) as bed_:
         control = await bed_.begin()
         stop = stopping(bed_, BY_NAME["after-mark"], "unknown")
         await bed_.until("the first version is healthy", lambda: stop.gate.healthy)
@@ -92,8 +92,8 @@ async def test_a_measurement_that_the_plugin_does_not_know_is_not_begun_anew(tmp
         await control.stop()
 
 
-async def test_two_controllers_with_their_plugins_act_once(tmp_path: Path) -> None:
-    async with bed(tmp_path / "bed") as bed_:
+async def _two_controllers_with_their_plugins_act_once(folder: Path) -> None:
+    async with bed(folder) as bed_:
         one, other = await bed_.begin(), await bed_.begin()
         gates = [Gate(bed_, f"shared-{number}") for number in range(4)]
         for gate in gates:
@@ -114,3 +114,15 @@ async def test_two_controllers_with_their_plugins_act_once(tmp_path: Path) -> No
             assert {each["message"] for each in gate.measurements} == {recorded["message"]}, "the first wins"
         await one.stop()
         await other.stop()
+
+
+async def test_each_intent_is_one_experiment_however_it_is_called(tmp_path: Path) -> None:
+    stories = (
+        _a_run_after_an_error_adopts_the_experiment_that_lives,
+        _stale_copies_second_measurements_and_second_metrics,
+        _a_measurement_that_the_plugin_does_not_know_is_not_begun_anew,
+        _two_controllers_with_their_plugins_act_once,
+    )
+    async with anyio.create_task_group() as tasks:  # they mostly wait
+        for story in stories:
+            tasks.start_soon(story, tmp_path / story.__name__[:12])
