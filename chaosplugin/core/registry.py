@@ -180,6 +180,8 @@ class Registry:
                     see(run, thing)
                 case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
                     finding = outcomes.see_analysis_run(run, None if gone else thing)
+                    if finding and run.stage is Stage.RESTORING:
+                        run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
                 case Event() if run.experiment and thing.involved_object.uid == run.experiment.metadata.uid:
                     run.selection_failure = thing.message
                 case _:

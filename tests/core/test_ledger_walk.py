@@ -21,7 +21,7 @@ from chaosplugin.core.commands import (
     WriteVerdict,
     WriteWake,
 )
-from chaosplugin.core.objects import ChaosObject, Metadata
+from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, ChaosObject, Metadata
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
 from tests.core.world import HASH, START, World, analysis_run, hit, marked, pod, recovered, with_patch
@@ -242,4 +242,15 @@ def test_a_terminate_after_a_restart_ends_the_fault_at_once() -> None:
 
     world.done(world.expect(Find), Found(world.chaos(hit("web-a"), desired="Run")))
 
+    world.expect(Delete)
+
+
+def test_an_end_that_is_seen_before_the_ledger_is_read_does_not_leave_the_experiment() -> None:
+    world = World()
+    world.start(resume=True)
+    ending = analysis_run()
+
+    world.run_seen(AnalysisRun(metadata=ending.metadata, spec=AnalysisRunSpec(terminate=True)))
+
+    world.done(world.expect(Find), Found(world.chaos(hit("web-a"), desired="Run")))
     world.expect(Delete)
