@@ -30,7 +30,6 @@ KEEP = "chaosplugin.io/keep"
 METRIC = "chaosplugin.io/metric"
 INTENT = "chaosplugin.io/intent"
 CONFIG_DIGEST = "chaosplugin.io/config-digest"
-TRACEPARENT = "chaosplugin.io/traceparent"
 GATE = "chaosplugin.io/gate"
 PAUSE = "experiment.chaos-mesh.org/pause"
 

@@ -29,9 +29,6 @@ class PodStore:
         self._departed[pod.metadata.uid] = pod
         self.version += 1
 
-    def forget_departed(self) -> None:
-        self._departed.clear()
-
     @property
     def live(self) -> list[Pod]:
         return list(self._live.values())

@@ -198,7 +198,7 @@ class Bed:
 def real_bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realbed.Bed]:
     cache = build.cache()
     if not (cache / "bin" / "kubebed").exists():
-        pytest.skip("the real control plane has not been built: make realbed")
+        pytest.fail("the real control plane has not been built: make realbed")
     with realbed.running(cache, tmp_path_factory.mktemp("realbed")) as bed:
         bed.install_crds(cache / "manifests" / "argo" / "crds")
         bed.install_crds(cache / "manifests" / "chaos")
