@@ -5,6 +5,7 @@ or of a log.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
@@ -20,6 +21,7 @@ from tests.realbed import toolchain
 
 Json = dict[str, Any]
 _OPTIONS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w")
+_KEPT = 8
 MOD_FILES = {"v1.9.1": "go.mod", "v1.10.1": "next.mod"}
 
 
@@ -34,13 +36,23 @@ def build(release: str, program: str = "host") -> Path:
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources))).hexdigest()[:16]
     folder = toolchain.cache_folder() / "interop"
     binary = folder / f"{program}-{release}-{digest}"
-    if not binary.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"{program}-{release}-*"):
-            old.unlink()
-        arguments = ("build", *_OPTIONS, f"-modfile={mod}", "-o", str(binary), ".")
-        toolchain.run(toolchain.find_go(), *arguments, cwd=source)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{program}-{release}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the tests may want the same
+        if not binary.exists():
+            _drop_old(folder, f"{program}-{release}-*")
+            part = binary.with_name(f"{binary.name}.part")
+            arguments = ("build", *_OPTIONS, f"-modfile={mod}", "-o", str(part), ".")
+            toolchain.run(toolchain.find_go(), *arguments, cwd=source)
+            part.rename(binary)
     return binary
+
+
+def _drop_old(folder: Path, pattern: str) -> None:
+    """Drop the programs of old sources; checkouts beside this one may use the latest ones."""
+    found = sorted(folder.glob(pattern), key=lambda file: file.stat().st_mtime)
+    for old in found[:-_KEPT]:
+        old.unlink()
 
 
 @dataclass(frozen=True, slots=True)
