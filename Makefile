@@ -10,6 +10,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 VENV := .venv/.installed
 NETNS := $(BIN)/python -m tests.realbed.netns
+# tests at once: most of them wait for a cluster's events
+JOBS ?= 3
 # what the suite reaches, less two points for lines that only some machines run
 COVERAGE_FLOOR ?= 94
 
@@ -21,7 +23,7 @@ demo: $(RUNTIME) ## watch a canary being gated, and one being aborted, in an emb
 
 test: $(VENV) ## every test that needs no root and no real control plane (Go is brought where it is missing)
 	@echo "==> tests"
-	@$(BIN)/pytest -m "not system and not e2e" --cov --cov-report=term:skip-covered \
+	@$(BIN)/pytest -m "not system and not e2e" -n $(JOBS) --dist loadscope --cov --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 test-system: $(VENV) ## tests that want root or big tools

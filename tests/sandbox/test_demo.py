@@ -15,6 +15,8 @@ from tests.sandbox.conftest import clock
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:
+    # a job that a shell put into the background ignores ctrl-C, and hands that down
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
     return subprocess.Popen(
         [sys.executable, "-m", "chaosplugin", "demo"],
