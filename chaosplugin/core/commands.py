@@ -62,11 +62,23 @@ class FindPods:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadHistory:
+    """Ask the API server whether the experiment was created after this resourceVersion."""
+
+    run: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteMark:
-    """Put the mark on the AnalysisRun."""
+    """Put the mark on the AnalysisRun, unless there is one, or a verdict.
+
+    `version` is the AnalysisRun's resourceVersion as last read.
+    """
 
     run: str
     mark: Mark
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +92,11 @@ class WriteVerdict:
 
 @dataclass(frozen=True, slots=True)
 class WriteWake:
-    """Make the controller call Resume."""
+    """Make the controller call Resume; `unmark`: take the mark back, as nothing was created."""
 
     run: str
     wake: str
+    unmark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,7 @@ Command = (
     | Create
     | Find
     | FindPods
+    | ReadHistory
     | WriteMark
     | WriteVerdict
     | WriteWake
@@ -190,6 +204,20 @@ class VerdictWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkFound:
+    """Another process has made the mark: it may create, or has created."""
+
+    analysis_run: AnalysisRun
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRead:
+    """Whether the experiment was created; None: the API server does not remember that far."""
+
+    created: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """A delete or keep was accepted."""
 
@@ -218,6 +246,8 @@ Outcome = (
     | PodsFound
     | AnalysisRunSeen
     | VerdictWritten
+    | MarkFound
+    | HistoryRead
     | Done
     | Refused
     | Failed

@@ -55,7 +55,7 @@ def _tell(run: Run, verdict: Verdict, now: datetime) -> tuple[list[Command], dat
     if not run.push:
         command = Look(run.spec.id)
     elif run.recorded or verdict.phase is Phase.ERROR:  # an Error is retried: it must not stand there
-        command = WriteWake(run.spec.id, wake)
+        command = WriteWake(run.spec.id, wake, unmark=run.error and run.mark_made)
     else:
         command = WriteVerdict(run.spec.id, record_of(verdict), wake)
     return [command], run.wake_at

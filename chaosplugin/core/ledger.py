@@ -4,12 +4,13 @@ An intent is one measurement that Argo wants: `metricResult.count + 1`. Errors a
 so a retry after an Error is the same intent, and the next legitimate measurement is the next one.
 Three records bear one intent's digest, so that nothing has to be searched for:
 
-1. the experiment itself, whose name ends in the digest and whose labels name its AnalysisRun;
-2. the mark, an annotation of the AnalysisRun made after the create: "a fault was asked for";
+1. the mark, an annotation of the AnalysisRun made before the create: "a fault will be asked for";
+2. the experiment itself, whose name ends in the digest and whose labels name its AnalysisRun;
 3. the verdict, an annotation of the AnalysisRun made before the experiment is deleted.
 
-Whoever comes later, after whatever death, reads them in the order verdict, experiment, mark; only
-where none of them is found may an experiment be created.
+Whoever comes later, after whatever death, reads them in the order verdict, experiment, mark. Where none
+of them is found an experiment may be created. Where there is only the mark, the API server's own history
+since the mark tells whether the create arrived; where it cannot tell any more, nothing is created.
 """
 
 import hashlib
@@ -74,12 +75,14 @@ def errors(run: AnalysisRun, metric: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A fault was asked for: where, by which name and uid."""
+    """A fault will be asked for: where, and by which name."""
 
     kind: str
     namespace: str
     name: str
-    uid: str
+    version: str
+    """the AnalysisRun's resourceVersion before the mark, so before the create; "" where the experiment's
+    cluster counts its own"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
         kind=fields.get("kind", ""),
         namespace=fields.get("namespace", ""),
         name=fields.get("name", ""),
-        uid=fields.get("uid", ""),
+        version=fields.get("version", ""),
     )
 
 
@@ -132,10 +135,13 @@ def _fields(text: str) -> dict[str, str]:
     return {str(key): value for key, value in found.items() if isinstance(value, str)}
 
 
-def mark_patch(identity: Identity, mark: Mark) -> dict[str, object]:
-    """Return the one patch after the create. The label lets the AnalysisRun's watch see the run."""
-    body = {"kind": mark.kind, "namespace": mark.namespace, "name": mark.name, "uid": mark.uid}
-    return _patch({_MARK + identity.digest: _json(body)})
+def mark_patch(identity: Identity, mark: Mark, resource_version: str) -> dict[str, object]:
+    """Return the one patch before the create. The label lets the AnalysisRun's watch see the run.
+
+    With the AnalysisRun's resourceVersion: of two processes only one makes the mark.
+    """
+    body = {"kind": mark.kind, "namespace": mark.namespace, "name": mark.name, "version": mark.version}
+    return _patch({_MARK + identity.digest: _json(body)}, resource_version)
 
 
 def verdict_patch(
@@ -155,12 +161,15 @@ def verdict_patch(
     return _patch({_VERDICT + identity.digest: _json(body), _WAKE: wake}, resource_version)
 
 
-def wake_patch(wake: str) -> dict[str, object]:
-    """Return a patch that only wakes. `wake` must be new: a patch that changes nothing wakes nobody."""
-    return _patch({_WAKE: wake})
+def wake_patch(wake: str, *, unmark: Identity | None = None) -> dict[str, object]:
+    """Return a patch that wakes. `wake` must be new: a patch that changes nothing wakes nobody.
+
+    `unmark` takes the mark of an intent back of which certainly nothing was created.
+    """
+    return _patch({_WAKE: wake, **({_MARK + unmark.digest: None} if unmark else {})})
 
 
-def _patch(annotations: Mapping[str, str], resource_version: str = "") -> dict[str, object]:
+def _patch(annotations: Mapping[str, str | None], resource_version: str = "") -> dict[str, object]:
     metadata: dict[str, object] = {"labels": {GATE: "true"}, "annotations": dict(annotations)}
     if resource_version:
         metadata["resourceVersion"] = resource_version
@@ -169,6 +178,17 @@ def _patch(annotations: Mapping[str, str], resource_version: str = "") -> dict[s
 
 def _json(body: Mapping[str, str]) -> str:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+
+
+def bears(experiment: ChaosObject, identity: Identity) -> bool:
+    """Tell whether an experiment of the right name says itself, by annotations, whose it is.
+
+    That is how one is known from which somebody has taken the labels.
+    """
+    metadata = experiment.metadata
+    return metadata.annotation(METRIC) == identity.metric and metadata.annotation(INTENT) == str(
+        identity.intent
+    )
 
 
 def is_ours(experiment: ChaosObject, identity: Identity) -> bool:

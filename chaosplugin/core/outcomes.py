@@ -12,8 +12,10 @@ from chaosplugin.core.commands import (
     Done,
     Failed,
     Found,
+    HistoryRead,
     Keep,
     LedgerRead,
+    MarkFound,
     NameExists,
     Outcome,
     PodsFound,
@@ -35,7 +37,7 @@ REPLICA_SET = "chaosplugin.io/replicaset"
 CANARY = "chaosplugin.io/canary"
 
 
-def absorb(  # noqa: C901, PLR0912 - one flat match over the outcomes
+def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
     run: Run, command: Command, outcome: Outcome, now: datetime
 ) -> Finding | None:
     """Take in what came of a command that is judged by itself (scope and pods need their store)."""
@@ -45,18 +47,21 @@ def absorb(  # noqa: C901, PLR0912 - one flat match over the outcomes
             return _restore(run, outcome, now)
         case Found(experiment):
             return _found(run, experiment, now)
-        case NameExists():
+        case NameExists() | Unanswered() if run.stage is Stage.CREATING:
             run.stage = Stage.UNCERTAIN
-        case Unanswered():
-            run.stage, run.retry_at = Stage.UNCERTAIN, now + RETRY
+            run.retry_at = now + RETRY if isinstance(outcome, Unanswered) else None
         case ReplicasRead(replicas):
             run.wanted = replicas
         case AnalysisRunSeen(analysis_run):
-            return see_analysis_run(run, analysis_run)
+            return see_analysis_run(run, analysis_run, now)
         case VerdictWritten(record, analysis_run):
             run.recorded = True
             adopt_verdict(run, record, now)
-            return see_analysis_run(run, analysis_run)
+            return see_analysis_run(run, analysis_run, now)
+        case MarkFound(analysis_run):
+            return _mark_found(run, analysis_run, now)
+        case HistoryRead(created):
+            return _history(run, now, created=created)
         case Done():
             if isinstance(command, Delete):
                 run.delete_sent_at = run.delete_sent_at or now
@@ -68,7 +73,7 @@ def absorb(  # noqa: C901, PLR0912 - one flat match over the outcomes
             return finding
         case Failed(text):
             run.retry_at, run.waiting_for = now + RETRY, text
-        case ScopeRead() | PodsFound():
+        case ScopeRead() | PodsFound() | NameExists() | Unanswered():
             pass
     return None
 
@@ -79,35 +84,73 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         return None
     identity, experiment = run.spec.identity, found.experiment
     run.value = found.value
-    mark = ledger.read_mark(found.analysis_run, identity) if found.analysis_run else None
-    run.marked_uid = mark.uid if mark else ""
+    run.mark = ledger.read_mark(found.analysis_run, identity) if found.analysis_run else None
     if experiment is not None and _is_ours(run, experiment):
         run.create_sent = True
         see_experiment(run, experiment)
     if found.analysis_run is None:
-        return see_analysis_run(run, None)
+        return see_analysis_run(run, None, now)
     record = ledger.read_verdict(found.analysis_run, identity)
     if record:
         run.recorded = True
         adopt_verdict(run, record, now)
-        return see_analysis_run(run, found.analysis_run)
-    finding = see_analysis_run(run, found.analysis_run)
+        return see_analysis_run(run, found.analysis_run, now)
+    finding = see_analysis_run(run, found.analysis_run, now)
     if finding is None and run.stored:
         text = "this measurement is already stored, and its verdict is not on the AnalysisRun any more"
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
         finding = _adopt(run, experiment, now)
-    elif finding is None and mark:
-        text = f"{run.spec.subject} was created, and is gone without a verdict"
-        finding = Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
+    elif finding is None and run.mark:
+        run.stage, run.create_sent = Stage.UNCERTAIN, True  # by an earlier process, or another, perhaps
+        finding = _ask_history(run)
     elif finding is None:
         run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
     return finding
 
 
+def _ask_history(run: Run) -> Finding | None:
+    """What was marked and is not there was never created, or is gone."""
+    if run.mark is not None and run.mark.version:
+        run.ask_history = True
+        return None
+    return _unknown(run)
+
+
+def _history(run: Run, now: datetime, *, created: bool | None) -> Finding | None:
+    """Take in what the API server remembers of the time since the mark."""
+    run.ask_history = False
+    if created is None:
+        return _unknown(run)
+    if created:
+        run.arrived = True  # which may have been a moment ago: it is looked for once more
+    elif run.stage is Stage.UNCERTAIN:
+        run.create_sent, run.uncertain_since = False, None
+        run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
+        run.scope_version = -1
+    return None
+
+
+def _unknown(run: Run) -> Finding:
+    text = f"{run.spec.subject} was about to be created when its gate was interrupted, and is not there"
+    return Finding(
+        reason=Reason.UNKNOWN, text=f"{text}; whether it ran is not known any more, so run the gate again"
+    )
+
+
+def _mark_found(run: Run, analysis_run: AnalysisRun, now: datetime) -> Finding | None:
+    """Another process acts for the same intent: what it did, or will do, is read from the ledger."""
+    run.mark_made = False
+    if run.stage is Stage.CREATING:
+        run.stage = Stage.RESTORING
+    return see_analysis_run(run, analysis_run, now)
+
+
 def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     """Take over the experiment of this intent's name, if it is one of ours and still alive."""
     if not _is_ours(run, experiment):
+        if run.mark and not run.mark_made:
+            return _unknown(run)
         text = f"{run.spec.subject} exists and is not this gate's; remove it, or rename the template's"
         return Finding(reason=Reason.NAME_TAKEN, text=text)
     run.create_sent = True
@@ -142,8 +185,7 @@ def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding |
     if run.stage in {Stage.CREATING, Stage.UNCERTAIN}:
         if experiment is not None:
             return _adopt(run, experiment, now)
-        run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
-        return None
+        return _not_found(run)
     run.in_doubt = False
     known = run.experiment.metadata.uid if run.experiment else ""
     if experiment is None or not (experiment.metadata.uid == known or _is_ours(run, experiment)):
@@ -155,9 +197,20 @@ def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding |
     return None if ledger.is_ours(experiment, run.spec.identity) else _unlabelled(run)
 
 
+def _not_found(run: Run) -> Finding | None:
+    """Judge an experiment that is not there although its create was sent."""
+    if run.arrived:
+        text = f"{run.spec.subject} was created, and is gone without a verdict"
+        return Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
+    if run.mark is not None and run.mark.version:
+        return _ask_history(run)
+    run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
+    return None
+
+
 def _is_ours(run: Run, experiment: ChaosObject) -> bool:
-    """Tell by the labels, or, where somebody has taken them off, by the uid in the mark."""
-    return ledger.is_ours(experiment, run.spec.identity) or experiment.metadata.uid == run.marked_uid
+    """Tell by the labels, or, where somebody has taken them off, by the annotations."""
+    return ledger.is_ours(experiment, run.spec.identity) or ledger.bears(experiment, run.spec.identity)
 
 
 def _unlabelled(run: Run) -> Finding:
@@ -185,7 +238,7 @@ def see_experiment_gone(run: Run, last: ChaosObject) -> None:
         run.experiment_gone = True
 
 
-def see_analysis_run(run: Run, analysis_run: AnalysisRun | None) -> Finding | None:
+def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) -> Finding | None:
     """Take in the AnalysisRun's state: it may have stored our measurement, or want its end.
 
     Terminate is not reliable (argo-rollouts: not called in v1.9 while resumeAt lies ahead, nor when
@@ -197,6 +250,10 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None) -> Finding | No
     if ledger.completed(analysis_run):
         run.stored = run.run_over = True
         return _terminated(run, "its AnalysisRun has ended")
+    record = ledger.read_verdict(analysis_run, run.spec.identity) if run.verdict is None else None
+    if record:  # another process was first, and its experiment may still be there
+        run.recorded = run.create_sent = True
+        adopt_verdict(run, record, now)
     result = analysis_run.result(run.spec.identity.metric)
     retried = result is not None and result.error > run.errors
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):

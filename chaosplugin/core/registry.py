@@ -179,7 +179,7 @@ class Registry:
                     see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
                     see(run, thing)
                 case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
-                    finding = outcomes.see_analysis_run(run, None if gone else thing)
+                    finding = outcomes.see_analysis_run(run, None if gone else thing, now)
                     if finding and run.stage is Stage.RESTORING:
                         run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
                 case Event() if run.experiment and thing.involved_object.uid == run.experiment.metadata.uid:

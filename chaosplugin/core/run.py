@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.fault import Fault
-from chaosplugin.core.ledger import Identity
+from chaosplugin.core.ledger import Identity, Mark
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.steady_state import Baseline, Rules
@@ -30,7 +30,7 @@ class Stage(StrEnum):
     """another gate works on the same ReplicaSet"""
     CREATING = "creating"
     UNCERTAIN = "uncertain"
-    """the create was sent and not answered"""
+    """the create was sent, perhaps by an earlier process, and nobody knows whether it arrived"""
     OBSERVING = "observing"
     """the fault is on, or comes"""
     RECOVERING = "recovering"
@@ -106,6 +106,12 @@ class Run:
 
     value: str = ""
     marked: bool = False
+    mark: Mark | None = None
+    """as this process asked for it, or found it"""
+    mark_made: bool = False
+    """this process has asked for it"""
+    analysis_run_version: str = ""
+    """resourceVersion of the AnalysisRun as last read"""
     targets_until: datetime | None = None
     scope_version: int = -1
     """version of the pod store that the last proof has seen"""
@@ -119,7 +125,12 @@ class Run:
     wanted_version: int = -1
     """version of the pod store for which `wanted` was read"""
     baseline: Baseline | None = None
+    marking_since: datetime | None = None
     uncertain_since: datetime | None = None
+    ask_history: bool = False
+    """the experiment is not there: was it ever?"""
+    arrived: bool = False
+    """it was created, by the API server's history"""
 
     create_sent: bool = False
     experiment: ChaosObject | None = None
@@ -127,8 +138,6 @@ class Run:
     experiment_gone: bool = False
     in_doubt: bool = False
     """it has left the watch, and no deletion was seen"""
-    marked_uid: str = ""
-    """the experiment's uid by the mark that an earlier process has left"""
     one_shot: bool
     rules: Rules
     selection_failure: str = ""
@@ -207,7 +216,7 @@ _PROGRESS = {
     Stage.PROVING: _WAITING,
     Stage.QUEUED: "another gate works on the same ReplicaSet; {} waits for it",
     Stage.CREATING: _WAITING,
-    Stage.UNCERTAIN: "the API server did not answer the create of {}; finding out",
+    Stage.UNCERTAIN: "it is not known whether {} was created; finding out",
     Stage.OBSERVING: "{} is running against the canary",
     Stage.RECOVERING: "the fault of {} is over; the canary has to hold",
     Stage.DECIDED: "",

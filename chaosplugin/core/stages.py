@@ -16,6 +16,7 @@ from chaosplugin.core.commands import (
     FindPods,
     Outcome,
     PodsFound,
+    ReadHistory,
     ReadLedger,
     ReadReplicas,
     ReadScope,
@@ -32,6 +33,11 @@ from chaosplugin.core.verdict import Finding, Reason
 
 LEDGER_GRACE = timedelta(seconds=30)
 """How long the ledger is tried to be read for a new run, beyond each request's own retries."""
+INTENT_GRACE = timedelta(seconds=5)
+"""How long a create waits to be marked first: the first Resume comes some 20 ms after Run, but with
+several metrics only after the slowest Run of them."""
+MARK_GRACE = timedelta(seconds=30)
+"""How long the mark is tried to be written, beyond each request's own retries."""
 UNKNOWN_GRACE = timedelta(seconds=60)
 """How long the fate of an unanswered create is looked for."""
 PROVE_AGAIN = timedelta(seconds=3)
@@ -132,7 +138,7 @@ def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
     """Wait for Ready targets; each change of the pods is a reason to prove again."""
     step.finding = judge.targets(run, pods, now)
     step.by(run.targets_until)
-    if step.finding or not pods.synced:
+    if step.finding or not pods.synced or (_ready(run, pods) and not _may_begin(run, now, step)):
         return
     first = run.scope_version < 0
     changed = run.scope_version != pods.version or run.prove_at is not None
@@ -145,6 +151,14 @@ def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
         step.give(run, ReadScope(run.spec.id, own))
 
 
+def _may_begin(run: Run, now: datetime, step: Step) -> bool:
+    """Tell whether what is proved now can be marked and created at once; what is refused need not wait."""
+    if run.push is False or (run.push and run.resumed) or now >= run.started_at + INTENT_GRACE:
+        return True
+    step.by(run.started_at + INTENT_GRACE)
+    return False
+
+
 def _ready(run: Run, pods: PodStore) -> bool:
     targets = pods.targets
     return bool(targets) and (not run.rules.enabled or all(pod.ready for pod in targets))
@@ -152,10 +166,11 @@ def _ready(run: Run, pods: PodStore) -> bool:
 
 def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Finding | None:
     """Decide by a fresh reading of the owners, and of the pods as they are at this moment."""
-    ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None)
-    if ended or read.inputs is None:
+    ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None, now)
+    if ended or read.inputs is None or run.verdict is not None:
         return ended
     run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
+    run.analysis_run_version = read.inputs.analysis_run.metadata.resource_version
     proof = scope.prove(read.inputs, pods.live)
     match proof:
         case scope.Refused(reason, message):
@@ -176,11 +191,17 @@ def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fi
 
 
 def _creating(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: bool) -> None:
-    """Create in the very step of the proof: what was proved is what will be hit."""
-    if Create in run.pending:
+    """Create right after proof and mark: what was proved is what will be hit."""
+    if run.pending & {Create, WriteMark}:
         return
     if taken:
         run.stage = Stage.QUEUED
+        return
+    if run.push and run.resumed and not run.marked:
+        _intend(run, now, step)
+        return
+    if run.scope_version != pods.version:  # while the mark was made
+        run.stage, run.scope_version = Stage.PROVING, -1
         return
     run.baseline = baseline(pods.live)
     notes = {
@@ -197,17 +218,39 @@ def _creating(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: boo
     step.give(run, Create(run.spec.id, manifest))
 
 
+def _intend(run: Run, now: datetime, step: Step) -> None:
+    """Mark before the create, so that no death in between can lead to a second experiment."""
+    run.marking_since = run.marking_since or now
+    limit = run.marking_since + MARK_GRACE
+    if run.waiting_for and now >= limit:
+        text = f"nothing was created, as the AnalysisRun could not be marked: {run.waiting_for}"
+        step.finding = Finding(reason=Reason.UNAVAILABLE, text=text)
+    elif _due(run, now, step):
+        run.mark_made = True
+        step.give(run, _mark(run))
+    step.by(limit)
+
+
+def _mark(run: Run) -> WriteMark:
+    spec, version = run.spec, run.analysis_run_version
+    known = "" if spec.endpoint else version
+    run.mark = Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=known)
+    return WriteMark(spec.id, run.mark, version)
+
+
 def _uncertain(run: Run, now: datetime, step: Step) -> None:
     if run.uncertain_since is None:
         run.uncertain_since = now
     limit = run.uncertain_since + UNKNOWN_GRACE
     if now >= limit:
-        text = f"the API server did not answer the create of {run.spec.subject}, nor since"
+        text = f"it could not be found out whether {run.spec.subject} was created"
         step.finding = Finding(
             reason=Reason.UNKNOWN, text=f"{text}; look whether it is there: {run.waiting_for}"
         )
-    elif _due(run, now, step):
-        step.give(run, Find(run.spec.id))
+    elif ReadHistory not in run.pending and _due(run, now, step):
+        asked = run.ask_history and run.mark is not None
+        version = run.mark.version if run.mark else ""
+        step.give(run, ReadHistory(run.spec.id, version) if asked else Find(run.spec.id))
     step.by(limit)
 
 
@@ -226,16 +269,14 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
 
 
 def _marking(run: Run, now: datetime, step: Step) -> None:
-    """Mark once the controller has surely stored the measurement."""
+    """Mark late what could not be marked before, once the controller has surely stored the measurement."""
     if run.marked or not run.push or run.experiment is None:
         return
     if not run.resumed and now < run.started_at + RESUME_GRACE:
         step.by(run.started_at + RESUME_GRACE)
         return
-    if _due(run, now, step):
-        metadata = run.experiment.metadata
-        mark = Mark(kind=run.spec.kind, namespace=run.spec.namespace, name=run.spec.name, uid=metadata.uid)
-        step.give(run, WriteMark(run.spec.id, mark))
+    if WriteMark not in run.pending and _due(run, now, step):
+        step.give(run, _mark(run))
 
 
 def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding | None:

@@ -14,12 +14,15 @@ from chaosplugin.core.commands import (
     Find,
     FindPods,
     Found,
+    HistoryRead,
     Keep,
     LedgerRead,
     Look,
+    MarkFound,
     NameExists,
     Outcome,
     PodsFound,
+    ReadHistory,
     ReadLedger,
     ReadReplicas,
     ReadScope,
@@ -69,10 +72,14 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return Found(await _experiment(spec, there))
             case FindPods(names=names):
                 return PodsFound({name: await there.find_pod(spec.namespace, name) for name in sorted(names)})
-            case WriteMark(mark=mark):
-                return await _patch(spec, home, ledger.mark_patch(spec.identity, mark))
-            case WriteWake(wake=wake):
-                return await _patch(spec, home, ledger.wake_patch(wake))
+            case ReadHistory(version=version):
+                created = await there.created_since(spec.kind, spec.namespace, spec.name, version)
+                return HistoryRead(created)
+            case WriteMark():
+                return await _write_mark(command, spec, home)
+            case WriteWake(wake=wake, unmark=unmark):
+                patch = ledger.wake_patch(wake, unmark=spec.identity if unmark else None)
+                return await _patch(spec, home, patch)
             case WriteVerdict():
                 return await _write_verdict(command, spec, home)
             case Look():
@@ -90,6 +97,7 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
 def translate(error: ClusterError, command: Command, run: Run) -> Outcome:
     """What must be read before anything is done, and is refused, is final; all else is tried again."""
     first = isinstance(command, ReadLedger | ReadScope) and not run.restored
+    first = first or (isinstance(command, WriteMark) and not run.create_sent)
     if first and isinstance(error, Denied | NotFound | Invalid):
         return Refused(_refusal(error))
     return Failed(str(error))
@@ -164,6 +172,27 @@ async def _patch(spec: Spec, home: Cluster, patch: Mapping[str, object]) -> Outc
         return AnalysisRunSeen(await home.patch_analysis_run(metadata.namespace, metadata.name, patch))
     except NotFound:
         return AnalysisRunSeen(None)
+
+
+async def _write_mark(command: WriteMark, spec: Spec, home: Cluster) -> Outcome:
+    """Mark the version last read; where the AnalysisRun has changed since, another process may be first."""
+    metadata, version = spec.analysis_run.metadata, command.version
+    for _ in range(_CONFLICTS):
+        if not version:
+            found = await analysis_run(spec, home)
+            if found is None:
+                return AnalysisRunSeen(None)
+            if ledger.read_verdict(found, spec.identity) or ledger.read_mark(found, spec.identity):
+                return MarkFound(found)
+            version = found.metadata.resource_version
+        patch = ledger.mark_patch(spec.identity, command.mark, version)
+        try:
+            return AnalysisRunSeen(await home.patch_analysis_run(metadata.namespace, metadata.name, patch))
+        except Conflict:
+            version = ""
+        except NotFound:
+            return AnalysisRunSeen(None)
+    return Failed(f"AnalysisRun {metadata.name} changed {_CONFLICTS} times while it was marked")
 
 
 async def _write_verdict(command: WriteVerdict, spec: Spec, home: Cluster) -> Outcome:

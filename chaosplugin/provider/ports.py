@@ -122,6 +122,10 @@ class Cluster(Protocol):
 
     async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject: ...
 
+    async def created_since(self, kind: str, namespace: str, name: str, version: str) -> bool | None:
+        """Whether the experiment was created after that resourceVersion; None: that is not known any more."""
+        ...
+
     async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
         """List by label selector; an empty namespace means all of them."""
         ...

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 from chaosplugin.core import ledger
-from chaosplugin.core.analysis import Phase
+from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Create,
@@ -25,7 +25,7 @@ from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
 from chaosplugin.core.run import Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
-from tests.core.world import HASH, START, World, analysis_run, hit, make_spec, pod, recovered
+from tests.core.world import HASH, START, World, analysis_run, hit, make_spec, marked, pod, recovered
 
 
 def test_a_canary_that_survives_is_successful_and_nothing_is_left() -> None:
@@ -169,6 +169,8 @@ def test_gates_of_one_replica_set_run_one_after_another() -> None:
     second = make_spec(identity=Identity("run-1", "other", 1), name="other")
     world.take(world.registry.start(world.now, second, errors=0, resume=False))
     world.take(world.registry.allow(world.now, second.id, push=True))
+    given = Measurement(phase=Phase.RUNNING, started_at=START)
+    world.take(world.registry.answer(world.now, second.id, given)[1])
     world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
     world.pods(pod("web-a"))
     world.prove()
@@ -181,14 +183,31 @@ def test_gates_of_one_replica_set_run_one_after_another() -> None:
     world.experiment(hit("web-a"), desired="Run", gone=True)
 
     world.prove()
-    assert world.expect(Create).run == second.id
+    assert world.expect(WriteMark).run == second.id
 
 
-def test_no_patch_before_the_first_resume() -> None:
-    world = World()
+def to_ready_targets(world: World) -> None:
     world.start()
     world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
     world.pods(pod("web-a"), pod("web-b"))
+
+
+def test_nothing_is_patched_or_created_before_the_first_resume() -> None:
+    world = World()
+    to_ready_targets(world)
+    assert world.todo == []
+
+    world.resume()
+
+    world.prove()
+    assert world.expect(WriteMark).mark.version == "7", "from there on the create can be looked for"
+    assert world.todo == []
+
+
+def test_a_gate_whose_resume_does_not_come_is_created_all_the_same_and_marked_later() -> None:
+    world = World()
+    to_ready_targets(world)
+    world.wait(5.1)
     world.prove()
     world.done(world.expect(Create), Found(world.chaos()))
     assert not [command for command in world.todo if isinstance(command, WriteMark)]
@@ -196,6 +215,31 @@ def test_no_patch_before_the_first_resume() -> None:
     world.resume()
 
     world.expect(WriteMark)
+
+
+def test_where_the_controller_is_asked_by_time_nothing_waits_for_a_mark() -> None:
+    world = World(push=False)
+    to_ready_targets(world)
+
+    world.prove()
+
+    world.expect(Create)
+
+
+def test_pods_that_change_while_the_mark_is_made_are_proved_again() -> None:
+    world = World()
+    to_ready_targets(world)
+    world.resume()
+    world.prove()
+    mark = world.expect(WriteMark)
+    world.pods(pod("web-c"))
+
+    world.done(mark, AnalysisRunSeen(marked(world)))
+
+    assert not [command for command in world.todo if isinstance(command, Create)]
+    world.wanted = 3
+    world.prove()
+    world.expect(Create)
 
 
 def test_the_wake_is_repeated_with_a_new_value_until_argo_has_it() -> None:

@@ -22,12 +22,15 @@ from chaosplugin.core.commands import (
     Find,
     FindPods,
     Found,
+    HistoryRead,
     Keep,
     LedgerRead,
     Look,
+    MarkFound,
     NameExists,
     Outcome,
     PodsFound,
+    ReadHistory,
     ReadLedger,
     ReadReplicas,
     ReadScope,
@@ -50,12 +53,16 @@ GIVEN = Measurement(phase=Phase.RUNNING, started_at=START)
 class Gates(RuleBasedStateMachine):
     """One AnalysisRun, one metric, one canary of two pods."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(remembers=st.booleans())
+    def begin(self, remembers: bool) -> None:
         self.world = World()
+        self.remembers = remembers
+        """the API server, of what was created since a mark"""
         self.annotations: dict[str, str] = {}
         self.experiment: ChaosObject | None = None
         self.creates = 0
+        self.unmarked = False
+        """no Resume came in time, so that it was created without a mark before"""
         self.answers: set[tuple[Phase, str]] = set()
         self.world.start()
         self.see_pods()
@@ -79,7 +86,11 @@ class Gates(RuleBasedStateMachine):
     def patch(self, patch: dict[str, object]) -> None:
         metadata = patch["metadata"]
         assert isinstance(metadata, dict)
-        self.annotations.update(metadata["annotations"])
+        for key, value in metadata["annotations"].items():
+            if value is None:
+                self.annotations.pop(key, None)
+            else:
+                self.annotations[key] = value
 
     def perform(self, command: Command) -> Outcome:  # noqa: C901, PLR0911, PLR0912 - one flat match
         identity = self.world.spec.identity
@@ -95,7 +106,9 @@ class Gates(RuleBasedStateMachine):
             case Create(manifest=manifest):
                 if self.experiment is not None:
                     return NameExists()
-                assert not ledger.read_mark(self.analysis_run, identity), "a fault was asked for before"
+                marked = ledger.read_mark(self.analysis_run, identity) is not None
+                assert not self.creates or self.unmarked, "a second experiment"
+                self.unmarked = self.unmarked or not marked
                 assert not ledger.read_verdict(self.analysis_run, identity), "it was judged before"
                 self.creates += 1
                 self.world.created = dict(manifest)
@@ -105,15 +118,19 @@ class Gates(RuleBasedStateMachine):
                 return Found(self.experiment)
             case FindPods(names=names):
                 return PodsFound(dict.fromkeys(names))
+            case ReadHistory():
+                return HistoryRead(self.creates > 0 if self.remembers else None)
             case WriteMark(mark=mark):
-                self.patch(ledger.mark_patch(identity, mark))
+                if ledger.read_mark(self.analysis_run, identity):
+                    return MarkFound(self.analysis_run)
+                self.patch(ledger.mark_patch(identity, mark, "7"))
             case WriteVerdict(record=record, wake=wake):
                 first = ledger.read_verdict(self.analysis_run, identity)
                 if first is None:
                     self.patch(ledger.verdict_patch(identity, record, wake, "1"))
                 return VerdictWritten(first or record, self.analysis_run)
-            case WriteWake(wake=wake):
-                self.patch(ledger.wake_patch(wake))
+            case WriteWake(wake=wake, unmark=unmark):
+                self.patch(ledger.wake_patch(wake, unmark=identity if unmark else None))
             case Delete(uid=uid):
                 if self.experiment is None or self.experiment.metadata.uid != uid:
                     return Found(None)
@@ -222,6 +239,12 @@ class Gates(RuleBasedStateMachine):
         run = self.world.registry.run(self.world.spec.id)
         if run is not None and run.error:
             assert not run.create_sent
+
+    @invariant()
+    def a_verdict_is_the_end(self) -> None:
+        run = self.world.registry.run(self.world.spec.id) if hasattr(self, "world") else None
+        if run is not None and run.verdict is not None:
+            assert run.stage in {Stage.DECIDED, Stage.DONE}
 
     @invariant()
     def no_deadline_lies_behind(self) -> None:

@@ -1,7 +1,7 @@
 """Before the fault: which targets are waited for, and which are refused."""
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Create, LedgerRead, ReadLedger
+from chaosplugin.core.commands import Create, LedgerRead, ReadLedger, WriteMark
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
 from tests.core.world import HASH, World, analysis_run, pod, rollout, scope_inputs
@@ -37,6 +37,7 @@ def test_a_canary_without_all_its_replicas_is_waited_for() -> None:
     world = World()
     world.wanted = 3
     world.start()
+    world.resume()
     world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
     world.pods(pod("web-a"), pod("web-b"))
     world.prove()
@@ -45,7 +46,7 @@ def test_a_canary_without_all_its_replicas_is_waited_for() -> None:
     world.pods(pod("web-c"))
     world.prove()
 
-    world.expect(Create)
+    world.expect(WriteMark)
 
 
 def test_the_stable_hash_is_refused_before_any_pod_is_ready() -> None:

@@ -254,7 +254,12 @@ class World:
                 ledger.RUN: identity.digest,
                 ledger.ANALYSIS_RUN_UID: identity.analysis_run_uid,
             },
-            annotations={**self.notes(), **(annotations or {})},
+            annotations={
+                ledger.METRIC: identity.metric,
+                ledger.INTENT: str(identity.intent),
+                **self.notes(),
+                **(annotations or {}),
+            },
             finalizers=["chaos-mesh/records"] if desired else None,
         )
         status = ChaosStatus(
@@ -317,13 +322,14 @@ class World:
         )
         self.pods(pod("web-a"), pod("web-b"))
         self.prove()
+        if self.push:
+            self.done(self.expect(WriteMark), AnalysisRunSeen(marked(self)))
         create = self.expect(Create)
         self.created = dict(create.manifest)
         return create
 
     def to_observing(self) -> None:
         self.done(self.to_create(), Found(self.chaos()))
-        self.done(self.expect(WriteMark), AnalysisRunSeen(marked(self)))
 
     def to_recovering(self) -> None:
         self.to_observing()
@@ -352,9 +358,9 @@ class World:
         return run.stage
 
 
-def marked(world: World) -> AnalysisRun:
-    mark = ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, uid="chaos-1")
-    patch = ledger.mark_patch(world.spec.identity, mark)
+def marked(world: World, mark: ledger.Mark | None = None) -> AnalysisRun:
+    mark = mark or ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, version="7")
+    patch = ledger.mark_patch(world.spec.identity, mark, "7")
     return with_patch(patch)
 
 

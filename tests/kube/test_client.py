@@ -151,6 +151,35 @@ async def test_an_experiment_in_a_namespace_that_is_not_there_is_not_found(
     assert not caught.value.no_kind
 
 
+async def test_what_was_created_since_a_version_is_remembered_also_when_it_is_gone(
+    cluster: KubernetesCluster, namespace: str, bed: Bed
+) -> None:
+    runs = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/analysisruns"
+    await cluster.list_chaos("PodChaos", namespace, "")  # the first request of a kind begins its memory
+    before: Json = (await bed.create(runs, analysis_run()))["metadata"]  # type: ignore[assignment]
+    version = str(before["resourceVersion"])
+    made = await cluster.create_chaos(pod_chaos(namespace))
+    await cluster.create_chaos(pod_chaos(namespace, "other"))
+    await cluster.delete_chaos("PodChaos", namespace, "experiment", made.metadata.uid)
+    with pytest.raises(NotFound):
+        await cluster.read_chaos("PodChaos", namespace, "experiment")
+
+    assert await cluster.created_since("PodChaos", namespace, "experiment", version) is True
+    assert await cluster.created_since("PodChaos", namespace, "third", version) is False
+
+
+async def test_what_the_api_server_has_forgotten_is_not_known(tmp_path: Path) -> None:
+    async with (
+        sandbox.start(clock, tmp_path) as started,
+        connect(str(started.kubeconfig()), clock=clock) as cluster,
+    ):
+        made = await cluster.create_chaos(pod_chaos("default"))
+        started.faults.expire()
+
+        version = made.metadata.resource_version
+        assert await cluster.created_since("PodChaos", "default", "experiment", version) is None
+
+
 async def test_two_writers_of_one_version_cannot_both_win(
     cluster: KubernetesCluster, bed: Bed, namespace: str
 ) -> None:

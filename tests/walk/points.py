@@ -77,9 +77,21 @@ def _before_proof(stop: Stop) -> None:
     stop.reached = lambda: held.hit
 
 
-def _before_create(stop: Stop) -> None:
-    held = stop.drop("create", "podchaos")
+def _before_mark(stop: Stop) -> None:
+    held = stop.drop("patch", "analysisruns")
     stop.reached = lambda: held.hit
+
+
+def _mark_lost(stop: Stop) -> None:
+    stop.gate.bed.cluster.faults.lose_answer(stop.gate.asks("patch", "analysisruns"))
+    held = stop.drop("", "", lambda: stop.gate.marked)
+    stop.reached = lambda: held.hit
+
+
+def _before_create(stop: Stop) -> None:
+    """The mark says that it was about to be created."""
+    held = stop.drop("create", "podchaos")
+    stop.reached = lambda: held.hit and stop.gate.marked
 
 
 def _create_sent(stop: Stop) -> None:
@@ -92,15 +104,6 @@ def _answer_lost(stop: Stop) -> None:
     stop.gate.bed.cluster.faults.lose_answer(stop.gate.asks("create", "podchaos"))
     held = stop.drop("", "", lambda: bool(stop.gate.created))
     stop.reached = lambda: held.hit
-
-
-def _before_mark(stop: Stop) -> None:
-    held = stop.drop("patch", "analysisruns")
-    stop.reached = lambda: held.hit
-
-
-def _after_mark(stop: Stop) -> None:
-    stop.reached = lambda: stop.gate.marked
 
 
 def _first_event(stop: Stop) -> None:
@@ -129,7 +132,7 @@ def _recovered(stop: Stop) -> None:
 
 
 def _decided(stop: Stop) -> None:
-    held = stop.drop("patch", "analysisruns", lambda: stop.gate.marked)
+    held = stop.drop("patch", "analysisruns", lambda: bool(stop.gate.created))
     stop.reached = lambda: held.hit
 
 
@@ -140,7 +143,7 @@ def _host_does_not_write(stop: Stop) -> Held:
 
 def _wake_lost(stop: Stop) -> None:
     asks = stop.gate.asks("patch", "analysisruns")
-    stop.gate.bed.cluster.faults.lose_answer(lambda seen: asks(seen) and stop.gate.marked)
+    stop.gate.bed.cluster.faults.lose_answer(lambda seen: asks(seen) and bool(stop.gate.created))
     _host_does_not_write(stop)
     held = stop.drop("", "", lambda: stop.gate.recorded)
     stop.reached = lambda: held.hit
@@ -187,11 +190,11 @@ def _points() -> list[Point]:
     bad: dict[str, Any] = {"metric": broken, "phase": "Failed", "reason": "SteadyStateBroken", "late": True}
     return [
         Point(1, "before-proof", _before_proof),
-        Point(2, "before-create", _before_create),
-        Point(3, "create-sent", _create_sent),
-        Point(4, "create-answer-lost", _answer_lost),
-        Point(5, "before-mark", _before_mark),
-        Point(6, "after-mark", _after_mark),
+        Point(2, "before-mark", _before_mark),
+        Point(3, "mark-answer-lost", _mark_lost),
+        Point(4, "before-create", _before_create),
+        Point(5, "create-sent", _create_sent),
+        Point(6, "create-answer-lost", _answer_lost),
         Point(7, "first-event", _first_event, metric(duration="6s", config={"timeout": "17s"})),
         Point(8, "injected", _injected),
         Point(9, "recovered", _recovered, late=True),

@@ -78,11 +78,12 @@ async def _a_measurement_that_the_plugin_does_not_know_is_not_begun_anew(folder:
     """Another process began it, and of that only the mark is left."""
     async with bed(folder) as bed_:
         control = await bed_.begin()
-        stop = stopping(bed_, BY_NAME["after-mark"], "unknown")
+        stop = stopping(bed_, BY_NAME["create-answer-lost"], "unknown")
         await bed_.until("the first version is healthy", lambda: stop.gate.healthy)
         await reach(bed_, [stop])
         await control.kill_plugin()
         stop.gate.delete_experiment()
+        stop.let_go()
         stop.gate.touch()
 
         assert await settle([stop.gate]) == []

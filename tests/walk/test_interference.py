@@ -37,7 +37,7 @@ class Case:
     do: Callable[[Gate], None]
     point: str
     alive: str
-    dead: str | None
+    dead: str
 
     @property
     def namespace(self) -> str:
@@ -47,19 +47,19 @@ class Case:
 CASES = [
     *(Case("run-deleted", Gate.delete_run, p, GONE, GONE) for p in ("before-create", "create-sent")),
     *(Case("run-deleted", Gate.delete_run, p, GONE, GONE) for p in ("before-mark", "injected", "decided")),
+    Case("run-deleted", Gate.delete_run, "create-answer-lost", GONE, GONE),
     *(
         Case(name, do, point, INCONCLUSIVE, INCONCLUSIVE)
         for name, do in (("terminated", _terminate), ("aborted", Gate.abort))
-        for point in ("before-proof", "before-create", "create-sent", "before-mark", "injected", "recovered")
+        for point in ("before-proof", "before-mark", "before-create", "create-sent", "injected", "recovered")
     ),
     Case("terminated", _terminate, "decided", SURVIVED, INCONCLUSIVE),
     Case("aborted", Gate.abort, "decided", SURVIVED, INCONCLUSIVE),
-    # without mark and experiment nothing is left that could tell of it
-    Case("deleted", Gate.delete_experiment, "before-mark", INCONCLUSIVE, None),
+    Case("deleted", Gate.delete_experiment, "create-answer-lost", INCONCLUSIVE, INCONCLUSIVE),
     Case("deleted", Gate.delete_experiment, "injected", INCONCLUSIVE, INCONCLUSIVE),
     Case("deleted", Gate.delete_experiment, "recovered", SURVIVED, INCONCLUSIVE),
     Case("deleted", Gate.delete_experiment, "decided", SURVIVED, INCONCLUSIVE),
-    Case("paused", _pause, "before-mark", INCONCLUSIVE, INCONCLUSIVE),
+    Case("paused", _pause, "create-answer-lost", INCONCLUSIVE, INCONCLUSIVE),
     Case("paused", _pause, "injected", INCONCLUSIVE, INCONCLUSIVE),
     Case("paused", _pause, "recovered", SURVIVED, INCONCLUSIVE),
     Case("paused", _pause, "decided", SURVIVED, INCONCLUSIVE),
@@ -71,23 +71,22 @@ CASES = [
 async def _interfere(folder: Path, problems: list[str], *, dead: bool) -> None:
     async with bed(folder) as bed_:
         control = await bed_.begin()
-        cases = [case for case in CASES if not dead or case.dead is not None]
-        stops = [stopping(bed_, BY_NAME[case.point], case.namespace) for case in cases]
+        stops = [stopping(bed_, BY_NAME[case.point], case.namespace) for case in CASES]
         await bed_.until("first versions are healthy", lambda: all(stop.gate.healthy for stop in stops))
         for late in (True, False):
             await reach(
-                bed_, [s for s, case in zip(stops, cases, strict=True) if BY_NAME[case.point].late is late]
+                bed_, [s for s, case in zip(stops, CASES, strict=True) if BY_NAME[case.point].late is late]
             )
         if dead:
             await control.kill_plugin()
-        for stop, case in zip(stops, cases, strict=True):
+        for stop, case in zip(stops, CASES, strict=True):
             stop.first_run = stop.gate.run_uid
             case.do(stop.gate)
         for stop in stops:
             stop.let_go()
             stop.gate.touch()
         problems += [f"{folder.name} {what}" for what in await settle([stop.gate for stop in stops])]
-        for stop, case in zip(stops, cases, strict=True):
+        for stop, case in zip(stops, CASES, strict=True):
             problems += [f"{folder.name} {what}" for what in _wrong(stop, case, dead=dead)]
         await control.stop()
 
