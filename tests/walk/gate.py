@@ -10,6 +10,7 @@ from chaosplugin.sandbox.api.faults import Seen
 from chaosplugin.sandbox.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
+    NAMESPACES,
     POD_CHAOS,
     PODS,
     ROLLOUTS,
@@ -36,6 +37,8 @@ class Gate:
         self.bed, self.namespace = bed, namespace
         self.created: list[Object] = []
         """every experiment that ever was"""
+        self.last: list[Object] = []
+        """the same, as last seen"""
         self.verdicts: list[str] = []
         """every verdict that ever stood on the AnalysisRun"""
         self.touches = 0
@@ -44,8 +47,14 @@ class Gate:
         bed.cluster.store.listen(self._hear_run, ANALYSIS_RUNS)
 
     def _hear_chaos(self, change: Change) -> None:
-        if change.type == "ADDED" and change.stored.namespace == self.namespace:
+        if change.stored.namespace != self.namespace:
+            return
+        if change.type == "ADDED":
             self.created.append(change.stored.copy())
+            self.last.append(change.stored.copy())
+        else:
+            uids = [each["metadata"]["uid"] for each in self.created]
+            self.last[uids.index(change.stored.uid)] = change.stored.copy()
 
     def _hear_run(self, change: Change) -> None:
         if change.stored.namespace != self.namespace:
@@ -57,10 +66,10 @@ class Gate:
 
     # -- what happens
 
-    def deploy(self, *metrics: Object, replicas: int = 2) -> None:
+    def deploy(self, *metrics: Object, replicas: int = 2, steps: list[Object] | None = None) -> None:
         spec = {"metrics": list(metrics) or [metric()]}
         self._create(ANALYSIS_TEMPLATES, {"metadata": {"name": "gate"}, "spec": spec})
-        steps = [{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "gate"}]}}]
+        steps = steps or [{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "gate"}]}}]
         labels = {"app": "web"}
         container = {"name": "web", "image": "web:1"}
         rollout = {
@@ -74,6 +83,27 @@ class Gate:
     def begin(self) -> None:
         """Begin a canary; the first version has to be healthy."""
         self.bed.cluster.api.merge(ROLLOUTS, self.namespace, "web", next_version())
+
+    def update(self, image: str) -> None:
+        """Put another version into the template, or an earlier one back."""
+        containers = [{"name": "web", "image": image}]
+        change = {"spec": {"template": {"spec": {"containers": containers}}}}
+        self.bed.cluster.api.merge(ROLLOUTS, self.namespace, "web", change)
+
+    def promote_fully(self) -> None:
+        """Do as `kubectl argo rollouts promote --full`."""
+        change = {"status": {"promoteFull": True}}
+        self.bed.cluster.api.merge(ROLLOUTS, self.namespace, "web", change, "status")
+
+    def retry(self) -> None:
+        """Do as `kubectl argo rollouts retry rollout`."""
+        self.bed.cluster.api.merge(ROLLOUTS, self.namespace, "web", {"status": {"abort": False}}, "status")
+
+    def delete_rollout(self) -> None:
+        self.bed.cluster.api.delete(ROLLOUTS, self.namespace, "web")
+
+    def delete_namespace(self) -> None:
+        self.bed.cluster.api.delete(NAMESPACES, "", self.namespace)
 
     def touch(self) -> None:
         """Let the controller look at the AnalysisRun, as its resync does."""
@@ -149,6 +179,20 @@ class Gate:
     def run(self) -> Object | None:
         runs = self.bed.cluster.api.list(ANALYSIS_RUNS, self.namespace)
         return runs[0].object if runs else None
+
+    @property
+    def runs(self) -> list[Object]:
+        """All AnalysisRuns that are there, oldest first."""
+        found = [each.object for each in self.bed.cluster.api.list(ANALYSIS_RUNS, self.namespace)]
+        return sorted(found, key=lambda run: str(run["metadata"]["creationTimestamp"]))
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """Return phase and reason of the last measurement of the last AnalysisRun."""
+        results = ((self.runs[-1].get("status") or {}).get("metricResults") or []) if self.runs else []
+        measured = [each for result in results for each in result.get("measurements") or ()]
+        last = measured[-1] if measured else {"phase": "", "message": ""}
+        return last["phase"], last.get("message", "").partition(":")[0]
 
     @property
     def run_uid(self) -> str:
