@@ -25,6 +25,8 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
   --allow-full-traffic          faults in a canary that carries all production traffic
   --allow-cross-namespace       experiments in another namespace than their AnalysisRun's
   --allow-network-target        NetworkChaos that writes rules on the pods of spec.target
+  --force-cleanup               remove finalizers of an experiment that is not gone 60 s after its deletion:
+                                Chaos Mesh has not undone the fault then, so it may go on in the pods
   --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
   --log-level LEVEL             debug, info (default), warning or error
 
@@ -79,6 +81,7 @@ def _settings(arguments: Sequence[str]) -> "Settings":
         allow_cross_namespace=found.allow_cross_namespace,
         allow_network_target=found.allow_network_target,
         allow_endpoints=tuple(found.allow_endpoint),
+        force_cleanup=found.force_cleanup,
         wake=Wake(found.wake) if found.wake else None,
     )
     return Settings(policy, found.kubeconfig or kubeconfig, found.log_level)
@@ -97,6 +100,7 @@ def _plugin_parser() -> "argparse.ArgumentParser":
     parser.add_argument("--allow-endpoint", action="append", default=[], metavar="HOST[:PORT]")
     for flag in ("unowned", "stable", "full-traffic", "cross-namespace", "network-target"):
         parser.add_argument(f"--allow-{flag}", action="store_true")
+    parser.add_argument("--force-cleanup", action="store_true")
     parser.add_argument("--kubeconfig")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

@@ -115,6 +115,14 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Remove the finalizers of the experiment with this uid, whose deletion is stuck."""
+
+    run: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """Label the experiment so that it stays; pause it where its fault is still on."""
 
@@ -135,6 +143,7 @@ Command = (
     | WriteWake
     | Look
     | Delete
+    | Release
     | Keep
 )
 

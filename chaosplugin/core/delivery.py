@@ -7,8 +7,9 @@ the measurement, each time with a new value, as a patch that changes nothing wak
 
 from datetime import datetime, timedelta
 
+from chaosplugin.core import judge
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Command, Delete, Find, Keep, Look, WriteVerdict, WriteWake
+from chaosplugin.core.commands import Command, Delete, Find, Keep, Look, Release, WriteVerdict, WriteWake
 from chaosplugin.core.ledger import VerdictRecord
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.run import RESUME_GRACE, Run, Stage
@@ -17,8 +18,6 @@ from chaosplugin.core.verdict import Verdict
 _WAKES = (1, 5, 15, 30)
 """seconds between wakes; the last one repeats"""
 DELETE_RETRY = timedelta(seconds=30)
-STUCK = timedelta(seconds=60)
-"""Chaos Mesh undoes a fault and lets its experiment go within a second; where it fails, it tries for ever."""
 
 
 def deliver(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
@@ -72,7 +71,7 @@ def record_of(verdict: Verdict) -> VerdictRecord:
 
 
 def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
-    if not run.create_sent or run.experiment_gone or run.kept or run.pending & {Delete, Keep, Find}:
+    if not run.create_sent or run.experiment_gone or run.kept or run.pending & {Delete, Release, Keep, Find}:
         return [], None
     if run.experiment is None:  # the create was never answered: it may have arrived
         return _every(run, now, Find(run.spec.id))
@@ -82,7 +81,9 @@ def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
         return [], None
     if run.spec.keep:
         return _every(run, now, Keep(run.spec.id, pause=fault_on and not run.one_shot))
-    return _every(run, now, Delete(run.spec.id, run.experiment.metadata.uid))
+    uid = run.experiment.metadata.uid
+    force = run.spec.policy.force_cleanup and stuck(run, now)
+    return _every(run, now, Release(run.spec.id, uid) if force else Delete(run.spec.id, uid))
 
 
 def stuck(run: Run, now: datetime) -> str:
@@ -90,15 +91,18 @@ def stuck(run: Run, now: datetime) -> str:
 
     The verdict stands by then: nothing is deleted without one.
     """
-    sent_at = run.delete_sent_at
-    if sent_at is None or run.experiment_gone or now < sent_at + STUCK or run.experiment is None:
+    since = _deleting_since(run)
+    if since is None or run.experiment_gone or now < since + judge.STUCK:
         return ""
-    holders = ", ".join(run.experiment.metadata.finalizers or ()) or "none"
-    why = f"; Chaos Mesh says: {run.fault.failure}" if run.fault and run.fault.failure else ""
-    return Redactor.of(run.spec.secrets).text(
-        f"{run.spec.subject} is not gone {(now - sent_at).total_seconds():.0f}s after its deletion "
-        f"(finalizers: {holders}), so a residual fault is possible{why}; see Chaos Mesh's logs"
-    )
+    return Redactor.of(run.spec.secrets).text(judge.residue(run, now - since))
+
+
+def _deleting_since(run: Run) -> datetime | None:
+    """Return when it was deleted, by whomever."""
+    if run.experiment is None:
+        return None
+    deleted = run.experiment.metadata.deletion_timestamp
+    return deleted - run.offset if deleted else run.delete_sent_at
 
 
 def _every(run: Run, now: datetime, command: Command) -> tuple[list[Command], datetime | None]:

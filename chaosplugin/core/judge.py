@@ -17,6 +17,8 @@ CONTROLLER_GRACE = timedelta(seconds=30)
 """A running Chaos Mesh puts its finalizer on within 0.02 s; without it nothing can be injected."""
 SELECTION_GRACE = timedelta(seconds=15)
 """Chaos Mesh tries a selection only a few times, within a second."""
+STUCK = timedelta(seconds=60)
+"""Chaos Mesh undoes a fault and lets its experiment go within a second; where it fails, it tries for ever."""
 BLIND_GRACE = timedelta(seconds=60)
 """How long a deadline waits for a lost watch to come back with evidence."""
 
@@ -60,14 +62,13 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
     if seen is None or run.server_created_at is None:
         return Judgement()
     deadline = run.server_created_at + run.spec.timeout
-    finding = _interference(run, seen)
-    if finding is None and seen.over:
-        return _ended(run, seen, server_now, deadline)
-    if finding is None:
-        judgement = _breach(run, pods, seen)
-        if judgement.finding or judgement.ask_replicas:
-            return judgement
-        finding = _never_started(run, seen, server_now)
+    judgement = _interference(run, seen, server_now)
+    if judgement is None and seen.over:
+        judgement = _ended(run, seen, server_now, deadline)
+    judgement = judgement or _breach(run, pods, seen)
+    if judgement is not None:
+        return judgement
+    finding = _never_started(run, seen, server_now)
     if finding is None and server_now >= deadline:
         if chaos_lost and now < _blind_until(run, deadline):
             return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
@@ -82,15 +83,32 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
     return Judgement(look_at=min(mark for mark in marks if mark > server_now) - run.offset)
 
 
-def _interference(run: Run, seen: Fault) -> Finding | None:
-    figures = figures_of(run, seen)
-    if run.experiment_gone or (seen.deleting and run.delete_sent_at is None):
-        text = f"{run.spec.subject} was deleted by somebody before its end"
-        return Finding(reason=Reason.DELETED, text=f"{text}; run the gate again", figures=figures)
-    if seen.paused:
-        text = f"{run.spec.subject} was paused by somebody"
-        return Finding(reason=Reason.PAUSED, text=f"{text}; run the gate again", figures=figures)
-    return None
+def _interference(run: Run, seen: Fault, server_now: datetime) -> Judgement | None:
+    """Judge what somebody did; a deletion once the fault is undone, or is not within a minute."""
+    figures, deleted_at = figures_of(run, seen), run.experiment and run.experiment.metadata.deletion_timestamp
+    if seen.paused and not deleted_at:
+        text = f"{run.spec.subject} was paused by somebody; run the gate again"
+        return Judgement(finding=Finding(reason=Reason.PAUSED, text=text, figures=figures))
+    if run.experiment_gone or (seen.deleting and seen.over):
+        text = f"{run.spec.subject} was deleted by somebody before its end; run the gate again"
+        return Judgement(finding=Finding(reason=Reason.DELETED, text=text, figures=figures))
+    if not deleted_at:
+        return None
+    if server_now < deleted_at + STUCK:
+        return Judgement(look_at=deleted_at + STUCK - run.offset)
+    text = f"somebody deleted {residue(run, server_now - deleted_at)}"
+    return Judgement(finding=Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures))
+
+
+def residue(run: Run, since: timedelta) -> str:
+    """Say what is wrong with a deletion that does not come to its end, and what to do."""
+    holders = ", ".join((run.experiment.metadata.finalizers if run.experiment else None) or ()) or "none"
+    why = f"; Chaos Mesh says: {run.fault.failure}" if run.fault and run.fault.failure else ""
+    return (
+        f"{run.spec.subject}, which is not gone {since.total_seconds():.0f}s after its deletion (finalizers: "
+        f"{holders}), so a residual fault is possible{why}; see Chaos Mesh's logs (the operator may let "
+        f"finalizers be removed by --force-cleanup)"
+    )
 
 
 def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> Judgement:
@@ -131,17 +149,17 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
     return Judgement(over_at=ended_at)
 
 
-def _breach(run: Run, pods: PodStore, seen: Fault) -> Judgement:
+def _breach(run: Run, pods: PodStore, seen: Fault) -> Judgement | None:
     """Compare with the baseline once it is known whom the fault hits."""
     rules, before = run.rules, run.baseline
     if not rules.enabled or before is None or not pods.synced or pods.lost:
-        return Judgement()
+        return None
     _remember(run, pods)
     if rules.unready_by_intent and not seen.complete:
-        return Judgement()  # a pod may be down before the record that says it was hit
+        return None  # a pod may be down before the record that says it was hit
     text = steady_state.breach(rules, before, pods.live, seen.hit, run.wanted)
     if not text:
-        return Judgement()
+        return None
     if run.wanted_version != pods.version:
         return Judgement(ask_replicas=True)
     return Judgement(

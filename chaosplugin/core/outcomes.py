@@ -157,9 +157,6 @@ def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     see_experiment(run, experiment)
     if not ledger.is_ours(experiment, run.spec.identity):
         return _unlabelled(run)
-    if experiment.metadata.deletion_timestamp is not None:
-        text = f"{run.spec.subject} is being deleted by somebody; run the gate again"
-        return Finding(reason=Reason.DELETED, text=text)
     created = read_created(experiment)
     if created is not None:  # what was created is judged, whatever the template says by now
         effect = created.effect

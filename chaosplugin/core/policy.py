@@ -32,6 +32,8 @@ class Policy:
     """NetworkChaos may write rules on the pods of `spec.target`"""
     allow_endpoints: tuple[str, ...] = ()
     """hosts, or host:port, that chaosMeshEndpoint may name"""
+    force_cleanup: bool = False
+    """finalizers of an experiment that is stuck in its deletion may be removed"""
     wake: Wake | None = None
 
     def check_endpoint(self, host: str, port: int) -> None:

@@ -207,6 +207,10 @@ class KubernetesCluster:
         )
         await self._session.send(request)
 
+    async def release_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        patch = {"metadata": {"uid": uid, "finalizers": None}}  # a wrong uid cannot be patched: 422
+        await self._patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
+
     # -- watches
 
     @asynccontextmanager

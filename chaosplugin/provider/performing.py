@@ -27,6 +27,7 @@ from chaosplugin.core.commands import (
     ReadReplicas,
     ReadScope,
     Refused,
+    Release,
     ReplicasRead,
     Unanswered,
     VerdictWritten,
@@ -86,6 +87,8 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return AnalysisRunSeen(await analysis_run(spec, home))
             case Delete(uid=uid):
                 return await _delete(spec, there, uid)
+            case Release(uid=uid):
+                return await _release(spec, there, uid)
             case Keep(pause=pause):
                 return await _keep(spec, there, pause=pause)
             case _:
@@ -220,6 +223,14 @@ async def _delete(spec: Spec, there: Cluster, uid: str) -> Outcome:
     try:
         await there.delete_chaos(spec.kind, spec.namespace, spec.name, uid)
     except (NotFound, Conflict):
+        return Found(None)
+    return Done()
+
+
+async def _release(spec: Spec, there: Cluster, uid: str) -> Outcome:
+    try:
+        await there.release_chaos(spec.kind, spec.namespace, spec.name, uid)
+    except NotFound:
         return Found(None)
     return Done()
 

@@ -138,6 +138,10 @@ class Cluster(Protocol):
         """DELETE with uid precondition: Conflict if another object bears the name, NotFound if none."""
         ...
 
+    async def release_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Remove all finalizers; Invalid if another object bears the name, NotFound if none."""
+        ...
+
     def watch(self, topic: Topic) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
         """Subscribe: one stream per topic is shared, and closed 60 s after its last subscriber.
 

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from chaosplugin import __version__
 from chaosplugin.core import delivery, ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
-from chaosplugin.core.commands import Command, Delete, Outcome
+from chaosplugin.core.commands import Command, Delete, Outcome, Release
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy, Wake
@@ -64,7 +64,8 @@ class ChaosProvider:
     async def serve(self) -> None:
         """Keep deadlines until cancelled; runs beside the calls."""
         self._tasks.start_soon(self._learn_origin)
-        self._tasks.start_soon(sweep_for_ever, self._clusters.home, self._registry.runs)
+        clock = self._clock if self._policy.force_cleanup else None
+        self._tasks.start_soon(sweep_for_ever, self._clusters.home, self._registry.runs, clock)
         while True:
             self._changed = anyio.Event()
             at = self._awaited = self._registry.next_deadline()
@@ -226,8 +227,9 @@ class ChaosProvider:
             outcome = await perform(command, run, self._clusters.home, there)
             offset = there.clock_offset
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
-        if isinstance(command, Delete) and (wrong := delivery.stuck(run, self._clock())):
-            _log.warning("%s", wrong)
+        if isinstance(command, Delete | Release) and (wrong := delivery.stuck(run, self._clock())):
+            forced = "removed finalizers by --force-cleanup: " if isinstance(command, Release) else ""
+            _log.warning("%s%s", forced, wrong)
 
     async def _there(self, spec: Spec) -> Cluster:
         if not spec.endpoint:

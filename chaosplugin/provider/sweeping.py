@@ -6,12 +6,14 @@ this cluster is looked at, by the uid of its kube-system; what cannot be known i
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import NamedTuple
 
 import anyio
 
 from chaosplugin.core import ledger
+from chaosplugin.core.judge import STUCK
 from chaosplugin.core.kinds import KINDS
 from chaosplugin.core.objects import ChaosObject
 from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
@@ -31,19 +33,28 @@ class Swept(NamedTuple):
     unattended: int = 0
 
 
-async def sweep_for_ever(home: Cluster, busy: Collection[str]) -> None:
-    """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of."""
+async def sweep_for_ever(
+    home: Cluster, busy: Collection[str], force: Callable[[], datetime] | None = None
+) -> None:
+    """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of.
+
+    `force` is the clock by which a deletion is stuck, where the operator has allowed to force it.
+    """
     while True:
         swept = Swept()
         try:
-            swept = await sweep(home, busy)
+            overdue = force() + home.clock_offset - STUCK if force else None
+            swept = await sweep(home, busy, overdue)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
         await anyio.sleep(AGAIN_S if swept.unattended else EVERY_S)
 
 
-async def sweep(home: Cluster, busy: Collection[str]) -> Swept:
-    """Delete leftovers in all namespaces. Without the right to look, do nothing."""
+async def sweep(home: Cluster, busy: Collection[str], overdue: datetime | None = None) -> Swept:
+    """Delete leftovers in all namespaces. Without the right to look, do nothing.
+
+    Those that were deleted before `overdue`, and are still there, lose their finalizers.
+    """
     origin = await home.origin()
     if not origin:
         return Swept()
@@ -56,7 +67,8 @@ async def sweep(home: Cluster, busy: Collection[str]) -> Swept:
             continue
         for experiment in found:
             run = experiment.metadata.label(ledger.RUN)
-            if run in busy or experiment.metadata.deletion_timestamp is not None:
+            deleted_at = experiment.metadata.deletion_timestamp
+            if run in busy or (deleted_at and (overdue is None or deleted_at > overdue)):
                 continue
             if await _is_left(home, experiment):
                 deleted += await _delete(home, experiment)
@@ -82,12 +94,14 @@ async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
 
 async def _delete(home: Cluster, experiment: ChaosObject) -> int:
     metadata = experiment.metadata
+    force = metadata.deletion_timestamp is not None
+    remove = home.release_chaos if force else home.delete_chaos
     try:
-        await home.delete_chaos(experiment.kind, metadata.namespace, metadata.name, metadata.uid)
+        await remove(experiment.kind, metadata.namespace, metadata.name, metadata.uid)
     except ClusterError as error:
         _log.info("left over: %s", error)
         return 0
-    _log.warning(
-        "deleted %s %s/%s: its AnalysisRun is over", experiment.kind, metadata.namespace, metadata.name
-    )
+    done = "removed finalizers by --force-cleanup, so a residual fault is possible" if force else "deleted"
+    subject = f"{experiment.kind} {metadata.namespace}/{metadata.name}"
+    _log.warning("%s: %s: its AnalysisRun is over", done, subject)
     return 1

@@ -34,6 +34,7 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
+    Release,
     ReplicasRead,
     ScopeRead,
     Unanswered,
@@ -136,7 +137,7 @@ class Gates(RuleBasedStateMachine):
                     return Found(None)
                 self.remove()
                 return Done()
-            case Keep():
+            case Keep() | Release():
                 return Done()
             case Look():
                 pass

@@ -4,18 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from chaosplugin.core import delivery, ledger
+from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Metric, Phase
 from chaosplugin.core.commands import (
     Create,
     Delete,
-    Done,
-    Find,
     FindPods,
-    Found,
-    LedgerRead,
     PodsFound,
-    ReadLedger,
     ReadReplicas,
     Refused,
     ReplicasRead,
@@ -24,7 +19,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.objects import Record, RecordEvent
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.world import HASH, START, World, analysis_run, hit, pod, recovered
+from tests.core.world import HASH, START, World, hit, pod, recovered
 
 
 def test_pods_that_stay_down_after_the_fault_fail_the_gate() -> None:
@@ -252,110 +247,6 @@ def test_a_dry_run_says_so() -> None:
     assert world.message.startswith("dry run: Denied: ")
 
 
-def test_a_fault_that_recovered_too_late_fails_also_when_seen_afterwards() -> None:
-    world = World()
-    world.to_observing()
-    world.experiment(hit("web-a"), desired="Run")
-    late = START + timedelta(seconds=64)
-    world.now = START + timedelta(seconds=90)  # nobody looked, and no tick came
-
-    world.experiment(recovered("web-a", late), desired="Stop")
-
-    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
-    assert "4.0s later" in world.message
-
-
-def test_evidence_of_a_gap_comes_before_the_deadline() -> None:
-    before = World()
-    before.to_create()
-    world = World()
-    world.created = before.created
-    world.now = START + timedelta(minutes=10)
-    world.start(resume=True)
-    ended = START + timedelta(seconds=20)
-    found = world.chaos(recovered("web-a", ended), desired="Stop")
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
-    )
-
-    world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=9)), pod("web-b"))
-
-    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
-    assert "9s after the fault" in world.message
-
-
-def test_pods_that_were_ready_too_late_fail_also_when_seen_afterwards() -> None:
-    before = World()
-    before.to_create()
-    world = World()
-    world.created = before.created
-    world.now = START + timedelta(minutes=10)
-    world.start(resume=True)
-    ended = START + timedelta(seconds=20)
-    found = world.chaos(recovered("web-a", ended), desired="Stop")
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
-    )
-
-    world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=75)), pod("web-b"))
-
-    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
-    assert "back only 75s after the fault" in world.message
-
-
-def test_an_end_that_nobody_saw_and_nothing_tells_is_unobserved() -> None:
-    before = World()
-    before.to_create()
-    world = World()
-    world.created = before.created
-    world.now = START + timedelta(minutes=10)
-    world.start(resume=True)
-    silent = Record(id="default/web-a", phase="Not Injected", injected_count=1, recovered_count=1)
-
-    world.done(
-        world.expect(ReadLedger),
-        LedgerRead(analysis_run=analysis_run(), experiment=world.chaos(silent, desired="Stop"), value=HASH),
-    )
-
-    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
-
-
-def test_at_the_timeout_a_lost_watch_is_replaced_by_a_look() -> None:
-    world = World()
-    world.to_observing()
-    world.experiment(hit("web-a"), desired="Run")
-    world.chaos_lost("connection refused")
-
-    world.wait(61)
-    assert world.verdict is None, "evidence comes before the deadline"
-    world.done(world.expect(Find), Found(world.chaos(recovered("web-a", world.now), desired="Stop")))
-
-    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
-
-
-def test_what_cannot_be_seen_for_a_minute_after_the_timeout_is_unobserved() -> None:
-    world = World()
-    world.to_observing()
-    world.experiment(hit("web-a"), desired="Run")
-    world.chaos_lost("connection refused")
-
-    world.wait(125)
-
-    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
-    assert "connection refused" in world.message
-
-
-def test_pods_that_cannot_be_watched_after_the_fault_are_unobserved() -> None:
-    world = World()
-    world.to_recovering()
-    world.pods_lost("forbidden")
-
-    world.wait(125)
-
-    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
-    assert "forbidden" in world.message
-
-
 def test_a_selection_of_nothing_is_told_in_chaos_meshs_own_words() -> None:
     world = World()
     world.to_observing()
@@ -386,20 +277,6 @@ def test_restarts_after_the_fault_count_too() -> None:
     assert "2 container restarts" in world.message
 
 
-def test_a_state_before_that_somebody_removed_is_unobserved() -> None:
-    world = World()
-    world.start(resume=True)
-    found = world.chaos(hit("web-a"), desired="Run")
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
-    )
-    world.pods(pod("web-a"), pod("web-b"))
-
-    world.experiment(recovered("web-a", world.now), desired="Stop")
-
-    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
-
-
 def test_a_failure_condition_that_holds_fails_and_one_beside_it_that_does_not_is_inconclusive() -> None:
     for failure, phase in (("result.targets == 1", Phase.FAILED), ("result.targets > 1", Phase.INCONCLUSIVE)):
         metric = Metric(name="chaos", success_condition="result.targets == 2", failure_condition=failure)
@@ -410,22 +287,3 @@ def test_a_failure_condition_that_holds_fails_and_one_beside_it_that_does_not_is
         world.wait(6)
 
         assert world.verdict == (phase, Reason.CONDITION_NOT_MET)
-
-
-def test_a_deletion_that_is_not_done_after_a_minute_is_told_and_tried_again() -> None:
-    world = World()
-    world.to_observing()
-    world.experiment(hit("web-a"), desired="Run")
-    world.experiment(hit("web-a"), desired="Run", annotations={ledger.PAUSE: "true"})
-    run = world.registry.run(world.spec.id)
-    assert run is not None
-    world.done(world.expect(Delete), Done())
-    world.experiment(hit("web-a"), desired="Run", deleting=True)
-    assert delivery.stuck(run, world.now + timedelta(seconds=59)) == ""
-
-    world.wait(61)
-
-    assert "a residual fault is possible" in delivery.stuck(run, world.now)
-    world.expect(Delete)
-    world.experiment(hit("web-a"), desired="Run", deleting=True, gone=True)
-    assert delivery.stuck(run, world.now) == ""

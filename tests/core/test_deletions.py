@@ -1,0 +1,113 @@
+"""Deletions that do not come to their end: judged, told, followed on, forced where that is allowed."""
+
+from datetime import timedelta
+
+from chaosplugin.core import delivery, ledger
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import Delete, Done, LedgerRead, ReadLedger, Release, WriteVerdict
+from chaosplugin.core.objects import Record
+from chaosplugin.core.policy import Policy
+from chaosplugin.core.run import Stage
+from chaosplugin.core.verdict import Reason
+from tests.core.world import HASH, START, World, hit, marked
+
+
+def clear(name: str) -> Record:
+    return Record(id=f"default/{name}", phase="Not Injected", injected_count=1, recovered_count=1)
+
+
+def deleted_by_somebody(world: World) -> None:
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.experiment(hit("web-a"), desired="Run", deleting=True)
+
+
+def test_a_deletion_by_somebody_is_judged_once_the_fault_is_undone() -> None:
+    world = World()
+    deleted_by_somebody(world)
+    assert world.verdict is None
+
+    world.experiment(clear("web-a"), desired="Run", deleting=True)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+    assert "run the gate again" in world.message
+
+
+def test_a_deletion_by_somebody_whose_fault_stays_is_not_recovered() -> None:
+    world = World()
+    deleted_by_somebody(world)
+
+    world.wait(61)
+
+    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+    for words in (
+        "is not gone 6",
+        "chaos-mesh/records",
+        "residual fault",
+        "Chaos Mesh's logs",
+        "--force-cleanup",
+    ):
+        assert words in world.message
+    world.expect(WriteVerdict)
+    world.expect(Delete)
+
+
+def test_a_restart_in_a_deletion_by_somebody_waits_for_its_end_too() -> None:
+    world = World()
+    world.start(resume=True)
+    world.resume()
+    found = world.chaos(hit("web-a"), desired="Run", deleting=True)
+    ledger_read = LedgerRead(analysis_run=marked(world), experiment=found, value=HASH)
+    world.done(world.expect(ReadLedger), ledger_read)
+    assert world.verdict is None
+
+    world.experiment(clear("web-a"), desired="Run", deleting=True, gone=True)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+
+
+def stuck(world: World) -> None:
+    """Delete an experiment, 61 s ago, whose fault stays."""
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.experiment(hit("web-a"), desired="Run", annotations={ledger.PAUSE: "true"})
+    world.done(world.expect(Delete), Done())
+    world.experiment(hit("web-a"), desired="Run", deleting=True)
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+    assert delivery.stuck(run, world.now + timedelta(seconds=59)) == ""
+    while world.now < START + timedelta(seconds=62):
+        world.wait(5)
+        for command in [each for each in world.todo if isinstance(each, Delete)]:
+            world.todo.remove(command)
+            world.done(command, Done())
+
+
+def test_a_deletion_that_is_not_done_after_a_minute_is_told_and_tried_again() -> None:
+    world = World()
+    stuck(world)
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+
+    assert "a residual fault is possible" in delivery.stuck(run, world.now)
+    world.wait(31)
+    world.expect(Delete)
+    assert not [command for command in world.todo if isinstance(command, Release)]
+    world.experiment(hit("web-a"), desired="Run", deleting=True, gone=True)
+    assert delivery.stuck(run, world.now) == ""
+
+
+def test_finalizers_are_removed_only_where_the_operator_has_allowed_it() -> None:
+    world = World(policy=Policy(force_cleanup=True))
+    stuck(world)
+    world.wait(31)
+
+    release = world.expect(Release)
+
+    assert release.uid == "chaos-1"
+    world.done(release, Done())
+    world.experiment(hit("web-a"), desired="Run", deleting=True, gone=True)
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+    assert run.experiment_gone
+    assert world.stage is Stage.DECIDED, "Argo has not stored the verdict yet"
