@@ -1,10 +1,10 @@
 """A provider in the test's own loop, a sandbox over real HTTP, and a caller that does as Argo does."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Gate:
     provider: ChaosProvider
     home: KubernetesCluster
     stages: list[str] = field(default_factory=list)
+    ahead: timedelta = timedelta()
+    """the provider's clock, of the true time; the next event lets it see"""
+    touches: int = 0
 
     # -- the Rollout
 
@@ -129,7 +132,30 @@ class Gate:
             unlisten()
         return measurement
 
+    async def inject(self, run: AnalysisRun, configuration: object) -> Measurement:
+        """Run, and Resume until the fault is on; return what is Running."""
+        metric = self.metric(configuration)
+        measurement = self.provider.run(run, metric)
+        with anyio.fail_after(30):
+            while not self.injected or measurement.resume_at is not None:
+                await anyio.sleep(0.01)
+                measurement = self.provider.resume(run, metric, measurement)
+        return measurement
+
+    def touch(self) -> None:
+        """Let everybody look at the experiment again, as any change of it does."""
+        self.touches += 1
+        note = {"metadata": {"annotations": {"touched": str(self.touches)}}}
+        for each in self.experiments:
+            self.cluster.api.merge(resources.POD_CHAOS, NAMESPACE, each["metadata"]["name"], note)
+
     # -- looking
+
+    @property
+    def injected(self) -> bool:
+        status = [(each.get("status") or {}).get("experiment") or {} for each in self.experiments]
+        records = [record for each in status for record in each.get("containerRecords") or ()]
+        return bool(records) and all(record["phase"] == "Injected" for record in records)
 
     @property
     def experiments(self) -> list[Object]:
@@ -142,6 +168,13 @@ class Gate:
     def annotations(self, name: str = "web-1") -> dict[str, str]:
         found: Any = self.cluster.api.get(resources.ANALYSIS_RUNS, NAMESPACE, name).copy()
         return found["metadata"].get("annotations") or {}
+
+    @staticmethod
+    async def heard(holds: Callable[[], bool], seconds: float = 30) -> None:
+        """Wait for what is no change of the cluster, such as a line of the log."""
+        with anyio.fail_after(seconds):
+            while not holds():
+                await anyio.sleep(0.01)
 
     async def until(self, holds: Any, seconds: float = 30) -> None:
         changed = anyio.Event()
@@ -184,11 +217,12 @@ async def gate(folder: Path, policy: Policy | None = None, **settings: Any) -> A
         provider = ChaosProvider(
             tasks,
             clusters,
-            clock=clock,
+            clock=lambda: clock() + bed.ahead,
             policy=policy or Policy(),
             load_yaml=load,
             observer=observe,
         )
+        bed = Gate(cluster, provider, clusters.home, stages)
         tasks.start_soon(provider.serve)
-        yield Gate(cluster, provider, clusters.home, stages)
+        yield bed
         tasks.cancel_scope.cancel()

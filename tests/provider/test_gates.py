@@ -131,17 +131,6 @@ async def test_without_the_right_to_patch_the_controller_is_answered_by_time(tmp
         assert not bed.annotations()
 
 
-async def test_cleanup_off_keeps_the_experiment_with_its_label(tmp_path: Path) -> None:
-    async with gate(tmp_path) as bed:
-        bed.deploy()
-
-        await bed.judge(bed.analysis_run(), config(cleanupOnFinish="false"))
-
-        await bed.until(
-            lambda: any("chaosplugin.io/keep" in each["metadata"]["labels"] for each in bed.experiments)
-        )
-
-
 async def test_terminate_ends_in_one_call_and_removes_the_fault(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
         bed.deploy()

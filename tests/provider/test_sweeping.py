@@ -1,5 +1,6 @@
 """The sweep deletes what is known to be left over, and nothing else."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from chaosplugin.core import ledger
 from chaosplugin.provider.sweeping import Swept, sweep
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
-from tests.provider.gate import NAMESPACE, Gate, gate, podchaos
+from tests.provider.gate import NAMESPACE, Gate, clock, gate, podchaos
 
 
 def leave(bed: Gate, uid: str, **labels: str) -> None:
@@ -71,3 +72,18 @@ async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> N
         leave(bed, "never-was")
 
         assert (await sweep(bed.home, ())).deleted == 0
+
+
+async def test_what_is_stuck_in_its_deletion_is_forced_only_from_a_given_time_on(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        leave(bed, "never-was")
+        bed.cluster.api.merge(
+            resources.POD_CHAOS, NAMESPACE, "left", {"metadata": {"finalizers": ["somebody/holds"]}}
+        )
+        bed.cluster.api.delete(resources.POD_CHAOS, NAMESPACE, "left")
+
+        assert (await sweep(bed.home, ())).deleted == 0
+        assert (await sweep(bed.home, (), clock() - timedelta(seconds=60))).deleted == 0
+        assert (await sweep(bed.home, (), clock() + timedelta(seconds=2))).deleted == 1
+
+        await bed.until(lambda: not bed.experiments)
