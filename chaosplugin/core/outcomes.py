@@ -20,6 +20,7 @@ from chaosplugin.core.commands import (
     Outcome,
     PodsFound,
     Refused,
+    Release,
     ReplicasRead,
     ScopeRead,
     Unanswered,
@@ -27,7 +28,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.experiment import adopt as read_created
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
-from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.run import Notice, Run, Stage
 from chaosplugin.core.steady_state import Baseline
 from chaosplugin.core.verdict import Finding, Reason, Verdict
 
@@ -65,6 +66,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
         case Done():
             if isinstance(command, Delete):
                 run.delete_sent_at = run.delete_sent_at or now
+            elif isinstance(command, Release):
+                run.released = True
             elif isinstance(command, Keep):
                 run.kept = True
         case Refused(finding):
@@ -88,6 +91,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
     if experiment is not None and _is_ours(run, experiment):
         run.create_sent = True
         see_experiment(run, experiment)
+        _was_told(run)
     if found.analysis_run is None:
         return see_analysis_run(run, None, now)
     record = ledger.read_verdict(found.analysis_run, identity)
@@ -107,6 +111,15 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
     elif finding is None:
         run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
     return finding
+
+
+def _was_told(run: Run) -> None:
+    """Leave out what the process before has announced."""
+    run.told_notices.add(Notice.STARTED)
+    if run.fault is not None and run.fault.complete:
+        run.told_notices.add(Notice.INJECTED)
+    if run.fault is not None and run.fault.over:
+        run.told_notices.add(Notice.RECOVERED)
 
 
 def _ask_history(run: Run) -> Finding | None:
@@ -286,4 +299,4 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> None
         value=record.value,
         finished_at=finished_at,
     )
-    run.stage = Stage.DECIDED
+    run.stage, run.decided_here = Stage.DECIDED, False

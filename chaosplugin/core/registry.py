@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chaosplugin.core import outcomes, stages
+from chaosplugin.core import delivery, outcomes, stages
 from chaosplugin.core.analysis import Measurement
+from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.conclusion import conclude
 from chaosplugin.core.interests import Interests, Watch
@@ -66,6 +67,8 @@ class Registry:
         """ids of runs that are done, by the time of their verdict"""
         self.transitions: list[Transition] = []
         """what has happened since the owner last emptied it"""
+        self.announcements: list[Announcement] = []
+        """what people are to be told, likewise"""
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -270,6 +273,7 @@ class Registry:
             if step.finding and run.verdict is None:
                 self._decide(run, step.finding, now)
             self._interests.of(run)
+            self.announcements += news(run, delivery.stuck(run, now))
             if run.stage is not run.told:
                 self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
                 self._count_in(run)
@@ -302,7 +306,7 @@ class Registry:
     @staticmethod
     def _decide(run: Run, finding: Finding, now: datetime) -> None:
         run.verdict = conclude(run, finding, now)
-        run.stage, run.retry_at = Stage.DECIDED, None
+        run.stage, run.retry_at, run.decided_here = Stage.DECIDED, None, True
 
     def _forget(self, now: datetime, moved: Iterable[Run]) -> None:
         """Drop tombstones of AnalysisRuns that have ended, and stores that nobody needs."""

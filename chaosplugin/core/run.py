@@ -41,6 +41,22 @@ class Stage(StrEnum):
     """a tombstone: the verdict is answered until the AnalysisRun ends"""
 
 
+class Notice(StrEnum):
+    """What people are told of a gate: the reason of an Event."""
+
+    STARTED = "GateStarted"
+    INJECTED = "FaultInjected"
+    RECOVERED = "FaultRecovered"
+    PASSED = "GatePassed"
+    FAILED = "GateFailed"
+    INCONCLUSIVE = "GateInconclusive"
+    REFUSED = "GateRefused"
+    DELETED = "ExperimentDeleted"
+    KEPT = "ExperimentKept"
+    STUCK = "ExperimentStuck"
+    FORCED = "FinalizersRemoved"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """What a call asks for, checked and ready to perform."""
@@ -118,6 +134,9 @@ class Run:
     prove_at: datetime | None = None
     """when a proof that has to wait is tried again, if no pod changes before"""
     waiting_for: str = ""
+    rollout_name: str = ""
+    rollout_uid: str = ""
+    """of the Rollout whose canary it is, once it was read"""
     replica_set: str = ""
     """uid of the one ReplicaSet whose pods may be hit"""
     replica_set_name: str = ""
@@ -152,6 +171,8 @@ class Run:
     min_ready: int | None = None
 
     verdict: Verdict | None = None
+    decided_here: bool = False
+    """this process has made the verdict, and no other was first"""
     recorded: bool = False
     answered: bool = False
     """a Resume has been given the verdict"""
@@ -165,6 +186,9 @@ class Run:
     delete_sent_at: datetime | None = None
     clean_at: datetime | None = None
     kept: bool = False
+    released: bool = False
+    """its finalizers were removed"""
+    told_notices: set[Notice] = field(default_factory=set)
 
     @property
     def pods_topic(self) -> PodsTopic:

@@ -171,6 +171,9 @@ def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fi
         return ended
     run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
     run.analysis_run_version = read.inputs.analysis_run.metadata.resource_version
+    if read.inputs.rollout:
+        run.rollout_name = read.inputs.rollout.metadata.name
+        run.rollout_uid = read.inputs.rollout.metadata.uid
     proof = scope.prove(read.inputs, pods.live)
     match proof:
         case scope.Refused(reason, message):

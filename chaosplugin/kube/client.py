@@ -7,7 +7,7 @@ thread, and not before it is needed.
 import base64
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -36,7 +36,15 @@ from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.resources import Resource
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
-from chaosplugin.provider.ports import Access, ClusterError, Denied, Invalid, NotFound, Unavailable
+from chaosplugin.provider.ports import (
+    Access,
+    AlreadyExists,
+    ClusterError,
+    Denied,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
 
 _REMEMBER_S = 600.0  # access reviews; a right that is granted or taken is noticed after that
 _HISTORY_S = 10.0  # the server ends that watch after one
@@ -210,6 +218,36 @@ class KubernetesCluster:
     async def release_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
         patch = {"metadata": {"uid": uid, "finalizers": None}}  # a wrong uid cannot be patched: 422
         await self._patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
+
+    # -- Events
+
+    async def create_event(self, namespace: str, manifest: Mapping[str, object]) -> bool:
+        request = Request(
+            method="POST",
+            path=resources.EVENTS.path(namespace),
+            what=f"create an Event in namespace {namespace}",
+            body=_json(manifest),
+            priority=Priority.EVENT,
+        )
+        return await self._send_if_ample(request)
+
+    async def patch_event(self, namespace: str, name: str, patch: Mapping[str, object]) -> bool:
+        request = Request(
+            method="PATCH",
+            path=resources.EVENTS.path(namespace, name),
+            what=f"patch Event {namespace}/{name}",
+            body=_json(patch),
+            content_type=_MERGE_PATCH,
+            priority=Priority.EVENT,
+        )
+        return await self._send_if_ample(request)
+
+    async def _send_if_ample(self, request: Request) -> bool:
+        if not self._session.ample:
+            return False
+        with suppress(AlreadyExists):  # sent twice, as its first answer was lost
+            await self._session.send(request)
+        return True
 
     # -- watches
 

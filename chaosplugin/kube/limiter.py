@@ -15,6 +15,7 @@ class Priority(IntEnum):
     VERDICT = 1
     READ = 2
     CREATE = 3
+    EVENT = 4
 
 
 class Limiter:
@@ -45,6 +46,12 @@ class Limiter:
                 self._waiting.remove(ticket)
                 heapq.heapify(self._waiting)
             raise
+
+    @property
+    def ample(self) -> bool:
+        """Nobody waits, and half of the burst is left: time for what may be left undone."""
+        self._fill()
+        return not self._waiting and 2 * self._tokens >= self._burst
 
     def _fill(self) -> None:
         now = asyncio.get_running_loop().time()

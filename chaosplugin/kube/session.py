@@ -96,6 +96,11 @@ class Session:
     def clock_offset(self) -> timedelta:
         return self._offset.value
 
+    @property
+    def ample(self) -> bool:
+        """Whether the budget of requests has room for what may be left undone."""
+        return self._limiter.ample
+
     async def aclose(self) -> None:
         await self._kept.close()
         await self._fresh.close()

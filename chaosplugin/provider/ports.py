@@ -142,6 +142,14 @@ class Cluster(Protocol):
         """Remove all finalizers; Invalid if another object bears the name, NotFound if none."""
         ...
 
+    async def create_event(self, namespace: str, manifest: Mapping[str, object]) -> bool:
+        """POST a core/v1 Event; False: not sent, as requests of more weight wait, or may soon."""
+        ...
+
+    async def patch_event(self, namespace: str, name: str, patch: Mapping[str, object]) -> bool:
+        """Merge-patch an Event, likewise."""
+        ...
+
     def watch(self, topic: Topic) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
         """Subscribe: one stream per topic is shared, and closed 60 s after its last subscriber.
 

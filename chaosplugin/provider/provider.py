@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from chaosplugin import __version__
-from chaosplugin.core import delivery, ledger
+from chaosplugin.core import announcements, delivery, ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.commands import Command, Delete, Outcome, Release
 from chaosplugin.core.interests import Watch
@@ -25,6 +25,7 @@ from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.verdict import Reason
+from chaosplugin.provider.announcing import Announcer
 from chaosplugin.provider.late import TYPE
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
@@ -60,10 +61,12 @@ class ChaosProvider:
         self._awaited: datetime | None = None
         """the deadline for which `serve` sleeps"""
         self._origin = ""
+        self._announcer = Announcer(clusters.home, clock)
 
     async def serve(self) -> None:
         """Keep deadlines until cancelled; runs beside the calls."""
         self._tasks.start_soon(self._learn_origin)
+        self._tasks.start_soon(self._announcer.serve)
         clock = self._clock if self._policy.force_cleanup else None
         self._tasks.start_soon(sweep_for_ever, self._clusters.home, self._registry.runs, clock)
         while True:
@@ -86,7 +89,7 @@ class ChaosProvider:
             found = require(run)
             spec = self._specs.of(found, metric)
         except Refusal as refusal:
-            return self._refused(run, refusal, None)
+            return self._refused(run, metric, refusal, None)
         self._begin(found, spec, resume=False)
         measurement, commands = self._registry.answer(self._clock(), spec.id)
         self._apply(commands)
@@ -100,7 +103,7 @@ class ChaosProvider:
             if "chaosplugin.io/run" not in measurement.metadata:
                 return self._stranger(measurement)
         except Refusal as refusal:
-            return self._refused(run, refusal, measurement)
+            return self._refused(run, metric, refusal, measurement)
         self._begin(found, spec, resume=True)
         answer, commands = self._registry.answer(self._clock(), spec.id, measurement)
         self._apply(commands)
@@ -112,7 +115,7 @@ class ChaosProvider:
             found = require(run)
             spec = self._specs.of(found, metric)
         except Refusal as refusal:
-            return self._refused(run, refusal, measurement)
+            return self._refused(run, metric, refusal, measurement)
         self._begin(found, spec, resume=True)
         now = self._clock()
         answer, commands = self._registry.terminate(
@@ -178,10 +181,14 @@ class ChaosProvider:
         except ClusterError as error:
             _log.info("the uid of namespace kube-system is not known: %s", error)
 
-    def _refused(self, run: AnalysisRun | None, refusal: Refusal, given: Measurement | None) -> Measurement:
+    def _refused(
+        self, run: AnalysisRun | None, metric: Metric, refusal: Refusal, given: Measurement | None
+    ) -> Measurement:
         secrets = [arg.secret for arg in (run.spec.args if run else None) or () if arg.secret]
         message = Redactor.of(secrets).text(f"{refusal.reason}: {refusal}")
         _log.warning("refused: %s", message)
+        if run is not None and run.metadata.uid:
+            self._announcer.tell([announcements.refusal(run, metric.name, message)])
         now = self._clock().replace(microsecond=0)
         return Measurement(
             phase=refusal.reason.phase,
@@ -209,6 +216,9 @@ class ChaosProvider:
         transitions, self._registry.transitions = self._registry.transitions, []
         for transition in transitions:
             self._observer(transition)
+        if self._registry.announcements:
+            told, self._registry.announcements = self._registry.announcements, []
+            self._announcer.tell(told)
         self._watching.want(self._registry.watches())
         if self._registry.next_deadline() != self._awaited:
             self._changed.set()
