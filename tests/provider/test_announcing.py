@@ -72,6 +72,7 @@ async def test_one_object_gets_so_many_events_and_then_one_in_five_minutes(tmp_p
         for number in range(BURST + 5):
             announcer.tell([notice(f"number {number}")])
         await bed.until(lambda: len(events(bed)) == BURST)
+        await bed.heard(lambda: not announcer._waiting)
 
         bed.ahead += timedelta(minutes=5)
         announcer.tell([notice("late"), notice("too many")])
