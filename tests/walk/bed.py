@@ -120,7 +120,12 @@ class Held:
 
     @property
     def hit(self) -> bool:
-        return self.fault.left < FOR_EVER
+        return self.count > 0
+
+    @property
+    def count(self) -> int:
+        """How many requests wait."""
+        return FOR_EVER - self.fault.left
 
     def perform(self) -> None:
         """Let them through, late."""
