@@ -1,5 +1,6 @@
 """The two beds on which the stories are told: the real control plane, and the sandbox."""
 
+import json
 import os
 import shlex
 import sys
@@ -52,7 +53,9 @@ def _real(version: Version, folder: Path) -> Iterator[Ground]:
         chaosmesh.install(running)
         argo = ArgoRollouts(running, version)
         argo.install()
-        argo.configure([{"name": PLUGIN, "location": f"file://{_plugin_file(folder)}"}])
+        arguments = ["--force-cleanup"] if version.release == "v1.10.1" else []  # and once without any
+        location = f"file://{_plugin_file(folder)}"
+        argo.configure([{"name": PLUGIN, "location": location, "args": arguments}])
         argo.start()
         yield Ground(running.api, running.make_namespace, argo=argo)
 
@@ -93,6 +96,18 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             return
         deployed.apply(bare.api, "identity")
         yield replace(bare, grant=partial(deployed.apply, bare.api, "namespace"))
+
+
+@contextmanager
+def daemon(ground: Ground, **rules: object) -> Iterator[None]:
+    """Let chaos-daemon's calls fail meanwhile."""
+    assert ground.argo is not None
+    file = ground.argo.bed.work / "daemon-rules.json"
+    file.write_text(json.dumps(rules))
+    try:
+        yield
+    finally:
+        file.unlink()
 
 
 _numbers = count(1)

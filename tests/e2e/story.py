@@ -101,6 +101,16 @@ class Story:
     def stable_pods(self) -> list[Json]:
         return self.api.items(f"{self._pods}?labelSelector={_HASH}%21%3D{self.canary_hash()}")
 
+    def events(self, kind: str) -> list[Json]:
+        """Return the gate's Events on objects of a kind, oldest first."""
+        found = self.api.items(f"/api/v1/namespaces/{self.namespace}/events")
+        ours = [each for each in found if each.get("source", {}).get("component") == "chaosplugin"]
+        about = [each for each in ours if each["involvedObject"]["kind"] == kind]
+        return sorted(about, key=lambda each: str(each["metadata"]["name"].rpartition(".")[2]))
+
+    def analysis_runs(self) -> list[Json]:
+        return self.api.items(f"{self.argo}/analysisruns")
+
     def analysis_run(self) -> Json:
         """Return the only AnalysisRun."""
         (run,) = self.api.items(f"{self.argo}/analysisruns")

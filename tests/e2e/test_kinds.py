@@ -1,12 +1,10 @@
 """Every kind that the bed can play is injected, recovered and judged."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.conftest import Ground, grounds
+from tests.e2e.conftest import Ground, daemon, grounds
 from tests.e2e.manifests import CANARY_REPLICAS, gate
 from tests.e2e.story import Story
 
@@ -26,18 +24,6 @@ def _template(kind: str, **spec: object) -> str:
     whole = {**_SPECS[kind], "mode": "all", "duration": "3s", **spec}
     experiment = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind, "metadata": {"name": "gate"}}
     return json.dumps({**experiment, "spec": whole})
-
-
-@contextmanager
-def _daemon(ground: Ground, **rules: object) -> Iterator[None]:
-    """Let chaos-daemon's calls fail meanwhile."""
-    assert ground.argo is not None
-    file = ground.argo.bed.work / "daemon-rules.json"
-    file.write_text(json.dumps(rules))
-    try:
-        yield
-    finally:
-        file.unlink()
 
 
 def _story(ground: Ground, story: Story, kind: str) -> Story:
@@ -61,7 +47,7 @@ def test_a_canary_that_bears_the_fault_is_promoted(ground: Ground, story: Story,
 @pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
 def test_a_fault_that_cannot_be_injected_pauses_the_rollout(ground: Ground, story: Story) -> None:
     story = _story(ground, story, "StressChaos")
-    with _daemon(ground, ExecStressors={"Error": "no stress-ng here"}):
+    with daemon(ground, ExecStressors={"Error": "no stress-ng here"}):
         story.begin(gate(_template("StressChaos"), timeout="20s"))
         story.until_paused()
         story.until_clean()
@@ -74,7 +60,7 @@ def test_a_fault_that_cannot_be_injected_pauses_the_rollout(ground: Ground, stor
 @pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
 def test_a_fault_that_does_not_end_aborts_the_rollout(ground: Ground, story: Story) -> None:
     story = _story(ground, story, "StressChaos")
-    with _daemon(ground, CancelStressors={"Error": "cannot stop it"}):
+    with daemon(ground, CancelStressors={"Error": "cannot stop it"}):
         story.begin(gate(_template("StressChaos"), timeout="20s"))
         story.until_aborted()
     left = len(story.api.items(story.chaos))
