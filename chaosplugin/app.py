@@ -1,9 +1,11 @@
 """The composition root: builds the plugin of its parts, and takes it down in order.
 
-The handshake line comes first. Kubernetes and all that is heavy is imported after it, in a thread, so
-that the host is answered within milliseconds and Ping is never late; the first call waits for it.
+The handshake line comes before this is imported. Then comes what answers calls; what makes requests,
+with HTTP's libraries and those of Kubernetes, is the heaviest, no call waits for it, and so it is imported
+in a thread while calls are answered.
 """
 
+import gc
 import importlib
 import logging
 import sys
@@ -14,14 +16,16 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from chaosplugin.provider.late import LateProvider
+from chaosplugin.kube.errors import NoCluster
+from chaosplugin.kube.yaml import load
+from chaosplugin.provider.late import LateClusters
+from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.provider.settings import Settings
 from chaosplugin.telemetry import logs
+from chaosplugin.telemetry.gates import log_transition
 from chaosplugin.transport import goplugin, rollouts
 
 if TYPE_CHECKING:
-    from chaosplugin.kube.clusters import KubernetesClusters
-    from chaosplugin.transport.netrpc import Service
     from chaosplugin.transport.startup import Begun
 
 log = logging.getLogger(__name__)
@@ -35,46 +39,23 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _provide(settings: Settings, late: LateProvider, clock: Callable[[], datetime]) -> None:
-    """Make the provider and serve it until cancelled; without a cluster, answer why, and try again."""
-    await anyio.to_thread.run_sync(_import_heavy)
-    from chaosplugin.kube.clusters import open_clusters  # noqa: PLC0415 - after the handshake
-    from chaosplugin.kube.errors import NoCluster  # noqa: PLC0415
-    from chaosplugin.provider.unready import UnreadyProvider  # noqa: PLC0415
+async def _connect(settings: Settings, clusters: LateClusters, clock: Callable[[], datetime]) -> None:
+    """Let `clusters` find the home cluster, until cancelled; where there is none, say why, and look again."""
+    await anyio.to_thread.run_sync(importlib.import_module, "chaosplugin.kube.clusters")
+    from chaosplugin.kube.clusters import open_clusters  # noqa: PLC0415 - it has been imported
 
     while True:
         try:
-            async with open_clusters(settings.kubeconfig, clock=clock) as clusters:
-                await _serve(settings, late, clusters, clock)
+            async with open_clusters(settings.kubeconfig, clock=clock) as found:
+                clusters.found(found)
+                gc.collect()
+                gc.freeze()  # code stays: to look through it for garbage stops a call for 40 ms, now and then
+                log.info("ready")
+                await anyio.sleep_forever()
         except NoCluster as error:
             log.error("no cluster to work with: %s", error)  # noqa: TRY400 - one line for the user
-            late.set(UnreadyProvider(str(error), clock))
+            clusters.missing(error)
         await anyio.sleep(_RETRY_S)
-
-
-async def _serve(
-    settings: Settings,
-    late: LateProvider,
-    clusters: "KubernetesClusters",
-    clock: Callable[[], datetime],
-) -> None:
-    from chaosplugin.kube.yaml import load  # noqa: PLC0415
-    from chaosplugin.provider.provider import ChaosProvider  # noqa: PLC0415
-    from chaosplugin.telemetry.gates import log_transition  # noqa: PLC0415
-
-    async with anyio.create_task_group() as tasks:
-        provider = ChaosProvider(
-            tasks, clusters, clock=clock, policy=settings.policy, load_yaml=load, observer=log_transition
-        )
-        late.set(provider)
-        log.info("ready")
-        await provider.serve()
-
-
-def _import_heavy() -> None:
-    """Import what costs a third of a second; the loop stays alive, as Python switches threads between."""
-    for name in ("chaosplugin.kube.clusters", "chaosplugin.provider.provider", "chaosplugin.kube.yaml"):
-        importlib.import_module(name)
 
 
 def run_plugin(settings: Settings, begun: "Begun") -> None:
@@ -87,14 +68,16 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
     """Serve until the host says quit, or is gone. What is still to be done is left to the cluster."""
     for complaint in begun.complaints:
         log.warning("%s", complaint)
-    late = LateProvider()
-
-    async def service() -> "Service":
-        return rollouts.metric_service(late)
-
+    clusters = LateClusters()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_provide, settings, late, now)
-        await goplugin.serve(begun.listener, begun.host, {rollouts.PLUGIN_NAME: service})
+        provider = ChaosProvider(
+            tasks, clusters, clock=now, policy=settings.policy, load_yaml=load, observer=log_transition
+        )
+        tasks.start_soon(_connect, settings, clusters, now)
+        tasks.start_soon(provider.serve)
+        await goplugin.serve(
+            begun.listener, begun.host, {rollouts.PLUGIN_NAME: rollouts.metric_service(provider)}
+        )
         tasks.cancel_scope.cancel()
 
 

@@ -1,10 +1,11 @@
 """A Kubernetes API server, as the provider wants it (`Cluster` of provider/ports.py).
 
-Importing this module costs a third of a second and 70 MiB, because kubernetes-asyncio does: do it in a
-thread, and not before it is needed.
+Importing this module costs a tenth of a second, because aiohttp does: do it in a thread, and not before it
+is needed.
 """
 
 import base64
+import importlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +27,7 @@ from chaosplugin.core.objects import (
 )
 from chaosplugin.core.topics import PodsTopic, Topic, WatchEvent
 from chaosplugin.kube import resources
-from chaosplugin.kube.connection import Connection, from_kubeconfig, in_cluster
+from chaosplugin.kube.connection import Connection, in_cluster
 from chaosplugin.kube.endpoint import endpoint_connection
 from chaosplugin.kube.errors import Gone
 from chaosplugin.kube.limiter import Limiter, Priority
@@ -325,7 +326,7 @@ async def connect(
     Raises:
         NoCluster: neither is usable.
     """
-    connection = await (from_kubeconfig(kubeconfig, clock=clock) if kubeconfig else in_cluster())
+    connection = await (_from_kubeconfig(kubeconfig, clock) if kubeconfig else in_cluster())
     async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
         yield cluster
 
@@ -349,6 +350,13 @@ async def connect_endpoint(
     connection = await endpoint_connection(endpoint, labels, data)
     async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
         yield cluster
+
+
+async def _from_kubeconfig(path: str, clock: Callable[[], datetime]) -> Connection:
+    await anyio.to_thread.run_sync(importlib.import_module, "chaosplugin.kube.kubeconfig")
+    from chaosplugin.kube.kubeconfig import from_kubeconfig  # noqa: PLC0415 - it has been imported
+
+    return await from_kubeconfig(path, clock=clock)
 
 
 @asynccontextmanager

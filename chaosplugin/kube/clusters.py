@@ -24,8 +24,7 @@ class KubernetesClusters:
         self._endpoints: dict[tuple[str, str, str], KubernetesCluster] = {}
         self._connecting = anyio.Lock()
 
-    @property
-    def home(self) -> KubernetesCluster:
+    async def home(self) -> KubernetesCluster:
         return self._home
 
     async def endpoint(self, url: str, namespace: str, secret: str) -> KubernetesCluster:

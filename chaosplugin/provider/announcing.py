@@ -8,7 +8,7 @@ dropped: Events are for people, and the verdict stands on the AnalysisRun.
 import itertools
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -57,7 +57,7 @@ class _Bucket:
 class Announcer:
     """Remembers what it has posted, and to whom."""
 
-    def __init__(self, home: Cluster, clock: Callable[[], datetime]) -> None:
+    def __init__(self, home: Callable[[], Awaitable[Cluster]], clock: Callable[[], datetime]) -> None:
         self._home = home
         self._clock = clock
         self._waiting: deque[tuple[Subject, Announcement]] = deque(maxlen=_WAITING)
@@ -96,19 +96,20 @@ class Announcer:
             _log.debug("an Event was not posted: %s", error)
 
     async def _send(self, subject: Subject, announcement: Announcement, now: datetime) -> None:
+        home = await self._home()
         key = (subject.uid, announcement.notice.value, announcement.message)
         posted = self._posted.get(key)
         if posted is not None:
             again = {"count": posted.count + 1, "lastTimestamp": _stamp(now)}
             try:
-                if await self._home.patch_event(subject.namespace, posted.name, again):
+                if await home.patch_event(subject.namespace, posted.name, again):
                     posted.count += 1
             except NotFound:  # Events live for an hour
                 del self._posted[key]
             else:
                 return
         name = f"{subject.name[:_NAME]}.{int(now.timestamp() * 1e6):x}{next(self._numbers) & 0xFFF:03x}"
-        if await self._home.create_event(subject.namespace, _manifest(name, subject, announcement, now)):
+        if await home.create_event(subject.namespace, _manifest(name, subject, announcement, now)):
             _remembered(self._posted, key, lambda: _Posted(name))
 
 

@@ -161,9 +161,12 @@ class Cluster(Protocol):
 class Clusters(Protocol):
     """The clusters of this process: home, and endpoints that the operator allowed."""
 
-    @property
-    def home(self) -> Cluster:
-        """The cluster of the AnalysisRuns."""
+    async def home(self) -> Cluster:
+        """Return the cluster of the AnalysisRuns.
+
+        Raises:
+            ClusterError: nobody could say how to reach it.
+        """
         ...
 
     async def endpoint(self, url: str, namespace: str, secret: str) -> Cluster:

@@ -26,7 +26,6 @@ from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.verdict import Reason
 from chaosplugin.provider.announcing import Announcer
-from chaosplugin.provider.late import TYPE
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
 from chaosplugin.provider.specs import Specs, require
@@ -34,6 +33,12 @@ from chaosplugin.provider.sweeping import sweep_for_ever
 from chaosplugin.provider.watching import Watching
 
 _log = logging.getLogger(__name__)
+
+TYPE = "ChaosMesh"
+"""What Argo's Type() answers."""
+
+_ORIGIN_AGAIN_S = 60.0
+"""Pause before the uid of kube-system, which no gate waits for, is asked for again."""
 
 
 class ChaosProvider:
@@ -162,7 +167,7 @@ class ChaosProvider:
         access = Access("patch", "argoproj.io", "analysisruns", namespace)
         while (run := self._registry.run(spec.id)) is not None and run.push is None:
             try:
-                push = await self._clusters.home.allowed(access)
+                push = await (await self._clusters.home()).allowed(access)
             except ClusterError as error:
                 _log.warning("cannot review access to AnalysisRuns of %s: %s", namespace, error)
                 await anyio.sleep(2)
@@ -176,10 +181,14 @@ class ChaosProvider:
             self._apply(self._registry.allow(self._clock(), spec.id, push=push))
 
     async def _learn_origin(self) -> None:
-        try:
-            self._origin = await self._clusters.home.origin()
-        except ClusterError as error:
-            _log.info("the uid of namespace kube-system is not known: %s", error)
+        while True:
+            try:
+                self._origin = await (await self._clusters.home()).origin()
+            except ClusterError as error:
+                _log.info("the uid of namespace kube-system is not known: %s", error)
+                await anyio.sleep(_ORIGIN_AGAIN_S)
+            else:
+                return
 
     def _refused(
         self, run: AnalysisRun | None, metric: Metric, refusal: Refusal, given: Measurement | None
@@ -230,11 +239,12 @@ class ChaosProvider:
         outcome: Outcome
         offset = None
         try:
+            home = await self._clusters.home()
             there = await self._there(run.spec)
         except ClusterError as error:
             outcome = translate(error, command, run)
         else:
-            outcome = await perform(command, run, self._clusters.home, there)
+            outcome = await perform(command, run, home, there)
             offset = there.clock_offset
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
         if isinstance(command, Delete | Release) and (wrong := delivery.stuck(run, self._clock())):
@@ -243,13 +253,13 @@ class ChaosProvider:
 
     async def _there(self, spec: Spec) -> Cluster:
         if not spec.endpoint:
-            return self._clusters.home
+            return await self._clusters.home()
         namespace = spec.analysis_run.metadata.namespace
         return await self._clusters.endpoint(spec.endpoint, namespace, spec.credentials)
 
     async def _cluster_of(self, watch: Watch) -> Cluster:
         if not watch.endpoint:
-            return self._clusters.home
+            return await self._clusters.home()
         return await self._clusters.endpoint(watch.endpoint, watch.credentials_namespace, watch.credentials)
 
     def _observe(self, watch: Watch, event: WatchEvent) -> None:

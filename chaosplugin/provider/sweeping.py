@@ -6,7 +6,7 @@ this cluster is looked at, by the uid of its kube-system; what cannot be known i
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -34,7 +34,9 @@ class Swept(NamedTuple):
 
 
 async def sweep_for_ever(
-    home: Cluster, busy: Collection[str], force: Callable[[], datetime] | None = None
+    home: Callable[[], Awaitable[Cluster]],
+    busy: Collection[str],
+    force: Callable[[], datetime] | None = None,
 ) -> None:
     """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of.
 
@@ -43,8 +45,9 @@ async def sweep_for_ever(
     while True:
         swept = Swept()
         try:
-            overdue = force() + home.clock_offset - STUCK if force else None
-            swept = await sweep(home, busy, overdue)
+            cluster = await home()
+            overdue = force() + cluster.clock_offset - STUCK if force else None
+            swept = await sweep(cluster, busy, overdue)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
         await anyio.sleep(AGAIN_S if swept.unattended else EVERY_S)

@@ -19,7 +19,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
 
@@ -42,12 +42,6 @@ _ACCEPT_AGAIN_S = 0.1  # out of file descriptors, say
 
 log = logging.getLogger(__name__)
 
-PluginFactory = Callable[[], Awaitable[Service]]
-"""Makes what serves one dispensed plugin. It may take its time: calls wait for it, Ping and Quit do not.
-
-If it fails, the process has to end: a host never repairs a plugin stream as long as Ping is answered.
-"""
-
 
 class End(Enum):
     """Why the server ended."""
@@ -57,11 +51,8 @@ class End(Enum):
     HOST_GONE = "the host is gone"
 
 
-async def serve(listener: Listener, host: Host, plugins: Mapping[str, PluginFactory]) -> End:
-    """Serve until the end; then nothing listens, no session is open, no folder is left.
-
-    Raises what a plugin's factory raises.
-    """
+async def serve(listener: Listener, host: Host, plugins: Mapping[str, Service]) -> End:
+    """Serve until the end; then nothing listens, no session is open, no folder is left."""
     server = _Server(listener, host, plugins)
     try:
         async with anyio.create_task_group() as tasks:
@@ -73,7 +64,7 @@ async def serve(listener: Listener, host: Host, plugins: Mapping[str, PluginFact
 
 
 class _Server:
-    def __init__(self, listener: Listener, host: Host, plugins: Mapping[str, PluginFactory]) -> None:
+    def __init__(self, listener: Listener, host: Host, plugins: Mapping[str, Service]) -> None:
         self.reason = End.QUIT
         self._listener = listener
         self._host = host
@@ -176,7 +167,7 @@ class _Server:
                 log.warning("a session was given up: %s", session.error)
 
     async def _serve_session(self, session: mux.Mux, tasks: TaskGroup) -> None:
-        broker: Broker[PluginFactory] = Broker(time.monotonic)
+        broker: Broker[Service] = Broker(time.monotonic)
         control = await session.accept()
         tasks.start_soon(_serve_calls, control, self._control(session, broker))
         stdout = await session.accept()
@@ -188,18 +179,18 @@ class _Server:
         finally:
             self._prints.remove(stdout)
 
-    async def _serve_plugin(self, broker: Broker[PluginFactory], stream: mux.Stream) -> None:
+    async def _serve_plugin(self, broker: Broker[Service], stream: mux.Stream) -> None:
         async with stream:
             try:
-                factory = await broker.meet(stream)
+                service = await broker.meet(stream)
             except (anyio.EndOfStream, anyio.BrokenResourceError):
-                factory = None
-            if factory is None:
+                service = None
+            if service is None:
                 log.warning("stream %d names no plugin that was dispensed", stream.id)
                 return
-            await _serve_calls(stream, await factory())
+            await _serve_calls(stream, service)
 
-    def _control(self, session: mux.Mux, broker: Broker[PluginFactory]) -> Service:
+    def _control(self, session: mux.Mux, broker: Broker[Service]) -> Service:
         def ping(_: object) -> object:
             return {}
 
@@ -209,11 +200,11 @@ class _Server:
             return {}
 
         def dispense(name: object) -> object:
-            factory = self._plugins.get(str(name))
-            if factory is None:
+            service = self._plugins.get(str(name))
+            if service is None:
                 raise CallError(f"unknown plugin type: {name}")
             try:
-                return broker.expect(factory)
+                return broker.expect(service)
             except BrokerFullError as error:
                 raise CallError(str(error)) from error
 

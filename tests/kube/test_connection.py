@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import sys
 from datetime import timedelta
@@ -13,9 +14,10 @@ import pytest
 from aiohttp import web
 
 from chaosplugin.kube.client import connect
-from chaosplugin.kube.connection import from_kubeconfig, in_cluster
+from chaosplugin.kube.connection import in_cluster
 from chaosplugin.kube.credentials import Issued, Renewed, TokenFile
 from chaosplugin.kube.errors import NoCluster
+from chaosplugin.kube.kubeconfig import from_kubeconfig
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.ports import Denied, Unavailable
 from tests.kube.conftest import Script, Seen, clock, kubeconfig
@@ -119,7 +121,8 @@ async def test_a_rotated_token_of_a_pod_is_taken_up_after_one_refusal(
     token.write_text("good\n")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    connection = await in_cluster(token_file=str(token), ca_file=str(pki / "ca.crt"))
+    shutil.copy(pki / "ca.crt", tmp_path)
+    connection = await in_cluster(tmp_path)
     assert connection.server == "https://127.0.0.1:443"
     assert connection.context is not None
     assert await connection.credential.header() == "Bearer good"
@@ -136,6 +139,45 @@ async def test_outside_of_a_pod_and_without_kubeconfig_there_is_no_cluster(
 
     with pytest.raises(NoCluster, match="not inside a cluster"):
         await in_cluster()
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "token"),
+        ({"token": "good"}, "ca.crt"),
+        ({"token": "", "ca.crt": "x"}, "empty"),
+        ({"token": "good", "ca.crt": ""}, "CA certificate"),
+        ({"token": "good", "ca.crt": "x"}, "CA certificate"),
+    ],
+)
+async def test_broken_files_of_a_pod_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], says: str
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    with pytest.raises(NoCluster, match=says):
+        await in_cluster(tmp_path)
+
+
+async def test_a_pod_of_an_ipv6_cluster_finds_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pki: Path
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    (tmp_path / "token").write_text("good")
+    shutil.copy(pki / "ca.crt", tmp_path)
+
+    assert (await in_cluster(tmp_path)).server == "https://[fd00::1]:443"
+
+
+async def test_a_plugin_inside_a_cluster_never_imports_kubernetes_asyncio() -> None:
+    program = "import sys, chaosplugin.kube.clusters; sys.exit('kubernetes_asyncio' in sys.modules)"
+
+    assert (await anyio.run_process([sys.executable, "-c", program], check=False)).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ async def gate(folder: Path, policy: Policy | None = None, **settings: Any) -> A
             load_yaml=load,
             observer=observe,
         )
-        bed = Gate(cluster, provider, clusters.home, stages)
+        bed = Gate(cluster, provider, await clusters.home(), stages)
         tasks.start_soon(provider.serve)
         yield bed
         tasks.cancel_scope.cancel()

@@ -1,5 +1,6 @@
 """Events: what `kubectl describe` shows of a gate, and that no gate ever waits for them."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from chaosplugin.core.announcements import Announcement, Subject
 from chaosplugin.core.run import Notice
 from chaosplugin.kube.client import connect
 from chaosplugin.provider.announcing import BURST, Announcer
+from chaosplugin.provider.ports import Cluster
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE, rule
 from chaosplugin.sandbox.api.faults import where
@@ -61,13 +63,20 @@ async def test_a_refusal_that_comes_again_is_counted(tmp_path: Path) -> None:
         assert "did you mean timeout?" in shown["message"]
 
 
+def way_to(cluster: Cluster) -> Callable[[], Awaitable[Cluster]]:
+    async def home() -> Cluster:
+        return cluster
+
+    return home
+
+
 async def test_one_object_gets_so_many_events_and_then_one_in_five_minutes(tmp_path: Path) -> None:
     async with (
         gate(tmp_path) as bed,
         connect(str(bed.cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock, rate=1000) as ample,
         anyio.create_task_group() as tasks,
     ):
-        announcer = Announcer(ample, lambda: clock() + bed.ahead)
+        announcer = Announcer(way_to(ample), lambda: clock() + bed.ahead)
         tasks.start_soon(announcer.serve)
         for number in range(BURST + 5):
             announcer.tell([notice(f"number {number}")])
@@ -84,7 +93,7 @@ async def test_one_object_gets_so_many_events_and_then_one_in_five_minutes(tmp_p
 
 async def test_an_event_that_has_expired_is_posted_anew(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed, anyio.create_task_group() as tasks:
-        announcer = Announcer(bed.home, clock)
+        announcer = Announcer(way_to(bed.home), clock)
         tasks.start_soon(announcer.serve)
         announcer.tell([notice()])
         await bed.until(lambda: len(events(bed)) == 1)

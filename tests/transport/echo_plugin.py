@@ -11,7 +11,7 @@ listener = listening.listen(os.environ)
 host = listening.announce(listener, 1)
 
 from chaosplugin.transport import goplugin  # noqa: E402
-from chaosplugin.transport.netrpc import Endpoint, Service  # noqa: E402
+from chaosplugin.transport.netrpc import Endpoint  # noqa: E402
 from chaosplugin.wire.gob import gotypes, shapes  # noqa: E402
 from chaosplugin.wire.netrpc import Method  # noqa: E402
 
@@ -28,11 +28,6 @@ async def echo(text: object) -> object:
     return text
 
 
-async def make() -> Service:
-    if "BROKEN" in os.environ:
-        raise RuntimeError("no such service")
-    return {"Plugin.Echo": Endpoint(Method(argument=shapes.STRING, reply=gotypes.STRING), echo)}
-
-
-end = asyncio.run(goplugin.serve(listener, host, {"Echo": make}))
+service = {"Plugin.Echo": Endpoint(Method(argument=shapes.STRING, reply=gotypes.STRING), echo)}
+end = asyncio.run(goplugin.serve(listener, host, {"Echo": service}))
 sys.stderr.write(f"ended: {end.name}\n")

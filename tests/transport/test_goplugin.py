@@ -267,16 +267,6 @@ async def test_sigint_is_for_the_host(tmp_path: Path) -> None:
         await session.ping()
 
 
-async def test_a_service_that_cannot_be_made_ends_the_process(tmp_path: Path) -> None:
-    async with plugin(tmp_path, BROKEN="1") as it:
-        async with it.connect() as session:
-            await session.dispense()
-            await session.connection.wait_closed()
-
-        assert "no such service" in await it.end()
-        assert it.process.returncode == 1
-
-
 HOST = """
 import os, subprocess, sys, time
 plugin = subprocess.Popen([sys.executable, sys.argv[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

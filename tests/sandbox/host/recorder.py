@@ -20,7 +20,6 @@ import anyio
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.transport import goplugin, rollouts, startup
-from chaosplugin.transport.netrpc import Service
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -78,11 +77,7 @@ class Recorder:
 
 
 async def main(path: Path, answer: dict[str, Any], begun: startup.Begun) -> None:
-    recorder = Recorder(path, answer)
-
-    async def service() -> Service:
-        return rollouts.metric_service(recorder)
-
+    service = rollouts.metric_service(Recorder(path, answer))
     await goplugin.serve(begun.listener, begun.host, {rollouts.PLUGIN_NAME: service})
 
 
