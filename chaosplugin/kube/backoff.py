@@ -29,6 +29,10 @@ class Backoff:
         self._next = first
         self._asked_at = float("-inf")
 
+    def reset(self) -> None:
+        """Begin anew: it has worked meanwhile."""
+        self._next = self._first
+
     def delay(self, at_least: float = 0.0) -> float:
         """Return seconds to wait; a server's Retry-After comes as `at_least`."""
         now = self._monotonic()

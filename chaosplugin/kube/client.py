@@ -29,9 +29,9 @@ from chaosplugin.core.topics import PodsTopic, Topic, WatchEvent
 from chaosplugin.kube import resources
 from chaosplugin.kube.connection import Connection, in_cluster
 from chaosplugin.kube.endpoint import endpoint_connection
-from chaosplugin.kube.errors import Gone
+from chaosplugin.kube.errors import UNREADABLE, Gone
 from chaosplugin.kube.limiter import Limiter, Priority
-from chaosplugin.kube.lines import Garbled, Line, split_lines
+from chaosplugin.kube.lines import Event, Garbled, Lines
 from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.resources import Resource
@@ -52,6 +52,7 @@ _HISTORY_S = 10.0  # the server ends that watch after one
 _MERGE_PATCH = "application/merge-patch+json"
 
 T = TypeVar("T")
+_any_event = msgspec.json.Decoder(Event[msgspec.Raw])
 
 
 class _Secret(msgspec.Struct):
@@ -183,11 +184,13 @@ class KubernetesCluster:
                 "timeoutSeconds": "1",
             },
         )
+        lines = Lines()
         try:
-            async with self._session.stream(request, idle_s=_HISTORY_S, total_s=_HISTORY_S) as pieces:
-                async for line in split_lines(pieces):
-                    return None if msgspec.json.decode(line, type=Line).type == "ERROR" else True
-        except (Gone, Garbled, msgspec.DecodeError):
+            async with self._session.stream(request, total_s=_HISTORY_S) as pieces:
+                async for piece in pieces:
+                    for line in lines.feed(piece):
+                        return None if _any_event.decode(line).type == "ERROR" else True
+        except (Gone, Garbled, *UNREADABLE):
             return None
         return False
 
@@ -297,17 +300,12 @@ class KubernetesCluster:
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         what = f"list {resource.plural} {where}"
         found: list[T] = []
-        async for page in read_pages(self._session, resource.path(namespace), query, type_, what):
-            found += page.items or ()
+        async for page in read_pages(self._session, resource.path(namespace), query, what):
+            found += [_decode(item, type_, what) for item in page.items or ()]
         return found
 
     async def _answer(self, request: Request, type_: type[T]) -> T:
-        body = await self._session.send(request)
-        try:
-            return msgspec.json.decode(body, type=type_)
-        except msgspec.DecodeError as error:
-            message = f"{request.what}: an answer that cannot be read: {error}"
-            raise Unavailable(message, status=200, sent=True) from None
+        return _decode(await self._session.send(request), type_, request.what)
 
 
 @asynccontextmanager
@@ -383,6 +381,14 @@ def _identity(manifest: Mapping[str, object]) -> tuple[str, str, str]:
     if not isinstance(metadata, Mapping):
         raise Invalid("create an experiment: the manifest has no metadata")
     return str(manifest.get("kind")), str(metadata.get("namespace")), str(metadata.get("name"))
+
+
+def _decode(body: bytes | msgspec.Raw, type_: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except UNREADABLE as error:
+        message = f"{what}: an answer that cannot be read: {error}"
+        raise Unavailable(message, status=200, sent=True) from None
 
 
 def _place(namespace: str, name: str) -> str:

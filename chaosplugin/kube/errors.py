@@ -24,6 +24,9 @@ _MAX_MESSAGE = 300  # characters of the server's own words
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w\-.~+/]{8,}=*|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding an answer can raise: it is no JSON or of another shape, no UTF-8, or nested without end."""
+
 Seconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -73,7 +76,7 @@ def parse_status(body: bytes) -> Status | None:
     """Read a Status; None for anything else, such as a proxy's page."""
     try:
         status = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return status if status.words or status.code else None
 

@@ -3,22 +3,24 @@
 Source: Kubernetes API concepts, "Efficient detection of changes"; apimachinery pkg/watch.
 """
 
-from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
 
 import msgspec
 
 MAX_LINE = 16 << 20  # bytes
+
+T = TypeVar("T")
 
 
 class Garbled(Exception):
     """A stream that is not a watch: a line too long, or something else than events."""
 
 
-class Line(msgspec.Struct):
-    """One event; `object` is decoded once it is known what it is."""
+class Event(msgspec.Struct, Generic[T]):
+    """One line. Of an object that is not read yet, or is none, T is `msgspec.Raw`."""
 
     type: str
-    object: msgspec.Raw
+    object: T
 
 
 class _BookmarkMetadata(msgspec.Struct, rename="camel"):
@@ -36,20 +38,28 @@ class Bookmark(msgspec.Struct):
         return (self.metadata.annotations or {}).get("k8s.io/initial-events-end") == "true"
 
 
-async def split_lines(pieces: AsyncIterator[bytes], limit: int = MAX_LINE) -> AsyncIterator[bytes]:
-    """Yield whole lines without their ends; a last line that was cut off is dropped.
+class Lines:
+    """Cuts pieces of any size into whole lines, without their ends; a last one that is cut off is dropped."""
 
-    Raises:
-        Garbled: a line is longer than `limit`.
-    """
-    begun: list[bytes] = []
-    size = 0
-    async for piece in pieces:
-        first, *others = piece.split(b"\n")
-        begun.append(first)
-        size += len(first)
-        for other in others:
-            yield b"".join(begun)
-            begun, size = [other], len(other)
-        if size > limit:
-            raise Garbled(f"a line of more than {limit} bytes")
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._begun: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Return the lines that end in this piece.
+
+        Raises:
+            Garbled: a line is longer than the limit.
+        """
+        lines = piece.split(b"\n")
+        rest = lines.pop()
+        if lines and self._begun:
+            lines[0] = b"".join((*self._begun, lines[0]))
+            self._begun, self._size = [], 0
+        if rest:
+            self._begun.append(rest)
+            self._size += len(rest)
+            if self._size > self._limit:
+                raise Garbled(f"a line of more than {self._limit} bytes")
+        return lines

@@ -1,15 +1,18 @@
 """Keeps a store equal to a collection in the cluster, whatever happens to the connection.
 
 First all that is there, by a streaming list (WatchList) or, where the server has none, by pages; then
-changes. A stream that is cut or ends is taken up again at the last resourceVersion. If it cannot be taken
-up at once, or the server no longer keeps that version, all is told anew and the store works out what was
-missed, deletions too. Source: client-go tools/cache/reflector.go, KEP-3157 (WatchList).
+changes. A stream that has told something and breaks is taken up again at the last resourceVersion. One
+that told nothing proves nothing: a server that was restored from a backup takes a version from its future
+and is silent. Then, and where the stream cannot be taken up or the server no longer keeps that version,
+all is told anew, and the store works out what was missed, deletions too.
+Source: client-go tools/cache/reflector.go, KEP-3157 (WatchList), apiserver storage/cacher.
 """
 
+import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +20,8 @@ import anyio
 import msgspec
 
 from chaosplugin.kube.backoff import Backoff
-from chaosplugin.kube.errors import TryLater, one_line, parse_status, refusal
-from chaosplugin.kube.lines import Bookmark, Garbled, Line, split_lines
+from chaosplugin.kube.errors import UNREADABLE, TryLater, one_line, parse_status, refusal
+from chaosplugin.kube.lines import Bookmark, Event, Garbled, Lines
 from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.resources import Collection
 from chaosplugin.kube.session import Request, Session
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _random = random.SystemRandom()
-_line = msgspec.json.Decoder(Line)
+_any_event = msgspec.json.Decoder(Event[msgspec.Raw])
 _bookmark = msgspec.json.Decoder(Bookmark)
+
+_NO_OBJECT = (b'{"type":"BOOKMARK"', b'{"type":"ERROR"')  # as Go writes them; others are found out later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Pace:
 
     idle_s: float = 150.0  # bookmarks come about once a minute, without promise
     lasts_s: tuple[float, float] = (300.0, 600.0)  # the server ends a watch itself; as client-go asks
+    grace_s: float = 30.0  # for that end to come
     initial_s: float = 60.0  # a server that streams lists has done so by then
     first_delay_s: float = 0.8
     last_delay_s: float = 30.0
@@ -63,10 +69,12 @@ class Reflector:
         self._store = store
         self._emit = emit
         self._pace = pace
-        self._decoder: msgspec.json.Decoder[Watched] = msgspec.json.Decoder(collection.type)
+        self._object: msgspec.json.Decoder[Watched] = msgspec.json.Decoder(collection.type)
+        self._event: msgspec.json.Decoder[Event[Watched]] = msgspec.json.Decoder(Event[collection.type])  # type: ignore[name-defined]  # a type that is known at run time
         self._version: str | None = None  # from which to go on; None: from a full list
         self._streams_lists = True
         self._open = False
+        self._told = False  # whether the stream has brought anything
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -74,7 +82,7 @@ class Reflector:
         backoff = Backoff(first=pace.first_delay_s, last=pace.last_delay_s, calm=pace.calm_s)
         while True:
             began = time.monotonic()
-            self._open = False
+            self._open = self._told = False
             at_least = 0.0
             try:
                 await self._once()
@@ -84,9 +92,14 @@ class Reflector:
                 self._fail(f"{self._collection.what}: {error}")
             except ClusterError as error:
                 at_least = error.retry_after if isinstance(error, TryLater) else 0.0
-                # a stream that was open, and broke, has lost nothing yet: it is taken up where it was
-                if not (self._open and isinstance(error, Unavailable) and self._version is not None):
+                # a stream that was open, and broke, has lost nothing yet
+                broke = self._open and isinstance(error, Unavailable) and not error.status
+                if not broke or self._version is None:
                     self._fail(str(error))
+            if self._told:
+                backoff.reset()
+            else:
+                self._version = None
             if time.monotonic() - began < pace.calm_s or at_least:
                 await anyio.sleep(backoff.delay(at_least))
 
@@ -111,19 +124,21 @@ class Reflector:
     async def _list(self) -> None:
         self._store.begin_replace()
         collection = self._collection
-        pages = read_pages(
-            self._session, collection.path, dict(collection.selectors), collection.type, collection.what
-        )
         version = ""
-        async for page in pages:
-            for found in page.items or ():
-                self._tell(self._store.apply(found))
+        async for page in read_pages(
+            self._session, collection.path, dict(collection.selectors), collection.what
+        ):
+            for item in page.items or ():
+                self._apply(item)
             version = page.metadata.resource_version
+        if not version:
+            raise Garbled("a list without a resourceVersion")
         self._version = version
         self._tell(self._store.end_replace())
 
     async def _watch(self) -> None:
-        lasts = _random.uniform(*self._pace.lasts_s)
+        pace = self._pace
+        lasts = _random.uniform(*pace.lasts_s)
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -136,67 +151,139 @@ class Reflector:
         else:
             query["resourceVersion"] = self._version
         request = Request(method="GET", path=self._collection.path, what=self._collection.what, query=query)
-        stream = self._session.stream(request, idle_s=self._pace.idle_s, total_s=lasts + 30)
-        async with stream as pieces:
-            self._open = True
-            lines = split_lines(pieces)
-            if self._version is None:
-                await self._initial(lines)
-            async for line in lines:
-                self._take(line)
-
-    async def _initial(self, lines: AsyncIterator[bytes]) -> None:
-        """Take initial events up to their end; their resourceVersions are in no order."""
-        with anyio.move_on_after(self._pace.initial_s) as scope:
-            async for line in lines:
-                version = self._take(line)
-                if version is not None:
-                    self._version = version
-                    self._tell(self._store.end_replace())
-                    return
-        if scope.cancelled_caught:
+        silence = _Silence(pace.idle_s, pace.initial_s if self._version is None else None)
+        with silence:
+            async with self._session.stream(request, total_s=lasts + pace.grace_s) as pieces:
+                self._open = True
+                lines = Lines()
+                async for piece in pieces:
+                    if found := lines.feed(piece):
+                        for line in found:
+                            self._take(line)
+                        silence.heard(initial=self._version is None)
+        if silence.found and self._open and self._version is None:
             raise _NoInitialEvents
-        raise Garbled("the stream ended before all initial events had come")
+        if silence.found:
+            message = f"{self._collection.what}: no event for {pace.idle_s:g} s"
+            raise Unavailable(message, sent=True)
+        if self._version is None:
+            raise Garbled("the stream ended before all initial events had come")
 
-    def _take(self, line: bytes) -> str | None:
-        """Take an event; return the resourceVersion of the bookmark that ends the initial ones."""
+    def _take(self, line: bytes) -> None:
+        """Take an event. Of the initial ones the resourceVersions are in no order."""
+        if line.startswith(_NO_OBJECT):
+            self._take_other(line)
+            return
         try:
-            event = _line.decode(line)
-        except msgspec.DecodeError:
+            event = self._event.decode(line)
+        except UNREADABLE as error:
+            self._take_other(line, error)
+            return
+        found = event.object
+        if event.type == "DELETED":
+            self._tell(self._store.remove(found))
+        elif event.type in {"ADDED", "MODIFIED"}:
+            self._tell(self._store.apply(found))
+        else:
+            self._take_other(line)
+            return
+        self._told = True
+        if self._version is not None and found.metadata.resource_version:
+            self._version = found.metadata.resource_version
+
+    def _take_other(self, line: bytes, unreadable: Exception | None = None) -> None:
+        """Take what is not an object of the collection, or cannot be read as one."""
+        what = self._collection.what
+        try:
+            event = _any_event.decode(line)
+        except RecursionError:
+            _log.warning("%s: an object that is nested without end is passed over", what)
+            return
+        except UNREADABLE:
             words = one_line(line[:400].decode(errors="replace"), 120)
             raise Garbled(f"a line that is no event: {words}") from None
         match event.type:
-            case "ADDED" | "MODIFIED" | "DELETED":
-                self._take_object(event)
             case "BOOKMARK":
-                bookmark = _bookmark.decode(event.object)
-                if self._version is not None:
-                    self._version = bookmark.metadata.resource_version
-                elif bookmark.ends_initial_events:
-                    return bookmark.metadata.resource_version
+                self._take_bookmark(event.object)
             case "ERROR":
                 body = bytes(event.object)
                 status = parse_status(body)
-                raise refusal(status.code if status and status.code else 500, body, self._collection.what)
+                raise refusal(status.code if status and status.code else 500, body, what)
+            case "ADDED" | "MODIFIED" | "DELETED":
+                _log.warning("%s: an object that cannot be read is passed over: %s", what, unreadable)
             case other:
                 raise Garbled(f"an event of type {one_line(other, 40)!r}")
-        return None
 
-    def _take_object(self, event: Line) -> None:
+    def _take_bookmark(self, body: msgspec.Raw) -> None:
         try:
-            found = self._decoder.decode(event.object)
-        except msgspec.ValidationError as error:
-            _log.warning("%s: an object that cannot be read is passed over: %s", self._collection.what, error)
-            return
-        store = self._store
-        self._tell(store.remove(found) if event.type == "DELETED" else store.apply(found))
+            bookmark = _bookmark.decode(body)
+        except UNREADABLE as error:
+            raise Garbled(f"a bookmark that cannot be read: {error}") from None
+        version = bookmark.metadata.resource_version
+        if not version:
+            raise Garbled("a bookmark without a resourceVersion")
         if self._version is not None:
-            self._version = found.metadata.resource_version
+            self._version, self._told = version, True
+        elif bookmark.ends_initial_events:
+            self._version, self._told = version, True
+            self._tell(self._store.end_replace())
 
-    def _tell(self, changes: Iterator[Change]) -> None:
+    def _apply(self, item: msgspec.Raw) -> None:
+        try:
+            found = self._object.decode(item)
+        except UNREADABLE as error:
+            _log.warning("%s: an object that cannot be read is passed over: %s", self._collection.what, error)
+        else:
+            self._tell(self._store.apply(found))
+
+    def _tell(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._emit(change)
 
 
 class _NoInitialEvents(Exception):
     """The server watches, but has never heard of initial events."""
+
+
+class _Silence:
+    """Ends a block in which no whole line has come for `idle_s`, or the initial ones not in `initial_s`.
+
+    Looked at by a timer of its own, so that an event costs no more than a look at the clock.
+    """
+
+    def __init__(self, idle_s: float, initial_s: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle_s = idle_s
+        self._heard_at = self._loop.time()
+        self._initial_by = None if initial_s is None else self._heard_at + initial_s
+        self._scope = anyio.CancelScope()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the block was ended for it."""
+        return self._scope.cancelled_caught
+
+    def heard(self, *, initial: bool) -> None:
+        """Say that a line has come, and whether more of the initial ones are to come."""
+        self._heard_at = self._loop.time()
+        if not initial:
+            self._initial_by = None
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+        self._look()
+
+    def __exit__(self, *error: object) -> bool:
+        if self._timer is not None:
+            self._timer.cancel()
+        return bool(self._scope.__exit__(*error))  # type: ignore[arg-type]  # handed on as it came
+
+    def _look(self) -> None:
+        due = self._heard_at + self._idle_s
+        if self._initial_by is not None:
+            due = min(due, self._initial_by)
+        if due <= self._loop.time():
+            self._scope.cancel()
+        else:
+            self._timer = self._loop.call_at(due, self._look)

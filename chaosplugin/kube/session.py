@@ -133,12 +133,10 @@ class Session:
             await self._limiter.acquire(request.priority)
 
     @asynccontextmanager
-    async def stream(
-        self, request: Request, *, idle_s: float, total_s: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, request: Request, *, total_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open an answer that goes on and on, sent once; its body comes in pieces of any size."""
         await self._limiter.acquire(request.priority)
-        within = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, sock_read=idle_s)
+        within = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S)
         async with self._exchange(request, within) as response:
             try:
                 yield response.content.iter_any()

@@ -1,7 +1,10 @@
 """What a collection holds, as last told; it turns states into changes, also across a gap."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+
+from msgspec.structs import replace
 
 from chaosplugin.core.topics import Watched
 
@@ -36,11 +39,12 @@ Change = Present | Absent | Complete | Failing
 
 
 class Store:
-    """Objects by namespace and name. Every method yields the changes that it makes."""
+    """Objects of one type by namespace and name. Every method returns the changes that it makes."""
 
-    def __init__(self) -> None:
+    def __init__(self, type_: type[Watched]) -> None:
         self._objects: dict[tuple[str, str], Watched] = {}
         self._unconfirmed: set[tuple[str, str]] = set()
+        self._all_but_metadata = attrgetter(*(name for name in type_.__struct_fields__ if name != "metadata"))
 
     def __iter__(self) -> Iterator[Watched]:
         return iter(list(self._objects.values()))
@@ -52,34 +56,42 @@ class Store:
         """Say that a full list follows: what it does not confirm was deleted unseen."""
         self._unconfirmed = set(self._objects)
 
-    def apply(self, found: Watched) -> Iterator[Change]:
-        """Take a state; one that is known already is no change."""
+    def apply(self, found: Watched) -> Sequence[Change]:
+        """Take a state; one that differs in nothing but its version is no change."""
         key = _key(found)
         self._unconfirmed.discard(key)
         known = self._objects.get(key)
-        if known is not None and known.metadata.uid != found.metadata.uid:
-            yield Absent(known)  # deleted and created anew while we did not look
-        elif known is not None and known.metadata.resource_version == found.metadata.resource_version:
-            return
         self._objects[key] = found
-        yield Present(found)
+        if known is None:
+            return (Present(found),)
+        if known.metadata.uid != found.metadata.uid:
+            return (Absent(known), Present(found))  # deleted and created anew while we did not look
+        return () if self._same(known, found) else (Present(found),)
 
-    def remove(self, found: Watched) -> Iterator[Change]:
+    def remove(self, found: Watched) -> Sequence[Change]:
         """Take a deletion."""
         key = _key(found)
-        self._unconfirmed.discard(key)
         known = self._objects.get(key)
-        if known is not None and known.metadata.uid == found.metadata.uid:
-            del self._objects[key]
-            yield Absent(found)
+        if known is None or known.metadata.uid != found.metadata.uid:
+            return ()
+        self._unconfirmed.discard(key)
+        del self._objects[key]
+        return (Absent(found),)
 
-    def end_replace(self) -> Iterator[Change]:
+    def end_replace(self) -> Sequence[Change]:
         """Say that the full list is at its end."""
-        for key in sorted(self._unconfirmed):
-            yield Absent(self._objects.pop(key))
+        missed = [Absent(self._objects.pop(key)) for key in sorted(self._unconfirmed)]
         self._unconfirmed = set()
-        yield Complete()
+        return (*missed, Complete())
+
+    def _same(self, known: Watched, found: Watched) -> bool:
+        """Compare what is read of two states; most writes are of others, about fields that are not."""
+        if self._all_but_metadata(known) != self._all_but_metadata(found):
+            return False
+        version = known.metadata.resource_version
+        return replace(found.metadata, resource_version=version) == known.metadata
 
 
 def _key(found: Watched) -> tuple[str, str]:
-    return found.metadata.namespace, found.metadata.name
+    metadata = found.metadata
+    return metadata.namespace, metadata.name

@@ -76,7 +76,7 @@ class _Stream:
     """One reflector and those who listen to it."""
 
     def __init__(self, session: Session, collection: Collection, pace: Pace) -> None:
-        self._store = Store()
+        self._store = Store(collection.type)
         self._last_word: Complete | Failing | None = None
         self.subscriptions: set[Subscription] = set()
         self.scope = anyio.CancelScope()

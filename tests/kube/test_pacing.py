@@ -1,7 +1,7 @@
 """Back-off, rate limit, clock offset, lines: small rules, with plain numbers."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
 from chaosplugin.kube.limiter import Limiter, Priority
-from chaosplugin.kube.lines import Garbled, split_lines
+from chaosplugin.kube.lines import Garbled, Lines
 
 
 class Time:
@@ -94,23 +94,24 @@ def test_the_clock_offset_forgets_after_two_windows() -> None:
     assert offset.value == timedelta(seconds=20)
 
 
-async def pieces_of(data: bytes, cuts: list[int]) -> AsyncIterator[bytes]:
+def pieces_of(data: bytes, cuts: list[int]) -> Iterator[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for begin, end in itertools.pairwise(edges):
         yield data[begin:end]
 
 
 @given(st.lists(st.binary().map(lambda b: b.replace(b"\n", b""))), st.binary(), st.lists(st.integers(0, 999)))
-async def test_lines_are_the_same_however_they_arrive(
-    lines: list[bytes], rest: bytes, cuts: list[int]
-) -> None:
+def test_lines_are_the_same_however_they_arrive(lines: list[bytes], rest: bytes, cuts: list[int]) -> None:
     data = b"".join(line + b"\n" for line in lines) + rest.replace(b"\n", b"")
 
-    assert [line async for line in split_lines(pieces_of(data, cuts))] == lines
+    cutter = Lines()
+    assert [line for piece in pieces_of(data, cuts) for line in cutter.feed(piece)] == lines
 
 
-async def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
-    assert [len(line) async for line in split_lines(pieces_of(b"x" * 100 + b"\ny", [30]), 100)] == [100]
+def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    cutter = Lines(100)
+    assert cutter.feed(b"x" * 30) == []
+    assert [len(line) for line in cutter.feed(b"x" * 70 + b"\ny")] == [100]
 
     with pytest.raises(Garbled, match="100 bytes"):
-        [line async for line in split_lines(pieces_of(b"x" * 101 + b"\n", [101]), 100)]
+        Lines(100).feed(b"x" * 101)

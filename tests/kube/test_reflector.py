@@ -111,7 +111,7 @@ async def test_a_streaming_list_comes_first_then_changes(script: Script, cluster
             added("b", 3),
             bookmark(7, ends=True),
             added("c", 8),
-            line("MODIFIED", pod("a", 9)),
+            line("MODIFIED", pod("a", 9, status={"phase": "Running"})),
             line("DELETED", pod("b", 10)),
             then="hang",
         )
@@ -281,14 +281,164 @@ async def test_a_line_beyond_the_limit_is_an_error_and_all_is_told_anew(
         assert await take(events, 4) == ["+a@5", "synced", "lost", "synced"]
 
 
+NESTED = b'{"type":"ADDED","object":{"metadata":{},"spec":%b%b}}\n' % (b'{"a":' * 5000 + b"1", b"}" * 5000)
+NO_UTF_8 = b'{"type":"ADDED","object":{"metadata":{"name":"\xff"}}}\n'
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [line("ADDED", {"metadata": {"name": "x", "namespace": "shop", "uid": 5}}), NESTED, NO_UTF_8],
+    ids=["a field of another type", "too deep", "no UTF-8"],
+)
 async def test_an_object_that_cannot_be_read_does_not_stop_the_others(
-    script: Script, cluster: KubernetesCluster
+    script: Script, cluster: KubernetesCluster, broken: bytes
 ) -> None:
-    broken = line("ADDED", {"metadata": {"name": "x", "namespace": "shop", "uid": 5}})
     script.then(stream(broken, added("a", 5), bookmark(7, ends=True), then="hang"))
 
     async with cluster.watch(TOPIC) as events:
         assert await take(events, 2) == ["+a@5", "synced"]
+
+
+async def test_an_object_that_cannot_be_read_does_not_spoil_a_page(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    broken: dict[str, object] = {"metadata": {"name": "x", "namespace": "shop", "uid": 5}}
+    script.then(refuse(400, "sendInitialEvents is forbidden"), page(7, broken, pod("a", 5)), hang)
+
+    async with cluster.watch(TOPIC) as events:
+        assert await take(events, 2) == ["+a@5", "synced"]
+
+
+async def test_a_page_that_is_nested_without_end_is_told_and_asked_for_again(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    async def nested(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b'{"metadata":{},"x":' + b"[" * 5000, content_type="application/json")
+
+    script.then(refuse(400, "sendInitialEvents is forbidden"), nested, page(7, pod("a", 5)), hang)
+
+    async with cluster.watch(TOPIC) as events:
+        assert await take(events, 3) == ["lost", "+a@5", "synced"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        line("BOOKMARK", {}),
+        line("BOOKMARK", {"metadata": {"resourceVersion": ""}}),
+        line("ERROR", {"reason": "Expired"}),
+        error(500, "conversion webhook failed"),
+    ],
+    ids=["a bookmark of nothing", "a bookmark of no version", "expired without a code", "an error"],
+)
+async def test_after_a_line_that_makes_no_sense_all_is_told_anew(
+    script: Script, cluster: KubernetesCluster, trouble: bytes
+) -> None:
+    script.then(
+        stream(added("a", 5), bookmark(7, ends=True), added("b", 8), trouble, then="hang"),
+        stream(added("b", 8), bookmark(9, ends=True), then="hang"),
+    )
+
+    async with cluster.watch(TOPIC) as events:
+        assert await take(events, 6) == ["+a@5", "synced", "+b@8", "lost", "-a@5", "synced"]
+
+    assert "resourceVersion" not in script.seen[1].query
+
+
+async def test_a_version_at_which_nothing_is_told_is_not_waited_at_for_ever(
+    script: Script, script_config: str
+) -> None:
+    """An API server restored from a backup takes a version from its future, and is silent."""
+    script.then(
+        stream(added("a", 50), bookmark(70, ends=True), then="cut"),
+        hang,
+        stream(added("a", 50), added("b", 51), bookmark(52, ends=True), then="hang"),
+    )
+
+    async with (
+        connect(script_config, clock=clock, pace=replace(QUICK, idle_s=0.2)) as cluster,
+        cluster.watch(TOPIC) as events,
+    ):
+        assert await take(events, 4) == ["+a@50", "synced", "+b@51", "synced"]
+
+    assert [seen.query.get("resourceVersion") for seen in script.seen] == [None, "70", None]
+
+
+async def test_a_stream_that_tells_nothing_before_its_end_is_not_taken_up_for_ever(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    script.then(
+        stream(added("a", 5), bookmark(7, ends=True)),
+        stream(),
+        stream(added("a", 5), added("b", 6), bookmark(9, ends=True), then="hang"),
+    )
+
+    async with cluster.watch(TOPIC) as events:
+        assert await take(events, 4) == ["+a@5", "synced", "+b@6", "synced"]
+
+
+async def test_bytes_that_trickle_are_no_news(script: Script, script_config: str) -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(added("a", 5) + bookmark(7, ends=True))
+        for byte in added("b", 8):
+            await response.write(bytes([byte]))
+            await anyio.sleep(0.05)
+        raise AssertionError("the whole line was waited for")
+
+    script.then(trickle, stream(added("b", 8), then="hang"))
+
+    async with (
+        connect(script_config, clock=clock, pace=replace(QUICK, idle_s=0.3)) as cluster,
+        cluster.watch(TOPIC) as events,
+    ):
+        assert await take(events, 3) == ["+a@5", "synced", "+b@8"]
+
+    assert len(script.seen) == 2
+
+
+async def test_a_watch_that_the_server_never_ends_is_begun_anew_in_time(
+    script: Script, script_config: str
+) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        version = 7
+        await response.write(bookmark(version, ends=True))
+        while True:
+            version += 1
+            await response.write(bookmark(version))
+            await anyio.sleep(0.02)
+
+    script.then(endless, stream(added("b", 8), then="hang"))
+    pace = replace(QUICK, lasts_s=(0.2, 0.3), grace_s=0.2)
+
+    async with connect(script_config, clock=clock, pace=pace) as cluster, cluster.watch(TOPIC) as events:
+        assert await take(events, 2) == ["synced", "+b@8"]
+
+
+async def test_what_differs_in_nothing_that_is_read_is_not_told(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    script.then(
+        stream(
+            added("a", 5),
+            bookmark(7, ends=True),
+            line("MODIFIED", pod("a", 8, metadata_of_others="x")),
+            line("MODIFIED", pod("a", 9, status={"hostIP": "10.0.0.1"})),
+            line("MODIFIED", pod("a", 10, status={"phase": "Running"})),
+        ),
+        hang,
+    )
+
+    async with cluster.watch(TOPIC) as events:
+        assert await take(events, 3) == ["+a@5", "synced", "+a@10"]
+        with anyio.fail_after(20):
+            while len(script.seen) < 2:
+                await anyio.sleep(0.01)
+
+    assert script.seen[1].query["resourceVersion"] == "10"
 
 
 async def review(request: web.Request) -> web.StreamResponse:

@@ -13,12 +13,16 @@ TOPIC = PodsTopic("shop", "hash", "new")
 
 
 def pod(name: str, version: int, uid: str = "", namespace: str = "shop") -> Pod:
-    metadata = Metadata(name=name, namespace=namespace, uid=uid or name, resource_version=str(version))
-    return Pod(metadata=metadata)
+    labels = {"version": str(version)}
+    return Pod(
+        metadata=Metadata(
+            name=name, namespace=namespace, uid=uid or name, resource_version=str(version), labels=labels
+        )
+    )
 
 
 def test_a_state_that_is_known_is_no_change() -> None:
-    store = Store()
+    store = Store(Pod)
 
     assert list(store.apply(pod("a", 1))) == [Present(pod("a", 1))]
     assert list(store.apply(pod("a", 1))) == []
@@ -26,12 +30,21 @@ def test_a_state_that_is_known_is_no_change() -> None:
 
 
 def test_an_object_that_was_replaced_unseen_is_told_as_gone_first() -> None:
-    store = Store()
+    store = Store(Pod)
     list(store.apply(pod("a", 1, "old")))
 
     assert list(store.apply(pod("a", 2, "new"))) == [Absent(pod("a", 1, "old")), Present(pod("a", 2, "new"))]
     assert list(store.remove(pod("a", 3, "old"))) == []
     assert len(store) == 1
+
+
+def test_the_deletion_of_a_successor_leaves_no_ghost_of_its_forerunner() -> None:
+    store = Store(Pod)
+    list(store.apply(pod("a", 1, "old")))
+    store.begin_replace()
+
+    assert list(store.remove(pod("a", 3, "new"))) == []
+    assert list(store.end_replace()) == [Absent(pod("a", 1, "old")), Complete()]
 
 
 states = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.integers(1, 3), st.sampled_from("xy")))
@@ -41,7 +54,7 @@ states = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.integers(1, 3), s
 def test_whoever_follows_the_changes_of_full_lists_knows_what_is_there(
     lists: list[dict[str, tuple[int, str]]],
 ) -> None:
-    store = Store()
+    store = Store(Pod)
     known: dict[str, Pod] = {}
     for state in lists:
         store.begin_replace()
