@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import bed, loads
+from bench import bed, loads, watch
 from bench.figures import Figure, absolute, percentile, relative
 from bench.plugins import Plugin, Started
 from tests.interop import hosts
@@ -41,7 +41,9 @@ def main() -> int:
             load = loads.Loads(given.analysis_run)
             began = starts(plugins, host, environment, load)
             called, memory = calls(plugins, host, environment, load)
+        watched = watch.figures(Path(scratch))
     figures = [*judge_starts(*began), *judge_calls(*called), absolute("memory", "MB", *memory, most=100)]
+    figures += watched
     report(figures)
     return 0 if all(each.ok for each in figures) else 1
 

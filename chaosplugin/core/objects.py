@@ -16,7 +16,7 @@ from msgspec import Struct, field
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-class _Object(Struct, frozen=True, rename="camel", kw_only=True): ...
+class _Object(Struct, frozen=True, rename="camel", kw_only=True, gc=False): ...
 
 
 class OwnerReference(_Object, frozen=True):

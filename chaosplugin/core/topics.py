@@ -8,6 +8,8 @@ is told as `Deleted` with the object as last seen.
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
 
 
@@ -46,31 +48,27 @@ Topic = ChaosTopic | PodsTopic | AnalysisRunsTopic | EventsTopic
 Watched = ChaosObject | Pod | AnalysisRun | Event
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True, gc=False):
     """The object is there, or has changed."""
 
     topic: Topic
     object: Watched
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True, gc=False):
     """The object is gone; `object` is its last state (which the real server sends, too)."""
 
     topic: Topic
     object: Watched
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Struct, frozen=True):
     """All that is there has been told."""
 
     topic: Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """The watch cannot be had now, and is tried again: `reason` says why, in words."""
 
     topic: Topic

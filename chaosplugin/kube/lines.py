@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from chaosplugin.core.objects import Metadata
+
 MAX_LINE = 16 << 20  # bytes
 
 T = TypeVar("T")
@@ -23,43 +25,36 @@ class Event(msgspec.Struct, Generic[T]):
     object: T
 
 
-class _BookmarkMetadata(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-    annotations: dict[str, str] | None = None
-
-
 class Bookmark(msgspec.Struct):
-    """The object of a BOOKMARK: a resourceVersion up to which all has been told."""
+    """The object of a BOOKMARK: its resourceVersion is the one up to which all has been told."""
 
-    metadata: _BookmarkMetadata
-
-    @property
-    def ends_initial_events(self) -> bool:
-        return (self.metadata.annotations or {}).get("k8s.io/initial-events-end") == "true"
+    metadata: Metadata
 
 
 class Lines:
-    """Cuts pieces of any size into whole lines, without their ends; a last one that is cut off is dropped."""
+    """Cuts pieces of any size at the ends of lines; a last line that is cut off is dropped."""
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self._limit = limit
         self._begun: list[bytes] = []
         self._size = 0
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """Return the lines that end in this piece.
+    def feed(self, piece: bytes) -> bytes:
+        """Return the lines that end in this piece, all in one and with their ends.
 
         Raises:
             Garbled: a line is longer than the limit.
         """
-        lines = piece.split(b"\n")
-        rest = lines.pop()
-        if lines and self._begun:
-            lines[0] = b"".join((*self._begun, lines[0]))
-            self._begun, self._size = [], 0
-        if rest:
-            self._begun.append(rest)
-            self._size += len(rest)
+        end = piece.rfind(b"\n") + 1
+        whole = b""
+        if end:
+            whole = piece if end == len(piece) else piece[:end]
+            if self._begun:
+                whole = b"".join((*self._begun, whole))
+                self._begun, self._size = [], 0
+        if end < len(piece):
+            self._begun.append(piece[end:])
+            self._size += len(piece) - end
             if self._size > self._limit:
                 raise Garbled(f"a line of more than {self._limit} bytes")
-        return lines
+        return whole

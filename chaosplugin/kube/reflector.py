@@ -29,6 +29,7 @@ from chaosplugin.kube.store import Change, Failing, Store
 from chaosplugin.provider.ports import ClusterError, Invalid, Unavailable
 
 if TYPE_CHECKING:
+    from chaosplugin.core.objects import Metadata
     from chaosplugin.core.topics import Watched
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ _random = random.SystemRandom()
 _any_event = msgspec.json.Decoder(Event[msgspec.Raw])
 _bookmark = msgspec.json.Decoder(Bookmark)
 
-_NO_OBJECT = (b'{"type":"BOOKMARK"', b'{"type":"ERROR"')  # as Go writes them; others are found out later
+_TYPES = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +159,8 @@ class Reflector:
                 self._open = True
                 lines = Lines()
                 async for piece in pieces:
-                    if found := lines.feed(piece):
-                        for line in found:
-                            self._take(line)
+                    if whole := lines.feed(piece):
+                        self._take(whole)
                         silence.heard(initial=self._version is None)
         if silence.found and self._open and self._version is None:
             raise _NoInitialEvents
@@ -169,63 +170,73 @@ class Reflector:
         if self._version is None:
             raise Garbled("the stream ended before all initial events had come")
 
-    def _take(self, line: bytes) -> None:
-        """Take an event. Of the initial ones the resourceVersions are in no order."""
-        if line.startswith(_NO_OBJECT):
-            self._take_other(line)
-            return
+    def _take(self, lines: bytes) -> None:
+        """Take events; decoded all at once, which is cheap, unless there is something strange among them."""
+        try:
+            events = self._event.decode_lines(lines)
+        except UNREADABLE:
+            events = []
+        if events and {event.type for event in events} <= _TYPES:
+            for event in events:
+                self._take_event(event)
+        else:
+            for line in lines.split(b"\n"):
+                if line.strip():
+                    self._take_line(line)
+
+    def _take_line(self, line: bytes) -> None:
         try:
             event = self._event.decode(line)
         except UNREADABLE as error:
             self._take_other(line, error)
-            return
-        found = event.object
-        if event.type == "DELETED":
-            self._tell(self._store.remove(found))
-        elif event.type in {"ADDED", "MODIFIED"}:
-            self._tell(self._store.apply(found))
         else:
-            self._take_other(line)
+            if event.type in _TYPES:
+                self._take_event(event)
+            else:
+                self._take_other(line)
+
+    def _take_event(self, event: "Event[Watched]") -> None:
+        """Take an object or a bookmark. Of the initial events the resourceVersions are in no order."""
+        found = event.object
+        if event.type == "BOOKMARK":
+            self._take_bookmark(found.metadata)
             return
+        self._tell(self._store.remove(found) if event.type == "DELETED" else self._store.apply(found))
         self._told = True
         if self._version is not None and found.metadata.resource_version:
             self._version = found.metadata.resource_version
 
     def _take_other(self, line: bytes, unreadable: Exception | None = None) -> None:
-        """Take what is not an object of the collection, or cannot be read as one."""
+        """Take what is no object of the collection, or cannot be read as one."""
         what = self._collection.what
         try:
             event = _any_event.decode(line)
+            if event.type == "BOOKMARK":
+                self._take_bookmark(_bookmark.decode(event.object).metadata)
+                return
         except RecursionError:
             _log.warning("%s: an object that is nested without end is passed over", what)
             return
         except UNREADABLE:
             words = one_line(line[:400].decode(errors="replace"), 120)
             raise Garbled(f"a line that is no event: {words}") from None
-        match event.type:
-            case "BOOKMARK":
-                self._take_bookmark(event.object)
-            case "ERROR":
-                body = bytes(event.object)
-                status = parse_status(body)
-                raise refusal(status.code if status and status.code else 500, body, what)
-            case "ADDED" | "MODIFIED" | "DELETED":
-                _log.warning("%s: an object that cannot be read is passed over: %s", what, unreadable)
-            case other:
-                raise Garbled(f"an event of type {one_line(other, 40)!r}")
+        if event.type == "ERROR":
+            body = bytes(event.object)
+            status = parse_status(body)
+            raise refusal(status.code if status and status.code else 500, body, what)
+        if event.type not in _TYPES:
+            raise Garbled(f"an event of type {one_line(event.type, 40)!r}")
+        _log.warning("%s: an object that cannot be read is passed over: %s", what, unreadable)
 
-    def _take_bookmark(self, body: msgspec.Raw) -> None:
-        try:
-            bookmark = _bookmark.decode(body)
-        except UNREADABLE as error:
-            raise Garbled(f"a bookmark that cannot be read: {error}") from None
-        version = bookmark.metadata.resource_version
+    def _take_bookmark(self, metadata: "Metadata") -> None:
+        version = metadata.resource_version
         if not version:
             raise Garbled("a bookmark without a resourceVersion")
-        if self._version is not None:
-            self._version, self._told = version, True
-        elif bookmark.ends_initial_events:
-            self._version, self._told = version, True
+        if self._version is None and metadata.annotation(_INITIAL_EVENTS_END) != "true":
+            return
+        initial = self._version is None
+        self._version, self._told = version, True
+        if initial:
             self._tell(self._store.end_replace())
 
     def _apply(self, item: msgspec.Raw) -> None:

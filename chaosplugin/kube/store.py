@@ -1,35 +1,31 @@
 """What a collection holds, as last told; it turns states into changes, also across a gap."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from chaosplugin.core.topics import Watched
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(Struct, frozen=True, gc=False):
     """The object is there, new or changed."""
 
     object: Watched
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True, gc=False):
     """The object is gone; as last seen."""
 
     object: Watched
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Struct, frozen=True):
     """All that is there has been told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failing:
+class Failing(Struct, frozen=True):
     """The collection cannot be watched now."""
 
     reason: str
