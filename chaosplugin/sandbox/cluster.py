@@ -27,6 +27,7 @@ from chaosplugin.sandbox.api.store import Store
 from chaosplugin.sandbox.api.verbs import Api, Clock
 from chaosplugin.sandbox.chaosmesh.controller import ChaosMesh
 from chaosplugin.sandbox.chaosmesh.controller import Pace as ChaosPace
+from chaosplugin.sandbox.crds import CrdController
 from chaosplugin.sandbox.garbage import DELAY, GarbageCollector
 from chaosplugin.sandbox.kubelet import Kubelet
 from chaosplugin.sandbox.namespaces import NamespaceController
@@ -68,6 +69,7 @@ class Cluster:
             ReplicaSetController(self.api).run,
             GarbageCollector(self.api, settings.garbage_delay).run,
             NamespaceController(self.api, settings.namespaces).run,
+            CrdController(self.api, self.server.faults).run,
         )
         self.add_user(SYSTEM.name, groups=(MASTERS,))
         self.add_user(ARGO_ROLLOUTS, (*UPSTREAM_ROLE, *PLUGIN_ROLE))

@@ -93,3 +93,23 @@ async def test_a_delayed_request_is_late(running: Running) -> None:
         await client.ask("GET", CHAOS)
 
         assert anyio.current_time() - began >= 0.1
+
+
+async def test_a_stream_breaks_in_the_middle_of_a_line(running: Running) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        await client.ask("POST", CHAOS, pod_chaos("x"))
+        cluster.faults.break_stream(100)
+        async with client.session.get(f"{CHAOS}?watch=true") as response:
+            with pytest.raises(aiohttp.ClientError):
+                await response.content.readline()
+
+
+async def test_a_stream_trickles(running: Running) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        await client.ask("POST", CHAOS, pod_chaos("x"))
+        cluster.faults.trickle(0.01)
+        async with client.session.get(f"{CHAOS}?watch=true") as response:
+            began = anyio.current_time()
+            await response.content.readexactly(20)
+
+            assert anyio.current_time() - began >= 0.1

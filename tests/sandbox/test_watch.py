@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from anyio import fail_after
 
-from chaosplugin.sandbox.api.resources import CONFIG_MAPS
+from chaosplugin.sandbox.api.resources import CONFIG_MAPS, CRDS, POD_CHAOS
 from chaosplugin.sandbox.api.store import RING
 from chaosplugin.sandbox.cluster import Cluster
-from tests.sandbox.bed import connect
+from tests.sandbox.bed import CHAOS, connect, pod_chaos
 
 Running = Callable[..., AbstractAsyncContextManager[Cluster]]
 
@@ -159,11 +159,58 @@ async def test_a_frozen_watch_delivers_late(running: Running) -> None:
             assert await stream.names(1) == ["ADDED b"]
 
 
-async def test_a_version_from_the_future_is_refused(running: Running) -> None:
-    async with running() as cluster, connect(cluster) as client:
-        status, refused = await client.ask("GET", f"{MAPS}?watch=true&resourceVersion=999999")
+async def test_from_a_version_of_the_future_nothing_is_told(running: Running) -> None:
+    async with running(bookmark_every=0.02) as cluster, connect(cluster) as client:
+        query = {"resourceVersion": "999999", "allowWatchBookmarks": "true", "timeoutSeconds": "1"}
+        async with client.watch(MAPS, **query) as stream:
+            make(cluster, "a")
+            assert await stream.next() == ("EOF", {})
 
-        assert (status, refused["reason"]) == (504, "Timeout")
+
+async def test_a_streaming_list_from_a_version_of_the_future_is_an_error_in_the_stream(
+    running: Running,
+) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        async with client.watch(MAPS, **query, resourceVersion="999999") as stream:
+            kind, status = await stream.next()
+
+            assert (kind, status["code"], status["reason"]) == ("ERROR", 504, "Timeout")
+            assert status["message"].startswith("Timeout: Too large resource version: 999999, current: ")
+
+
+async def test_a_restored_backup_has_the_same_objects_at_lower_versions(running: Running) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        for _ in range(50):
+            make(cluster, "a")
+            cluster.api.delete(CONFIG_MAPS, "default", "a")
+        version = make(cluster, "a")
+        async with client.watch(MAPS, resourceVersion=version) as stream:
+            cluster.faults.restore_backup()
+            assert await stream.next() == ("EOF", {})
+
+        found = cluster.api.get(CONFIG_MAPS, "default", "a")
+        assert found.revision < int(version)
+        async with client.watch(MAPS) as stream:
+            assert await stream.names(1) == ["ADDED a"]
+
+
+async def test_a_kind_goes_with_its_objects_and_its_watches(running: Running) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        made = await client.ask("POST", CHAOS, pod_chaos("x"))
+        version = made[1]["metadata"]["resourceVersion"]
+        async with client.watch(CHAOS, resourceVersion=version) as stream:
+            cluster.api.delete(CRDS, "", POD_CHAOS.qualified)
+            while (event := await stream.next())[0] == "MODIFIED":
+                pass
+
+            assert (event[0], event[1]["metadata"]["name"]) == ("DELETED", "x")
+            assert await stream.next() == ("EOF", {})
+
+        assert await client.ask("GET", CHAOS) == (404, "404 page not found\n")
+        cluster.api.install(POD_CHAOS)
+        async with client.watch(CHAOS, resourceVersion=version) as stream:
+            assert (await stream.next())[1]["reason"] == "Expired"
 
 
 async def test_a_client_that_leaves_is_forgotten(running: Running) -> None:

@@ -144,6 +144,14 @@ def too_old(wanted: int, oldest: int) -> ApiError:
     return expired(f"too old resource version: {wanted} ({oldest})")
 
 
+def too_large(wanted: int, current: int) -> ApiError:
+    """504 of a version from the future."""
+    text = "Too large resource version"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": text}]
+    message = f"Timeout: {text}: {wanted}, current: {current}"
+    return ApiError(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1}, retry_after=1)
+
+
 def unsupported_media(known: Sequence[str]) -> ApiError:
     """415: a body of another media type than the verb takes."""
     message = (

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from chaosplugin.sandbox.api.errors import ApiError
-from chaosplugin.sandbox.api.resources import Object
+from chaosplugin.sandbox.api.resources import Object, Resource
 from chaosplugin.sandbox.api.store import Store
 from chaosplugin.sandbox.api.watch import Watch, expire
 
@@ -54,6 +54,10 @@ def where(verb: str = "", resource: str = "", namespace: str = "", name: str = "
 ANY = where()
 
 
+def _watches(on: Where) -> Where:
+    return lambda seen: seen.verb == "watch" and on(seen)
+
+
 @dataclass(slots=True)
 class Fault:
     """What is to be done to a request. `left` counts the requests still to be hit."""
@@ -67,6 +71,8 @@ class Fault:
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: bool = False  # do it, then close the connection without an answer
+    breaks_after: int | None = None  # bytes of a watch, after which its connection is reset
+    trickles: float = 0.0  # seconds from one byte of a watch to the next
 
     def cancel(self) -> None:
         self.left = 0
@@ -130,6 +136,14 @@ class Faults:
         """Begin with the request only when the fault's `wait` is set."""
         return self._set(Fault(on, times, wait=anyio.Event()))
 
+    def break_stream(self, after: int, on: Where = ANY, times: int = 1) -> Fault:
+        """Reset the connection of the next watch after so many bytes, mostly in the middle of a line."""
+        return self._set(Fault(_watches(on), times, breaks_after=after))
+
+    def trickle(self, seconds: float, on: Where = ANY, times: int = 1) -> Fault:
+        """Send the next watch byte by byte, with a pause after each."""
+        return self._set(Fault(_watches(on), times, trickles=seconds))
+
     def cut_watches(self, resource: str = "") -> int:
         """End the running watches (of a resource) without a word; returns how many."""
         hit = self._running(resource)
@@ -157,6 +171,16 @@ class Faults:
     def expire(self) -> None:
         """Expire every resource version, also under running watches: in-stream 410."""
         expire(self._store, list(self._watches))
+
+    def restore_backup(self) -> None:
+        """Go on with the same objects at lower versions, as an API server does over a restored etcd."""
+        self._store.renumber()
+        self.cut_watches()
+
+    def drop_kind(self, resource: Resource) -> None:
+        """End the watches of a kind that is served no more, and forget its past."""
+        self._store.expire(resource)
+        self.cut_watches(resource.plural)
 
     def _running(self, resource: str) -> list[Watch]:
         return [watch for watch in self._watches if resource in {"", watch.options.resource.plural}]

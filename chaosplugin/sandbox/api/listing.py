@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chaosplugin.sandbox.api.errors import ApiError, bad_request, expired
+from chaosplugin.sandbox.api.errors import bad_request, expired, too_large
 from chaosplugin.sandbox.api.resources import Object, Resource
 from chaosplugin.sandbox.api.selectors import EVERYTHING, Selector
 from chaosplugin.sandbox.api.store import Store, Stored
@@ -56,8 +56,7 @@ def page(store: Store, options: ListOptions) -> bytes:
                 "first chunk was returned and now may show up in the list."
             )
     elif options.revision > store.revision:
-        message = f"Too large resource version: {options.revision}, current: {store.revision}"
-        raise ApiError(504, "Timeout", message, retry_after=1)
+        raise too_large(options.revision, store.revision)
     elif options.match == "Exact" and options.revision < store.oldest(resource):
         raise expired("The resourceVersion for the provided list is too old.")
     found = [

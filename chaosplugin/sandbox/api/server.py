@@ -85,7 +85,7 @@ class Server:
                 call = Call(user, target, seen.verb, seen.query, body)
                 authorize(self.api, call)
                 if seen.verb == "watch":
-                    return await self._watch(request, call)
+                    return await self._watch(request, call, fault)
                 status, raw = perform(self.api, call)
         except ApiError as error:
             return self._answer(error.body, error.code, error.headers, error.media)
@@ -110,7 +110,7 @@ class Server:
         where = (target.resource.group, resource, target.subresource, target.namespace, target.name)
         return user, target, Seen(verb, request.path, name, *where, query)
 
-    async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, call: Call, fault: Fault | None) -> web.StreamResponse:
         options = call.watch_options()
         options.check(watch_list=self.watch_list)
         watch = Watch(self.api.store, options, self.bookmark_every)
@@ -119,6 +119,11 @@ class Server:
         response.enable_chunked_encoding()
         try:
             await response.prepare(request)
+            if fault is not None and (fault.trickles or fault.breaks_after is not None):
+                await _send_badly(response, watch, fault)
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
             async for chunk in watch.lines():
                 await response.write(chunk)
             await response.write_eof()
@@ -137,6 +142,20 @@ class Server:
 
     def _date(self) -> str:
         return format_datetime(self.api.clock(), usegmt=True)
+
+
+async def _send_badly(response: web.StreamResponse, watch: Watch, fault: Fault) -> None:
+    sent = 0
+    async for chunk in watch.lines():
+        left = len(chunk) if fault.breaks_after is None else fault.breaks_after - sent
+        for byte in chunk[:left] if fault.trickles else b"":
+            await response.write(bytes([byte]))
+            await anyio.sleep(fault.trickles)
+        if not fault.trickles:
+            await response.write(chunk[:left])
+        sent += len(chunk)
+        if fault.breaks_after is not None and sent >= fault.breaks_after:
+            return
 
 
 async def _wait(fault: Fault) -> None:

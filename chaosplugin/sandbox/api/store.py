@@ -130,13 +130,25 @@ class Store:
     def oldest(self, resource: Resource) -> int:
         return self._rings[resource].floor
 
-    def expire(self) -> None:
-        """Forget all past changes: every version but the present one is too old to begin a watch at."""
+    def expire(self, resource: Resource | None = None) -> None:
+        """Forget past changes (of a resource): every version but the present one is too old to watch from."""
         self.revision += 1
-        for resource in {*self._objects, *self._rings}:
-            ring = self._rings[resource]
+        for each in [resource] if resource else {*self._objects, *self._rings}:
+            ring = self._rings[each]
             ring.changes.clear()
             ring.floor = self.revision
+
+    def renumber(self) -> None:
+        """Give all objects lower versions, in their order, as a restored backup has; nobody is told."""
+        everything = [each for found in self._objects.values() for each in found.values()]
+        self.revision = 1
+        for old in sorted(everything, key=lambda each: each.revision):
+            self.revision += 1
+            obj = old.copy()
+            obj["metadata"]["resourceVersion"] = str(self.revision)
+            key = (old.namespace, old.name)
+            self._objects[old.resource][key] = Stored(old.resource, *key, self.revision, obj, _encode(obj))
+        self.expire()
 
     def listen(self, listener: Listener, resource: Resource | None = None) -> Callable[[], None]:
         """Call `listener` at each change (of `resource`, or of all); returns what ends it."""

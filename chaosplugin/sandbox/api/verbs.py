@@ -20,6 +20,8 @@ from chaosplugin.sandbox.api.resources import CRDS, NAMESPACES, PODS, Object, Re
 from chaosplugin.sandbox.api.selectors import EVERYTHING, Selector
 from chaosplugin.sandbox.api.store import Store, Stored
 
+CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+
 Clock = Callable[[], datetime]
 
 
@@ -59,7 +61,8 @@ class Api:
             "scope": "Namespaced" if resource.namespaced else "Cluster",
             "versions": [version],
         }
-        self.create(CRDS, {"metadata": {"name": resource.qualified}, "spec": spec})
+        metadata = {"name": resource.qualified, "finalizers": [CRD_FINALIZER]}
+        self.create(CRDS, {"metadata": metadata, "spec": spec})
 
     def installed(self, resource: Resource) -> bool:
         return self.find(CRDS, "", resource.qualified) is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio
 import msgspec
 
-from chaosplugin.sandbox.api.errors import ApiError, Cause, invalid, too_old
+from chaosplugin.sandbox.api.errors import ApiError, Cause, invalid, too_large, too_old
 from chaosplugin.sandbox.api.resources import Object, Resource
 from chaosplugin.sandbox.api.selectors import EVERYTHING, Selector
 from chaosplugin.sandbox.api.store import Change, Store, Stored
@@ -113,7 +113,7 @@ class Watch:
                 self._thawed = None
             if chunk:
                 yield chunk + self._ready()
-            elif self.options.bookmarks:
+            elif self.options.bookmarks and self._store.revision >= (self.options.revision or 0):
                 yield self._bookmark()
 
     def _ready(self) -> bytes:
@@ -123,20 +123,14 @@ class Watch:
     def _initial(self) -> tuple[list[bytes], bool]:
         """Return the lines to begin with, and whether they are all."""
         options, store = self.options, self._store
-        if options.revision and options.revision > store.revision:
-            raise ApiError(
-                504,
-                "Timeout",
-                f"Too large resource version: {options.revision}, current: {store.revision}",
-                {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]},
-                retry_after=1,
-            )
         if options.revision and not options.initial_events:
             try:
                 changes = list(store.changes_after(options.resource, options.revision))
             except ApiError as error:
                 return [error_line(error)], True
             return [found for change in changes if (found := self._line(change))], False
+        if options.revision and options.revision > store.revision:
+            return [error_line(too_large(options.revision, store.revision))], True
         present = [each for each in store.list(options.resource, options.namespace) if self._selects(each)]
         first = [line("ADDED", each.raw) for each in present]
         if options.initial_events and options.bookmarks:
@@ -144,8 +138,9 @@ class Watch:
         return first, False
 
     def _hear(self, change: Change) -> None:
+        """Tell a change; one who asked from a version of the future is told nothing until then."""
         found = self._line(change)
-        if found:
+        if found and change.stored.revision > (self.options.revision or 0):
             self._push(found)
 
     def _push(self, found: bytes) -> None:
