@@ -7,28 +7,26 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import anyio
-
 from chaosplugin.kube.credentials import Credential, Fixed, TokenFile
 from chaosplugin.kube.errors import NoCluster
-from chaosplugin.kube.tls import client_context, load_client_certificate
+from chaosplugin.kube.tls import Tls, client_context, load_client_certificate
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What a session needs. `server` has no slash at its end; `context` is None for plain http."""
+    """What a session needs. `server` has no slash at its end; `tls` is None for plain http."""
 
     server: str
-    context: ssl.SSLContext | None = None
+    tls: Tls | None = None
     credential: Credential = field(default=Fixed(), repr=False)
     proxy: str | None = field(default=None, repr=False)
     server_hostname: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class TlsFiles:
     """Files (PEM) of a connection; without `ca_file` the system's authorities are trusted."""
 
     ca_file: str | None = None
@@ -58,12 +56,12 @@ async def in_cluster(folder: Path = _SERVICE_ACCOUNT) -> Connection:
     credential = TokenFile(folder / "token")
     await credential.header()  # what is wrong with it is told now
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return await connection_to(server, Tls(ca_file=str(folder / "ca.crt")), credential)
+    return await connection_to(server, TlsFiles(ca_file=str(folder / "ca.crt")), credential)
 
 
 async def connection_to(
     server: str,
-    tls: Tls,
+    files: TlsFiles,
     credential: Credential,
     *,
     proxy: str | None = None,
@@ -79,23 +77,22 @@ async def connection_to(
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise NoCluster(f"API server address {server!r} is no http or https URL")
 
-    def build() -> ssl.SSLContext | None:
-        if url.scheme == "http":
-            return None
-        ca = Path(tls.ca_file).read_bytes() if tls.ca_file else None
-        context = client_context(ca=ca, verify=tls.verify)
-        if tls.cert_file:
-            key = tls.key_file or tls.cert_file
-            load_client_certificate(context, Path(tls.cert_file).read_bytes(), Path(key).read_bytes())
+    def build() -> ssl.SSLContext:
+        ca = Path(files.ca_file).read_bytes() if files.ca_file else None
+        context = client_context(ca=ca, verify=files.verify)
+        if files.cert_file:
+            key = files.key_file or files.cert_file
+            load_client_certificate(context, Path(files.cert_file).read_bytes(), Path(key).read_bytes())
         return context
 
-    try:
-        context = await anyio.to_thread.run_sync(build)
-    except OSError as error:
-        raise NoCluster(f"certificate files: {error}") from None
+    tls = None
+    if url.scheme == "https":
+        named = (files.ca_file, files.cert_file, files.key_file)
+        tls = Tls(build, [Path(name) for name in named if name])
+        await tls.current()
     return Connection(
         server=server,
-        context=context,
+        tls=tls,
         credential=credential,
         proxy=proxy or environment_proxy(server),
         server_hostname=server_hostname,

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import anyio
-
 from chaosplugin.kube.connection import Connection, environment_proxy
 from chaosplugin.kube.credentials import Fixed
 from chaosplugin.kube.errors import NoCluster
-from chaosplugin.kube.tls import client_context, load_client_certificate
+from chaosplugin.kube.tls import Tls, client_context
 from chaosplugin.kube.yaml import YAMLError, load
 from chaosplugin.provider.ports import Invalid
 
@@ -96,16 +94,17 @@ async def endpoint_connection(
         Invalid: as `parse_credentials`, or a certificate is broken.
     """
     found = parse_credentials(endpoint, labels, data)
+    tls = Tls(lambda: client_context(ca=found.ca))
+    if found.certificate:
+        tls.show(found.certificate, found.key)
     try:
-        context = await anyio.to_thread.run_sync(lambda: client_context(ca=found.ca))
-        if found.certificate:
-            await anyio.to_thread.run_sync(load_client_certificate, context, found.certificate, found.key)
+        await tls.current()
     except NoCluster as error:
         raise Invalid(f"credentials: {error}") from None
     server = server_address(endpoint)
     return Connection(
         server=server,
-        context=context,
+        tls=tls,
         credential=Fixed(f"Bearer {found.token}" if found.token else ""),
         proxy=environment_proxy(server),
     )

@@ -77,8 +77,7 @@ class ExecPlugin:
             )
         status = answer.status
         if status.client_certificate_data and status.client_key_data:
-            certificate, key = status.client_certificate_data.encode(), status.client_key_data.encode()
-            await anyio.to_thread.run_sync(self._on_certificate, certificate, key)
+            self._on_certificate(status.client_certificate_data.encode(), status.client_key_data.encode())
         elif not status.token:
             raise NoCluster(f"credential plugin {self._command[0]} gave neither a token nor a certificate")
         expiry = status.expiration_timestamp

@@ -7,6 +7,7 @@ imports this module.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +18,10 @@ from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
-from chaosplugin.kube.connection import Connection, Tls, connection_to
+from chaosplugin.kube.connection import Connection, TlsFiles, connection_to
 from chaosplugin.kube.credentials import Credential, Fixed, Issued, Renewed
 from chaosplugin.kube.errors import NoCluster, one_line
 from chaosplugin.kube.execplugin import ExecPlugin
-from chaosplugin.kube.tls import load_client_certificate
 
 _RELOAD_S = 10.0  # how often a tokenFile or an OIDC token of a kubeconfig is looked at
 # What a malformed kubeconfig makes kubernetes-asyncio raise.
@@ -59,17 +59,11 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
     connection = await _connection(configuration, Fixed())
 
     def show(certificate: bytes, key: bytes) -> None:
-        if connection.context is not None:
-            load_client_certificate(connection.context, certificate, key)
+        if connection.tls is not None:
+            connection.tls.show(certificate, key)
 
     exec_plugin = ExecPlugin(user["exec"], clock=clock, on_certificate=show)
-    return Connection(
-        server=connection.server,
-        context=connection.context,
-        credential=Renewed(exec_plugin.issue),
-        proxy=connection.proxy,
-        server_hostname=connection.server_hostname,
-    )
+    return replace(connection, credential=Renewed(exec_plugin.issue))
 
 
 def _open(path: str) -> tuple[Any, Any]:
@@ -99,7 +93,7 @@ def _credential(loader: Any, user: Any, configuration: Any) -> Credential:
 
 
 async def _connection(configuration: Any, credential: Credential) -> Connection:
-    tls = Tls(
+    files = TlsFiles(
         ca_file=configuration.ssl_ca_cert or None,
         verify=bool(configuration.verify_ssl),
         cert_file=configuration.cert_file or None,
@@ -107,7 +101,7 @@ async def _connection(configuration: Any, credential: Credential) -> Connection:
     )
     return await connection_to(
         str(configuration.host),
-        tls,
+        files,
         credential,
         proxy=configuration.proxy,
         server_hostname=configuration.tls_server_name,

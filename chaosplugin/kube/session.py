@@ -5,6 +5,7 @@ Raises only the errors of provider/ports.py. Redirects are never followed, cooki
 
 import logging
 import socket
+import ssl
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -66,6 +67,14 @@ class _Progress:
     """How far a try has come: whether the server may have seen anything of it."""
 
     sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Who we say we are, and with which TLS context."""
+
+    authorization: str = field(repr=False)
+    context: ssl.SSLContext | None = None
 
 
 class Session:
@@ -148,30 +157,43 @@ class Session:
     async def _exchange(
         self, request: Request, within: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        refused = ""
+        shown, renewed = await self._show(None), False
         while True:
-            authorization = await self._connection.credential.header(refused)
-            response = await self._try(request, within, authorization)
-            with self._translated(request.what, _Progress(sent=True)):
-                async with response:
-                    if response.status < 300:
-                        yield response
-                        return
-                    error = await self._refusal(response, request.what, authorization)
-            if response.status != 401 or refused or not authorization:
-                raise error
-            refused = authorization
-            if await self._connection.credential.header(refused) == refused:
-                raise error
+            try:
+                response = await self._try(request, within, shown)
+            except Unavailable as error:
+                if renewed or not isinstance(error.__cause__, aiohttp.ClientSSLError):
+                    raise
+                trouble: ClusterError = error
+            else:
+                with self._translated(request.what, _Progress(sent=True)):
+                    async with response:
+                        if response.status < 300:
+                            yield response
+                            return
+                        trouble = await self._refusal(response, request.what, shown.authorization)
+                if response.status != 401 or renewed:
+                    raise trouble
+            refused, shown, renewed = shown, await self._show(shown), True
+            if shown == refused:
+                raise trouble
+
+    async def _show(self, refused: _Shown | None) -> _Shown:
+        """Return what the next request shows; where it was refused, something newer if there is."""
+        connection = self._connection
+        authorization = await connection.credential.header(refused.authorization if refused else "")
+        if connection.tls is None:
+            return _Shown(authorization)
+        return _Shown(authorization, await connection.tls.current(refused.context if refused else None))
 
     async def _try(
-        self, request: Request, within: aiohttp.ClientTimeout, authorization: str
+        self, request: Request, within: aiohttp.ClientTimeout, shown: _Shown
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json"}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        if authorization:
-            headers["Authorization"] = authorization
+        if shown.authorization:
+            headers["Authorization"] = shown.authorization
         query = f"?{urlencode(request.query)}" if request.query else ""
         progress = _Progress()
         with self._translated(request.what, progress):
@@ -182,6 +204,7 @@ class Session:
                 headers=headers,
                 timeout=within,
                 allow_redirects=False,
+                ssl=shown.context or True,
                 proxy=self._connection.proxy,
                 server_hostname=self._connection.server_hostname,
                 trace_request_ctx=progress,
@@ -229,7 +252,6 @@ class Session:
         trace.on_request_headers_sent.append(_note_sent)
         connector = aiohttp.TCPConnector(
             limit=0,
-            ssl=self._connection.context or True,
             force_close=fresh,
             socket_factory=self._socket,
         )

@@ -1,10 +1,80 @@
-"""TLS contexts for API servers. Building one takes about 40 ms: do it in a thread."""
+"""TLS contexts for API servers. Building one takes about 40 ms: it is done in a thread."""
 
+import logging
 import os
 import ssl
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio
+
 from chaosplugin.kube.errors import NoCluster
+
+_log = logging.getLogger(__name__)
+
+_CHECK_S = 10.0
+
+
+class Tls:
+    """The context of a connection, built anew when one of its files was replaced.
+
+    Connections that are open stay as they are; whoever asks gets the context for the next one. Files that
+    cannot be used, such as a new certificate before its key, leave the last context in use.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], ssl.SSLContext],
+        files: Sequence[Path] = (),
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._build = build
+        self._files = files
+        self._monotonic = monotonic
+        self._context: ssl.SSLContext | None = None
+        self._versions: list[tuple[int, int]] | None = None
+        self._shown: tuple[bytes, bytes] | None = None
+        self._check_at = float("-inf")
+        self._lock = anyio.Lock()
+
+    async def current(self, refused: ssl.SSLContext | None = None) -> ssl.SSLContext:
+        """Return the context; `refused` is one that the server refused, or that refused the server.
+
+        Raises:
+            NoCluster: it cannot be built, and there is no older one.
+        """
+        now = self._monotonic()
+        if self._context is None or refused is self._context or now >= self._check_at:
+            async with self._lock:
+                if self._context is None or refused is self._context or now >= self._check_at:
+                    self._check_at = now + _CHECK_S
+                    await self._renew()
+        assert self._context is not None  # noqa: S101 - else the renewal has raised
+        return self._context
+
+    def show(self, certificate: bytes, key: bytes) -> None:
+        """Let the next connection show a client certificate that stands in no file."""
+        self._shown = certificate, key
+        self._versions, self._check_at = None, float("-inf")
+
+    async def _renew(self) -> None:
+        try:
+            versions = [(state.st_mtime_ns, state.st_ino) for state in map(Path.stat, self._files)]
+            if self._context is None or versions != self._versions:
+                self._context = await anyio.to_thread.run_sync(self._built)
+                self._versions = versions
+        except (OSError, NoCluster) as error:
+            if self._context is None:
+                raise NoCluster(f"certificate files: {error}") from None
+            _log.warning("the certificate files cannot be used, the last ones are kept: %s", error)
+
+    def _built(self) -> ssl.SSLContext:
+        context = self._build()
+        if self._shown is not None:
+            load_client_certificate(context, *self._shown)
+        return context
 
 
 def client_context(*, ca: bytes | None, verify: bool = True) -> ssl.SSLContext:

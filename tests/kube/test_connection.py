@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import ssl
 import stat
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from chaosplugin.kube.credentials import Issued, Renewed, TokenFile
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.kubeconfig import from_kubeconfig
 from chaosplugin.kube.session import Limits
+from chaosplugin.kube.tls import Tls
 from chaosplugin.provider.ports import Denied, Unavailable
 from tests.kube.conftest import Script, Seen, clock, kubeconfig
+from tests.realbed.pki import make as make_pki
 from tests.realbed.pki import make_client
 
 
@@ -124,7 +128,7 @@ async def test_a_rotated_token_of_a_pod_is_taken_up_after_one_refusal(
     shutil.copy(pki / "ca.crt", tmp_path)
     connection = await in_cluster(tmp_path)
     assert connection.server == "https://127.0.0.1:443"
-    assert connection.context is not None
+    assert connection.tls is not None
     assert await connection.credential.header() == "Bearer good"
 
     token.write_text("better")
@@ -390,3 +394,108 @@ async def test_a_server_of_another_authority_is_not_spoken_to(
 
     assert not caught.value.sent
     assert tls_script.seen == []
+
+
+@pytest.fixture
+async def rotating(tmp_path: Path) -> AsyncIterator[tuple[Script, ssl.SSLContext]]:
+    """A server in a folder's name, and the context by which it can be given another certificate."""
+    make_pki(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "ca.crt")
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    tls.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    script = Script()
+    async with script.serve(tls):
+        yield script, tls
+
+
+MANIFEST = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop"}}
+
+
+async def test_a_rotated_authority_is_trusted_as_soon_as_its_file_is_there(
+    rotating: tuple[Script, ssl.SSLContext], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    script, tls = rotating
+    script.always = peer_name
+    config = tmp_path / "config"
+    config.write_text(
+        kubeconfig(script.url, {"token": "t"}, {"certificate-authority": str(tmp_path / "ca.crt")})
+    )
+    limits = Limits(total_s=0.5, first_delay_s=0.01)
+
+    async with connect(str(config), clock=clock, limits=limits) as cluster:
+        await cluster.read_rollout("shop", "x")
+        successor = tmp_path_factory.mktemp("successor")
+        make_pki(successor)
+        tls.load_cert_chain(successor / "tls.crt", successor / "tls.key")
+        with pytest.raises(Unavailable, match="certificate verify failed") as caught:
+            await cluster.create_chaos(MANIFEST)
+        assert not caught.value.sent
+
+        (tmp_path / "ca.crt").write_bytes((successor / "ca.crt").read_bytes())
+
+        assert (await cluster.create_chaos(MANIFEST)).metadata.name == "nobody"
+
+
+async def test_a_rotated_client_certificate_is_shown_once_both_of_its_files_are_there(
+    rotating: tuple[Script, ssl.SSLContext], tmp_path: Path
+) -> None:
+    script, _ = rotating
+    good = "anna"
+
+    async def by_name(request: web.Request) -> web.StreamResponse:
+        answer = await peer_name(request)
+        assert isinstance(answer, web.Response)
+        if json.loads(answer.text or "")["metadata"]["name"] == good:
+            return answer
+        return web.json_response({"code": 401, "message": "Unauthorized"}, status=401)
+
+    def put(name: str, *files: str) -> None:
+        for file, content in zip(("user.crt", "user.key"), make_client(tmp_path, name), strict=True):
+            if file in files:
+                (tmp_path / file).write_bytes(content)
+
+    script.always = by_name
+    put("anna", "user.crt", "user.key")
+    user: dict[str, object] = {
+        "client-certificate": str(tmp_path / "user.crt"),
+        "client-key": str(tmp_path / "user.key"),
+    }
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, user, {"certificate-authority": str(tmp_path / "ca.crt")}))
+
+    async with connect(str(config), clock=clock) as cluster:
+        assert (await cluster.create_chaos(MANIFEST)).metadata.name == "anna"
+        good = "ben"
+        put("ben", "user.crt")
+        with pytest.raises(Denied):
+            await cluster.create_chaos(MANIFEST)
+
+        put("ben", "user.crt", "user.key")
+
+        assert (await cluster.create_chaos(MANIFEST)).metadata.name == "ben"
+
+
+async def test_certificate_files_are_looked_at_every_ten_seconds(tmp_path: Path) -> None:
+    time, built = Time(), 0
+    file = tmp_path / "ca.crt"
+    file.write_text("first")
+
+    def build() -> ssl.SSLContext:
+        nonlocal built
+        built += 1
+        return ssl.create_default_context()
+
+    tls = Tls(build, [file], monotonic=time)
+    first = await tls.current()
+    file.write_text("second")
+    os.utime(file, ns=(1, 1))
+    assert await tls.current() is first
+    time.now = 10
+    second = await tls.current()
+    assert second is not first
+    assert await tls.current(refused=first) is second
+    assert await tls.current(refused=second) is second
+    file.unlink()
+    time.now = 20
+    assert await tls.current() is second
+    assert built == 2

@@ -1,8 +1,9 @@
 """Whole gates while the API server, the network or the clock misbehave: one experiment, the right verdict."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -24,7 +25,7 @@ PACE = Pace(idle_s=1.5, initial_s=5, first_delay_s=0.05, last_delay_s=0.5)
 WATCHES = where("watch")
 STREAMS = ("podchaos", "pods", "analysisruns")
 
-Trouble = Callable[[Gate], Awaitable[None]]
+Trouble = Callable[[Gate], Coroutine[Any, Any, None]]
 
 
 async def observing(bed: Gate) -> None:
