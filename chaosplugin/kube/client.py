@@ -28,13 +28,13 @@ from chaosplugin.core.objects import (
 from chaosplugin.core.topics import PodsTopic, Topic, WatchEvent
 from chaosplugin.kube import resources
 from chaosplugin.kube.connection import Connection, in_cluster
-from chaosplugin.kube.endpoint import endpoint_connection
 from chaosplugin.kube.errors import UNREADABLE, Gone
 from chaosplugin.kube.limiter import Limiter, Priority
 from chaosplugin.kube.lines import Event, Garbled, Lines
 from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.resources import Resource
+from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
 from chaosplugin.provider.ports import (
@@ -331,21 +331,20 @@ async def connect(
 
 @asynccontextmanager
 async def connect_endpoint(
-    endpoint: str,
-    labels: Mapping[str, str],
-    data: Mapping[str, bytes],
+    credential: SecretCredential,
     *,
     clock: Callable[[], datetime],
     rate: float = 50.0,
     limits: Limits | None = None,
     pace: Pace | None = None,
 ) -> AsyncIterator[KubernetesCluster]:
-    """Use another API server, with the credentials of a Secret (its labels and data) and no others.
+    """Use another API server, with the credentials of a Secret and no others.
 
     Raises:
-        Invalid: the endpoint is no https URL, or the Secret holds something that is not taken.
+        ClusterError: the Secret cannot be read; the endpoint is no https URL, or the Secret holds something
+            that is not taken.
     """
-    connection = await endpoint_connection(endpoint, labels, data)
+    connection = await credential.connection()
     async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
         yield cluster
 

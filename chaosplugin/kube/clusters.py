@@ -7,11 +7,13 @@ by all gates that name the same URL and Secret.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from chaosplugin.kube.client import KubernetesCluster, connect, connect_endpoint
+from chaosplugin.kube.secret import SecretCredential
 
 
 class KubernetesClusters:
@@ -21,24 +23,37 @@ class KubernetesClusters:
         self._home = home
         self._tasks = tasks
         self._clock = clock
-        self._endpoints: dict[tuple[str, str, str], KubernetesCluster] = {}
+        self._endpoints: dict[tuple[str, str, str], tuple[SecretCredential, KubernetesCluster]] = {}
         self._connecting = anyio.Lock()
 
     async def home(self) -> KubernetesCluster:
         return self._home
 
-    async def endpoint(self, url: str, namespace: str, secret: str) -> KubernetesCluster:
+    async def endpoint(
+        self, url: str, namespace: str, secret: str, *, begins: bool = False
+    ) -> KubernetesCluster:
         key = (url, namespace, secret)
         async with self._connecting:
-            if key not in self._endpoints:
-                self._endpoints[key] = await self._tasks.start(self._hold, key)
-        return self._endpoints[key]
+            known = self._endpoints.get(key)
+            if known is None:
+                known = self._endpoints[key] = await self._tasks.start(self._hold, *key)
+            elif begins:
+                await known[0].refresh()
+        return known[1]
 
-    async def _hold(self, key: tuple[str, str, str], *, task_status: TaskStatus[KubernetesCluster]) -> None:
-        url, namespace, secret = key
-        labels, data = await self._home.read_secret(namespace, secret)
-        async with connect_endpoint(url, labels, data, clock=self._clock) as cluster:
-            task_status.started(cluster)
+    async def _hold(
+        self,
+        url: str,
+        namespace: str,
+        secret: str,
+        *,
+        task_status: TaskStatus[tuple[SecretCredential, KubernetesCluster]],
+    ) -> None:
+        credential = SecretCredential(
+            url, f"{namespace}/{secret}", partial(self._home.read_secret, namespace, secret)
+        )
+        async with connect_endpoint(credential, clock=self._clock) as cluster:
+            task_status.started((credential, cluster))
             await anyio.sleep_forever()
 
 

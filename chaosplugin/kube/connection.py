@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -64,10 +65,11 @@ async def connection_to(
     files: TlsFiles,
     credential: Credential,
     *,
+    certificate: Callable[[], tuple[bytes, bytes] | None] = lambda: None,
     proxy: str | None = None,
     server_hostname: str | None = None,
 ) -> Connection:
-    """Check the address and load the files.
+    """Check the address and load the files; `certificate` gives a client's, with its key, that is in none.
 
     Raises:
         NoCluster: one of them is not usable.
@@ -83,6 +85,8 @@ async def connection_to(
         if files.cert_file:
             key = files.key_file or files.cert_file
             load_client_certificate(context, Path(files.cert_file).read_bytes(), Path(key).read_bytes())
+        if (issued := certificate()) is not None:
+            load_client_certificate(context, *issued)
         return context
 
     tls = None

@@ -28,12 +28,17 @@ _AGAIN_S = 10.0  # after a failure: an exec plugin is a process, and may ask a p
 class Credential(Protocol):
     """A source of one header value."""
 
-    async def header(self, refused: str = "") -> str:
-        """Return the value of `Authorization`, "" for none; `refused` is one that got a 401.
+    async def header(self, refused: str | None = None) -> str:
+        """Return the value of `Authorization`, "" for none; `refused` is one that was of no use.
 
         Raises:
             NoCluster: there is none, nor an old one.
         """
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for whoever has to mend one that is refused; "" where that is plain."""
         ...
 
 
@@ -42,13 +47,16 @@ class Fixed:
     """A value that never changes."""
 
     value: str = field(default="", repr=False)
+    origin = ""
 
-    async def header(self, refused: str = "") -> str:
+    async def header(self, refused: str | None = None) -> str:
         return self.value
 
 
 class TokenFile:
     """A bearer token in a file that its owner rewrites, such as a projected ServiceAccount token."""
+
+    origin = ""
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -57,9 +65,9 @@ class TokenFile:
         self._version = (0, 0)
         self._check_at = float("-inf")
 
-    async def header(self, refused: str = "") -> str:
+    async def header(self, refused: str | None = None) -> str:
         now = self._monotonic()
-        again = refused != "" and refused == self._value
+        again = refused is not None and refused == self._value
         if now >= self._check_at or again:
             self._check_at = now + _FILE_CHECK_S
             try:
@@ -97,6 +105,8 @@ class Renewed:
     `issue` raises NoCluster when it fails. It runs once for all requests that wait for it.
     """
 
+    origin = ""
+
     def __init__(
         self,
         issue: Callable[[], Awaitable[Issued]],
@@ -112,10 +122,10 @@ class Renewed:
         self._not_before = float("-inf")
         self._lock = anyio.Lock()
 
-    async def header(self, refused: str = "") -> str:
+    async def header(self, refused: str | None = None) -> str:
         async with self._lock:
             now = self._monotonic()
-            again = refused != "" and refused == self._value
+            again = refused is not None and refused == self._value
             if self._value is None or ((again or now >= self._due_at) and now >= self._not_before):
                 await self._renew()
                 if again and self._value == refused:  # no better one is to be had now

@@ -9,10 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from chaosplugin.kube.connection import Connection, environment_proxy
-from chaosplugin.kube.credentials import Fixed
-from chaosplugin.kube.errors import NoCluster
-from chaosplugin.kube.tls import Tls, client_context
 from chaosplugin.kube.yaml import YAMLError, load
 from chaosplugin.provider.ports import Invalid
 
@@ -83,31 +79,6 @@ def server_address(endpoint: str) -> str:
         raise Invalid("chaosMeshEndpoint: only https://host[:port][/path] is taken, without user or query")
     name = f"[{host}]" if ":" in host else host
     return f"https://{name}:{port}{url.path.rstrip('/')}"
-
-
-async def endpoint_connection(
-    endpoint: str, labels: Mapping[str, str], data: Mapping[str, bytes]
-) -> Connection:
-    """Make the connection; nothing of our own credentials goes into it.
-
-    Raises:
-        Invalid: as `parse_credentials`, or a certificate is broken.
-    """
-    found = parse_credentials(endpoint, labels, data)
-    tls = Tls(lambda: client_context(ca=found.ca))
-    if found.certificate:
-        tls.show(found.certificate, found.key)
-    try:
-        await tls.current()
-    except NoCluster as error:
-        raise Invalid(f"credentials: {error}") from None
-    server = server_address(endpoint)
-    return Connection(
-        server=server,
-        tls=tls,
-        credential=Fixed(f"Bearer {found.token}" if found.token else ""),
-        proxy=environment_proxy(server),
-    )
 
 
 def _from_kubeconfig(endpoint: str, data: bytes) -> EndpointCredentials:

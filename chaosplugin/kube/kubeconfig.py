@@ -56,11 +56,13 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
     if plugin is None:
         return await _connection(configuration, _credential(loader, user, configuration))
     user.value["exec"] = plugin
-    connection = await _connection(configuration, Fixed())
+    issued: list[tuple[bytes, bytes]] = []
+    connection = await _connection(configuration, Fixed(), lambda: issued[-1] if issued else None)
 
     def show(certificate: bytes, key: bytes) -> None:
+        issued[:] = [(certificate, key)]
         if connection.tls is not None:
-            connection.tls.show(certificate, key)
+            connection.tls.forget()
 
     exec_plugin = ExecPlugin(user["exec"], clock=clock, on_certificate=show)
     return replace(connection, credential=Renewed(exec_plugin.issue))
@@ -92,7 +94,11 @@ def _credential(loader: Any, user: Any, configuration: Any) -> Credential:
     return Renewed(reload)
 
 
-async def _connection(configuration: Any, credential: Credential) -> Connection:
+async def _connection(
+    configuration: Any,
+    credential: Credential,
+    certificate: Callable[[], tuple[bytes, bytes] | None] = lambda: None,
+) -> Connection:
     files = TlsFiles(
         ca_file=configuration.ssl_ca_cert or None,
         verify=bool(configuration.verify_ssl),
@@ -103,6 +109,7 @@ async def _connection(configuration: Any, credential: Credential) -> Connection:
         str(configuration.host),
         files,
         credential,
+        certificate=certificate,
         proxy=configuration.proxy,
         server_hostname=configuration.tls_server_name,
     )

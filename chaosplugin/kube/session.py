@@ -172,16 +172,25 @@ class Session:
                             yield response
                             return
                         trouble = await self._refusal(response, request.what, shown.authorization)
-                if response.status != 401 or renewed:
+                if response.status != 401:
                     raise trouble
+                if renewed:
+                    raise self._explained(trouble)
             refused, shown, renewed = shown, await self._show(shown), True
             if shown == refused:
-                raise trouble
+                raise self._explained(trouble)
+
+    def _explained(self, trouble: ClusterError) -> ClusterError:
+        """Add to a refusal where that comes from which was refused."""
+        origin = self._connection.credential.origin
+        if origin:
+            trouble.args = (f"{trouble}; {origin}",)
+        return trouble
 
     async def _show(self, refused: _Shown | None) -> _Shown:
         """Return what the next request shows; where it was refused, something newer if there is."""
         connection = self._connection
-        authorization = await connection.credential.header(refused.authorization if refused else "")
+        authorization = await connection.credential.header(refused.authorization if refused else None)
         if connection.tls is None:
             return _Shown(authorization)
         return _Shown(authorization, await connection.tls.current(refused.context if refused else None))

@@ -35,7 +35,6 @@ class Tls:
         self._monotonic = monotonic
         self._context: ssl.SSLContext | None = None
         self._versions: list[tuple[int, int]] | None = None
-        self._shown: tuple[bytes, bytes] | None = None
         self._check_at = float("-inf")
         self._lock = anyio.Lock()
 
@@ -54,27 +53,20 @@ class Tls:
         assert self._context is not None  # noqa: S101 - else the renewal has raised
         return self._context
 
-    def show(self, certificate: bytes, key: bytes) -> None:
-        """Let the next connection show a client certificate that stands in no file."""
-        self._shown = certificate, key
+    def forget(self) -> None:
+        """Build it anew for the next connection: something that stands in no file has changed."""
         self._versions, self._check_at = None, float("-inf")
 
     async def _renew(self) -> None:
         try:
             versions = [(state.st_mtime_ns, state.st_ino) for state in map(Path.stat, self._files)]
             if self._context is None or versions != self._versions:
-                self._context = await anyio.to_thread.run_sync(self._built)
+                self._context = await anyio.to_thread.run_sync(self._build)
                 self._versions = versions
         except (OSError, NoCluster) as error:
             if self._context is None:
                 raise NoCluster(f"certificate files: {error}") from None
             _log.warning("the certificate files cannot be used, the last ones are kept: %s", error)
-
-    def _built(self) -> ssl.SSLContext:
-        context = self._build()
-        if self._shown is not None:
-            load_client_certificate(context, *self._shown)
-        return context
 
 
 def client_context(*, ca: bytes | None, verify: bool = True) -> ssl.SSLContext:

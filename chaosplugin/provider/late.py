@@ -26,8 +26,8 @@ class LateClusters:
     async def home(self) -> Cluster:
         return await (await self._wait()).home()
 
-    async def endpoint(self, url: str, namespace: str, secret: str) -> Cluster:
-        return await (await self._wait()).endpoint(url, namespace, secret)
+    async def endpoint(self, url: str, namespace: str, secret: str, *, begins: bool = False) -> Cluster:
+        return await (await self._wait()).endpoint(url, namespace, secret, begins=begins)
 
     async def _wait(self) -> Clusters:
         await self._told.wait()

@@ -169,8 +169,11 @@ class Clusters(Protocol):
         """
         ...
 
-    async def endpoint(self, url: str, namespace: str, secret: str) -> Cluster:
+    async def endpoint(self, url: str, namespace: str, secret: str, *, begins: bool = False) -> Cluster:
         """Return the cluster at `url`, reached by the Secret of that namespace and name only.
+
+        A gate that `begins` wants the Secret as it is now; one that runs keeps what it has begun with, as
+        long as the endpoint accepts it.
 
         Raises:
             ClusterError: the Secret cannot be read, or is refused; the message names the key.

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from chaosplugin import __version__
 from chaosplugin.core import announcements, delivery, ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
-from chaosplugin.core.commands import Command, Delete, Outcome, Release
+from chaosplugin.core.commands import Command, Delete, Outcome, ReadLedger, Release
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy, Wake
@@ -240,7 +240,7 @@ class ChaosProvider:
         offset = None
         try:
             home = await self._clusters.home()
-            there = await self._there(run.spec)
+            there = await self._there(run.spec, begins=isinstance(command, ReadLedger))
         except ClusterError as error:
             outcome = translate(error, command, run)
         else:
@@ -251,11 +251,11 @@ class ChaosProvider:
             forced = "removed finalizers by --force-cleanup: " if isinstance(command, Release) else ""
             _log.warning("%s%s", forced, wrong)
 
-    async def _there(self, spec: Spec) -> Cluster:
+    async def _there(self, spec: Spec, *, begins: bool) -> Cluster:
         if not spec.endpoint:
             return await self._clusters.home()
         namespace = spec.analysis_run.metadata.namespace
-        return await self._clusters.endpoint(spec.endpoint, namespace, spec.credentials)
+        return await self._clusters.endpoint(spec.endpoint, namespace, spec.credentials, begins=begins)
 
     async def _cluster_of(self, watch: Watch) -> Cluster:
         if not watch.endpoint:

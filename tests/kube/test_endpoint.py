@@ -1,12 +1,15 @@
 import base64
 import json
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from chaosplugin.kube.client import connect, connect_endpoint
+from chaosplugin.kube import client
+from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.endpoint import parse_credentials
+from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.ports import ClusterError, Invalid
 from tests.kube.conftest import Script, clock, kubeconfig
@@ -15,6 +18,15 @@ from tests.realbed.pki import make_client
 
 LABELS = {"chaosplugin.io/credentials": "true"}
 URL = "https://far.example:6443"
+
+
+def connect_endpoint(
+    url: str, labels: dict[str, str], data: dict[str, bytes], limits: Limits | None = None
+) -> AbstractAsyncContextManager[KubernetesCluster]:
+    async def read() -> tuple[dict[str, str], dict[str, bytes]]:
+        return labels, data
+
+    return client.connect_endpoint(SecretCredential(url, "shop/far", read), clock=clock, limits=limits)
 
 
 def b64(data: bytes) -> str:
@@ -119,7 +131,7 @@ async def test_broken_certificates_are_named(pki: Path) -> None:
         {"tls.crt": b"rubbish", "tls.key": b"rubbish", "ca.crt": (pki / "ca.crt").read_bytes()},
     ):
         with pytest.raises(Invalid, match="certificate"):
-            async with connect_endpoint(URL, LABELS, data, clock=clock):
+            async with connect_endpoint(URL, LABELS, data):
                 pass
 
 
@@ -131,7 +143,7 @@ async def test_an_encrypted_key_is_refused_instead_of_asked_for(pki: Path) -> No
     )
 
     with pytest.raises(Invalid, match="client certificate"):
-        async with connect_endpoint(URL, LABELS, {"tls.crt": crt, "tls.key": key}, clock=clock):
+        async with connect_endpoint(URL, LABELS, {"tls.crt": crt, "tls.key": key}):
             pass
 
 
@@ -145,7 +157,7 @@ async def test_the_endpoint_sees_its_own_credentials_and_never_ours(
     data = {"token": b"theirs", "ca.crt": (pki / "ca.crt").read_bytes()}
     async with (
         connect(script_config, clock=clock) as home,
-        connect_endpoint(tls_script.url, LABELS, data, clock=clock) as far,
+        connect_endpoint(tls_script.url, LABELS, data) as far,
     ):
         await home.read_rollout("shop", "x")
         await far.read_rollout("shop", "x")
@@ -161,7 +173,7 @@ async def test_the_endpoint_is_shown_the_client_certificate_of_the_secret(
     crt, key = make_client(pki, "anna")
     data = {"tls.crt": crt, "tls.key": key, "ca.crt": (pki / "ca.crt").read_bytes()}
 
-    async with connect_endpoint(tls_script.url, LABELS, data, clock=clock) as far:
+    async with connect_endpoint(tls_script.url, LABELS, data) as far:
         assert (await far.read_rollout("shop", "x")).metadata.name == "anna"
     assert tokens(tls_script.seen) == [""]
 
@@ -175,7 +187,7 @@ async def test_a_redirect_of_the_endpoint_is_not_followed(
     tls_script.always = away
     data = {"token": b"theirs", "ca.crt": (pki / "ca.crt").read_bytes()}
 
-    async with connect_endpoint(tls_script.url, LABELS, data, clock=clock, limits=Limits()) as far:
+    async with connect_endpoint(tls_script.url, LABELS, data) as far:
         with pytest.raises(ClusterError, match="redirect"):
             await far.read_rollout("shop", "x")
     assert script.seen == []
