@@ -184,6 +184,13 @@ class Bed:
             assert isinstance(answer, dict)
             return answer
 
+    def get(self, path: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.get(self.url + path)
+
+    async def status(self, path: str) -> int:
+        async with self.get(path) as response:
+            return response.status
+
     async def create(self, path: str, body: Json) -> Json:
         return await self.call("POST", path, body)
 
