@@ -9,8 +9,9 @@ import gc
 import importlib
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,31 @@ _RETRY_S = 5.0
 
 
 def now() -> datetime:
-    """The one clock: everything below takes it, or what it says."""
+    """What the machine's clock says."""
     return datetime.now(UTC)
+
+
+class Clock:
+    """The one clock: everything below takes it, or what it says.
+
+    It says what the machine's clock said at first, plus the time that has really gone by. The machine's may
+    be set meanwhile, and an hour that it is put forward is no hour in which a canary has not recovered.
+    """
+
+    def __init__(
+        self, wall: Callable[[], datetime] = now, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._began, self._began_at = wall(), monotonic()
+
+    def __call__(self) -> datetime:
+        return self._began + timedelta(seconds=self._monotonic() - self._began_at)
+
+    def step(self) -> timedelta:
+        """Return by how much the machine's clock has been set, for what others compare with it."""
+        step = self._wall() - self()
+        return step if abs(step) >= timedelta(seconds=1) else timedelta()
 
 
 async def _connect(settings: Settings, clusters: LateClusters, clock: Callable[[], datetime]) -> None:
@@ -69,11 +93,18 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
     for complaint in begun.complaints:
         log.warning("%s", complaint)
     clusters = LateClusters()
+    clock = Clock()
     async with anyio.create_task_group() as tasks:
         provider = ChaosProvider(
-            tasks, clusters, clock=now, policy=settings.policy, load_yaml=load, observer=log_transition
+            tasks,
+            clusters,
+            clock=clock,
+            step=clock.step,
+            policy=settings.policy,
+            load_yaml=load,
+            observer=log_transition,
         )
-        tasks.start_soon(_connect, settings, clusters, now)
+        tasks.start_soon(_connect, settings, clusters, clock)
         tasks.start_soon(provider.serve)
         await goplugin.serve(
             begun.listener, begun.host, {rollouts.PLUGIN_NAME: rollouts.metric_service(provider)}

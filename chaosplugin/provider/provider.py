@@ -7,7 +7,8 @@ so that a call that dies takes nothing with it.
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import anyio
 from anyio.abc import TaskGroup
@@ -50,6 +51,7 @@ class ChaosProvider:
         clusters: Clusters,
         *,
         clock: Callable[[], datetime],
+        step: Callable[[], timedelta] = timedelta,
         policy: Policy,
         load_yaml: Callable[[str], object],
         observer: Observer,
@@ -57,6 +59,7 @@ class ChaosProvider:
         self._tasks = tasks
         self._clusters = clusters
         self._clock = clock
+        self._step = step
         self._policy = policy
         self._specs = Specs(policy=policy, load_yaml=load_yaml, origin=lambda: self._origin)
         self._observer = observer
@@ -98,7 +101,7 @@ class ChaosProvider:
         self._begin(found, spec, resume=False)
         measurement, commands = self._registry.answer(self._clock(), spec.id)
         self._apply(commands)
-        return measurement
+        return self._as_told(measurement)
 
     def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         """Answer from memory; a run that is not known is restored from the cluster first."""
@@ -112,7 +115,7 @@ class ChaosProvider:
         self._begin(found, spec, resume=True)
         answer, commands = self._registry.answer(self._clock(), spec.id, measurement)
         self._apply(commands)
-        return answer
+        return self._as_told(answer)
 
     def terminate(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         """End in one call: whatever is still to be done is done in the background."""
@@ -141,6 +144,12 @@ class ChaosProvider:
         """Say who measures. Nothing of the configuration: no AnalysisRun tells here what is secret."""
         del metric
         return {"chaosplugin": __version__}
+
+    def _as_told(self, measurement: Measurement) -> Measurement:
+        """The host compares `resumeAt` with the machine's clock, which may have been set since we began."""
+        if measurement.resume_at is None:
+            return measurement
+        return replace(measurement, resume_at=measurement.resume_at + self._step())
 
     # -- between calls and registry ----------------------------------------------------------------
 

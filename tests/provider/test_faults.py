@@ -1,12 +1,18 @@
 """Whole gates while the API server, the network or the clock misbehave: one experiment, the right verdict."""
 
+import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
+from chaosplugin.app import Clock
 from chaosplugin.core.policy import Policy
 from chaosplugin.kube.client import connect
 from chaosplugin.kube.clusters import KubernetesClusters
@@ -20,41 +26,63 @@ from chaosplugin.sandbox.api.resources import CRDS, POD_CHAOS
 from chaosplugin.sandbox.api.store import Change
 from chaosplugin.sandbox.cluster import Settings, start
 from tests.provider.gate import Gate, clock, config, podchaos
+from tests.realbed.pki import make as make_pki
 
 PACE = Pace(idle_s=1.5, initial_s=5, first_delay_s=0.05, last_delay_s=0.5)
 WATCHES = where("watch")
 STREAMS = ("podchaos", "pods", "analysisruns")
 
-Trouble = Callable[[Gate], Coroutine[Any, Any, None]]
+
+class Wall:
+    """The machine's clock, which can be set."""
+
+    def __init__(self) -> None:
+        self.set_by = timedelta()
+
+    def __call__(self) -> datetime:
+        return clock() + self.set_by
 
 
-async def observing(bed: Gate) -> None:
+@dataclass
+class World(Gate):
+    """A gate, and what else can go wrong around it."""
+
+    wall: Wall = field(default_factory=Wall)
+    server_ahead: timedelta = timedelta()
+    folder: Path = Path()
+    tls: ssl.SSLContext | None = None
+
+
+Trouble = Callable[[World], Coroutine[Any, Any, None]]
+
+
+async def observing(bed: World) -> None:
     """Wait until the fault is on."""
     with anyio.fail_after(60):
         while "observing" not in bed.stages:
             await anyio.sleep(0.01)
 
 
-async def expired(bed: Gate) -> None:
+async def expired(bed: World) -> None:
     await observing(bed)
     for _ in range(3):
         bed.cluster.faults.expire()
         await anyio.sleep(0.2)
 
 
-async def expired_at_connect(bed: Gate) -> None:
+async def expired_at_connect(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.refuse(errors.too_old(1, 2), WATCHES, times=4)
     bed.cluster.faults.cut_watches()
 
 
-async def throttled(bed: Gate) -> None:
+async def throttled(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.refuse(errors.too_many_requests(1), times=8)
     bed.cluster.faults.cut_watches()
 
 
-async def stormy(bed: Gate) -> None:
+async def stormy(bed: World) -> None:
     await observing(bed)
     for _ in range(5):
         bed.cluster.faults.refuse(errors.internal("etcdserver: request timed out"), times=4)
@@ -63,24 +91,24 @@ async def stormy(bed: Gate) -> None:
         await anyio.sleep(0.3)
 
 
-async def behind_a_proxy(bed: Gate) -> None:
+async def behind_a_proxy(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.answer(200, "<html>please sign in</html>\n", WATCHES, times=4)
     bed.cluster.faults.cut_watches()
 
 
-async def frozen(bed: Gate) -> None:
+async def frozen(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.freeze_watches()
 
 
-async def trickling(bed: Gate) -> None:
+async def trickling(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.trickle(0.05, WATCHES, times=3)
     bed.cluster.faults.cut_watches()
 
 
-async def broken_lines(bed: Gate) -> None:
+async def broken_lines(bed: World) -> None:
     for after in (50, 700, 3000, 300, 900, 1500):
         for resource in STREAMS:
             bed.cluster.faults.break_stream(after, where("watch", resource))
@@ -90,74 +118,127 @@ async def broken_lines(bed: Gate) -> None:
         await anyio.sleep(0.3)
 
 
-async def restored(bed: Gate) -> None:
+async def restored(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.restore_backup()
 
 
-async def lost_create(bed: Gate) -> None:
+async def lost_create(bed: World) -> None:
     bed.cluster.faults.lose_answer(where("create", "podchaos"))
 
 
-async def lost_patches(bed: Gate) -> None:
+async def lost_patches(bed: World) -> None:
     bed.cluster.faults.lose_answer(where("patch", "analysisruns"), times=3)
     await observing(bed)
     bed.cluster.faults.lose_answer(where("patch", "analysisruns"), times=3)
 
 
-async def lost_delete(bed: Gate) -> None:
+async def lost_delete(bed: World) -> None:
     bed.cluster.faults.lose_answer(where("delete", "podchaos"), times=2)
 
 
-TROUBLES: dict[str, tuple[Trouble, str]] = {
-    trouble.__name__: (trouble, "Survived")
-    for trouble in (
-        expired,
-        expired_at_connect,
-        throttled,
-        stormy,
-        behind_a_proxy,
-        frozen,
-        trickling,
-        broken_lines,
-        restored,
-        lost_create,
-        lost_patches,
-        lost_delete,
-    )
-}
+async def put_forward(bed: World) -> None:
+    await observing(bed)
+    bed.wall.set_by = timedelta(hours=1)
 
 
-async def deleted_kind(bed: Gate) -> None:
+async def put_back(bed: World) -> None:
+    await observing(bed)
+    bed.wall.set_by = timedelta(hours=-1)
+
+
+async def server_ahead(bed: World) -> None:
+    bed.server_ahead = timedelta(hours=1)
+
+
+async def server_behind(bed: World) -> None:
+    bed.server_ahead = timedelta(hours=-1)
+
+
+async def rotated(bed: World) -> None:
+    """Another token, another authority; the files follow a moment later."""
+    await observing(bed)
+    access, successor = bed.cluster.access, bed.folder / "successor"
+    successor.mkdir()
+    make_pki(successor)
+    assert bed.tls is not None
+    bed.tls.load_cert_chain(successor / "tls.crt", successor / "tls.key")
+    access.tokens["rotated"] = access.tokens.pop(bed.cluster.token(ARGO_ROLLOUTS))
+    bed.cluster.faults.cut_watches()
+    await anyio.sleep(0.5)
+    (bed.folder / "ca.crt").write_bytes((successor / "ca.crt").read_bytes())
+    (bed.folder / "token").write_text("rotated\n")
+
+
+async def deleted_kind(bed: World) -> None:
     await observing(bed)
     bed.cluster.api.delete(CRDS, "", POD_CHAOS.qualified)
     await bed.until(lambda: not bed.cluster.api.installed(POD_CHAOS))
     bed.cluster.api.install(POD_CHAOS)
 
 
-TROUBLES["deleted_kind"] = (deleted_kind, "Deleted")
+SURVIVED: tuple[Trouble, ...] = (
+    expired,
+    expired_at_connect,
+    throttled,
+    stormy,
+    behind_a_proxy,
+    frozen,
+    trickling,
+    broken_lines,
+    restored,
+    lost_create,
+    lost_patches,
+    lost_delete,
+    put_forward,
+    put_back,
+    server_ahead,
+    server_behind,
+    rotated,
+)
+TROUBLES = dict.fromkeys(SURVIVED, "Survived") | {deleted_kind: "Deleted"}
 
 
 @asynccontextmanager
-async def quick_gate(folder: Path) -> AsyncIterator[Gate]:
-    """A gate whose watches find out soon that they are told nothing."""
-    async with (
-        start(clock, folder, Settings(bookmark_every=0.5)) as cluster,
-        connect(str(cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock, pace=PACE) as home,
-        anyio.create_task_group() as tasks,
-    ):
-        stages: list[str] = []
-        provider = ChaosProvider(
-            tasks,
-            KubernetesClusters(home, tasks, clock),
-            clock=clock,
-            policy=Policy(),
-            load_yaml=load,
-            observer=lambda transition: stages.append(transition.after.value),
-        )
-        tasks.start_soon(provider.serve)
-        yield Gate(cluster, provider, home, stages)
-        tasks.cancel_scope.cancel()
+async def world(folder: Path, trouble: Trouble) -> AsyncIterator[World]:
+    """A gate whose watches find out soon that they are told nothing; its trouble has begun."""
+    made: list[World] = []
+
+    def server_clock() -> datetime:
+        return clock() + (made[0].server_ahead if made else timedelta())
+
+    wall, tls = Wall(), None
+    settings = Settings(bookmark_every=0.5)
+    if trouble is rotated:
+        make_pki(folder)
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        settings = replace(settings, tls=tls, ca=folder / "ca.crt")
+    steady = Clock(wall)
+    async with start(server_clock, folder, settings) as cluster, anyio.create_task_group() as tasks:
+        config_file = cluster.kubeconfig(ARGO_ROLLOUTS)
+        if trouble is rotated:
+            parsed = json.loads(config_file.read_text())
+            (folder / "token").write_text(parsed["users"][0]["user"].pop("token"))
+            parsed["users"][0]["user"]["tokenFile"] = str(folder / "token")
+            config_file.write_text(json.dumps(parsed))
+        async with connect(str(config_file), clock=steady, pace=PACE) as home:
+            stages: list[str] = []
+            provider = ChaosProvider(
+                tasks,
+                KubernetesClusters(home, tasks, steady),
+                clock=steady,
+                step=steady.step,
+                policy=Policy(),
+                load_yaml=load,
+                observer=lambda transition: stages.append(transition.after.value),
+            )
+            made.append(World(cluster, provider, home, stages, wall=wall, folder=folder, tls=tls))
+            tasks.start_soon(trouble, made[0])
+            tasks.start_soon(provider.serve)
+            await anyio.lowlevel.checkpoint()
+            yield made[0]
+            tasks.cancel_scope.cancel()
 
 
 async def judge(folder: Path, trouble: Trouble) -> tuple[str, int]:
@@ -169,10 +250,9 @@ async def judge(folder: Path, trouble: Trouble) -> tuple[str, int]:
             created.append(change.stored.uid)
 
     folder.mkdir()
-    async with quick_gate(folder) as bed, anyio.create_task_group() as tasks:
+    async with world(folder, trouble) as bed:
         bed.deploy()
         bed.cluster.store.listen(hear, POD_CHAOS)
-        tasks.start_soon(trouble, bed)
         answer = await bed.judge(
             bed.analysis_run(), config(podchaos(duration="3s"), timeout="40s"), seconds=90
         )
@@ -183,13 +263,13 @@ async def judge(folder: Path, trouble: Trouble) -> tuple[str, int]:
 async def test_a_gate_is_judged_rightly_whatever_the_api_server_does(tmp_path: Path) -> None:
     wrong: dict[str, tuple[str, int]] = {}
 
-    async def one(name: str, trouble: Trouble, reason: str) -> None:
-        message, experiments = await judge(tmp_path / name, trouble)
+    async def one(trouble: Trouble, reason: str) -> None:
+        message, experiments = await judge(tmp_path / trouble.__name__, trouble)
         if message.partition(":")[0] != reason or experiments != 1:
-            wrong[name] = message, experiments
+            wrong[trouble.__name__] = message, experiments
 
     async with anyio.create_task_group() as tasks:
-        for name, (trouble, reason) in TROUBLES.items():
-            tasks.start_soon(one, name, trouble, reason)
+        for trouble, reason in TROUBLES.items():
+            tasks.start_soon(one, trouble, reason)
 
     assert wrong == {}
