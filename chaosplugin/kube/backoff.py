@@ -34,12 +34,12 @@ class Backoff:
         self._next = self._first
 
     def delay(self, at_least: float = 0.0) -> float:
-        """Return seconds to wait; a server's Retry-After comes as `at_least`."""
+        """Return seconds to wait; a server's Retry-After comes as `at_least`, and was told to many."""
         now = self._monotonic()
         if now - self._asked_at > self._calm:
             self._next = self._first
         step = self._next
         self._next = min(self._last, step * 2)
-        delay = max(at_least, min(self._last, step * (1 + _random.random())))
+        delay = max(at_least * (1 + 0.2 * _random.random()), min(self._last, step * (1 + _random.random())))
         self._asked_at = now + delay
         return delay

@@ -42,9 +42,7 @@ class Limiter:
         try:
             await ticket[2].wait()
         except BaseException:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-                heapq.heapify(self._waiting)
+            ticket[2].set()  # it is passed over when its turn comes
             raise
 
     @property
@@ -67,7 +65,9 @@ class Limiter:
     def _release(self) -> None:
         self._timer = None
         self._fill()
-        while self._waiting and self._tokens >= 1:
-            self._tokens -= 1
-            heapq.heappop(self._waiting)[2].set()
+        while self._waiting and (self._tokens >= 1 or self._waiting[0][2].is_set()):
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.is_set():
+                self._tokens -= 1
+                turn.set()
         self._arm()

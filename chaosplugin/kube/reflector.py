@@ -85,9 +85,10 @@ class Reflector:
         while True:
             began = time.monotonic()
             self._open = self._told = False
-            at_least = 0.0
+            at_least, at_once = 0.0, False
             try:
                 await self._once()
+                at_once = time.monotonic() - began > pace.calm_s
             except _NoInitialEvents:
                 self._streams_lists = False
             except Garbled as error:
@@ -102,7 +103,7 @@ class Reflector:
                 backoff.reset()
             else:
                 self._version = None
-            if time.monotonic() - began < pace.calm_s or at_least:
+            if not at_once:
                 await anyio.sleep(backoff.delay(at_least))
 
     def _fail(self, reason: str) -> None:

@@ -127,7 +127,7 @@ class Session:
             total = min(left, self._limits.try_s) if request.repeat else self._limits.create_s
             within = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_S)
             try:
-                async with self._exchange(request, within) as response:
+                async with self._exchange(request, within, total) as response:
                     return await self._read(response, request.what)
             except NoCluster:
                 raise
@@ -146,7 +146,7 @@ class Session:
         """Open an answer that goes on and on, sent once; its body comes in pieces of any size."""
         await self._limiter.acquire(request.priority)
         within = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S)
-        async with self._exchange(request, within) as response:
+        async with self._exchange(request, within, self._limits.try_s) as response:
             try:
                 yield response.content.iter_any()
             finally:
@@ -155,12 +155,13 @@ class Session:
 
     @asynccontextmanager
     async def _exchange(
-        self, request: Request, within: aiohttp.ClientTimeout
+        self, request: Request, within: aiohttp.ClientTimeout, begins_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give a successful answer, whose body is still to come; it begins within `begins_s` seconds."""
         shown, renewed = await self._show(None), False
         while True:
             try:
-                response = await self._try(request, within, shown)
+                response = await self._try(request, within, begins_s, shown)
             except Unavailable as error:
                 if renewed or not isinstance(error.__cause__, aiohttp.ClientSSLError):
                     raise
@@ -196,7 +197,7 @@ class Session:
         return _Shown(authorization, await connection.tls.current(refused.context if refused else None))
 
     async def _try(
-        self, request: Request, within: aiohttp.ClientTimeout, shown: _Shown
+        self, request: Request, within: aiohttp.ClientTimeout, begins_s: float, shown: _Shown
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json"}
         if request.body is not None:
@@ -205,7 +206,7 @@ class Session:
             headers["Authorization"] = shown.authorization
         query = f"?{urlencode(request.query)}" if request.query else ""
         progress = _Progress()
-        with self._translated(request.what, progress):
+        with self._translated(request.what, progress), anyio.fail_after(begins_s):
             response = await (self._kept if request.repeat else self._fresh).request(
                 request.method,
                 URL(self._connection.server + request.path + query, encoded=True),

@@ -79,6 +79,7 @@ class _Stream:
         self._store = Store(collection.type)
         self._last_word: Complete | Failing | None = None
         self.subscriptions: set[Subscription] = set()
+        self.departures = 0
         self.scope = anyio.CancelScope()
         self._reflector = Reflector(session, collection, self._store, self._emit, pace)
 
@@ -123,11 +124,17 @@ class Streams:
             yield subscription
         finally:
             stream.subscriptions.discard(subscription)
+            stream.departures += 1
             if not stream.subscriptions:
                 self._group.start_soon(self._close_later, collection, stream)
 
     async def _close_later(self, collection: Collection, stream: _Stream) -> None:
+        departures = stream.departures
         await anyio.sleep(self._pace.linger_s)
-        if not stream.subscriptions and self._streams.get(collection) is stream:
+        if (
+            not stream.subscriptions
+            and departures == stream.departures
+            and self._streams.get(collection) is stream
+        ):
             del self._streams[collection]
             stream.scope.cancel()

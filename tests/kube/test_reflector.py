@@ -11,6 +11,7 @@ from aiohttp import web
 from chaosplugin.core.topics import Applied, ChaosTopic, Deleted, Lost, PodsTopic, Synced, WatchEvent
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.reflector import Pace
+from chaosplugin.kube.session import Limits
 from tests.kube.conftest import QUICK, Script, Step, clock, in_one_task
 
 TOPIC = PodsTopic("shop", "hash", "new")
@@ -375,6 +376,23 @@ async def test_a_stream_that_tells_nothing_before_its_end_is_not_taken_up_for_ev
 
     async with cluster.watch(TOPIC) as events:
         assert await take(events, 4) == ["+a@5", "synced", "+b@6", "synced"]
+
+
+async def test_a_watch_that_is_accepted_and_not_answered_is_given_up_in_time(
+    script: Script, script_config: str
+) -> None:
+    async def mute(_: web.Request) -> web.StreamResponse:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    script.then(mute, stream(added("a", 5), bookmark(7, ends=True), then="hang"))
+
+    async with (
+        connect(script_config, clock=clock, pace=QUICK, limits=Limits(try_s=0.2)) as cluster,
+        cluster.watch(TOPIC) as events,
+    ):
+        with anyio.fail_after(QUICK.idle_s / 2):
+            assert await take(events, 3) == ["lost", "+a@5", "synced"]
 
 
 async def test_bytes_that_trickle_are_no_news(script: Script, script_config: str) -> None:
