@@ -188,8 +188,8 @@ class KubernetesCluster:
         try:
             async with self._session.stream(request, total_s=_HISTORY_S) as pieces:
                 async for piece in pieces:
-                    for line in lines.feed(piece):
-                        return None if _any_event.decode(line).type == "ERROR" else True
+                    for event in _any_event.decode_lines(lines.feed(piece)):
+                        return None if event.type == "ERROR" else True
         except (Gone, Garbled, *UNREADABLE):
             return None
         return False
