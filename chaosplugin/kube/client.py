@@ -26,11 +26,10 @@ from chaosplugin.core.objects import (
     Rollout,
 )
 from chaosplugin.core.topics import PodsTopic, Topic, WatchEvent
-from chaosplugin.kube import resources
+from chaosplugin.kube import history, resources
 from chaosplugin.kube.connection import Connection, in_cluster
-from chaosplugin.kube.errors import UNREADABLE, Gone
+from chaosplugin.kube.errors import UNREADABLE
 from chaosplugin.kube.limiter import Limiter, Priority
-from chaosplugin.kube.lines import Event, Garbled, Lines
 from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.resources import Resource
@@ -48,11 +47,9 @@ from chaosplugin.provider.ports import (
 )
 
 _REMEMBER_S = 600.0  # access reviews; a right that is granted or taken is noticed after that
-_HISTORY_S = 10.0  # the server ends that watch after one
 _MERGE_PATCH = "application/merge-patch+json"
 
 T = TypeVar("T")
-_any_event = msgspec.json.Decoder(Event[msgspec.Raw])
 
 
 class _Secret(msgspec.Struct):
@@ -172,27 +169,8 @@ class KubernetesCluster:
         return await self._read(resources.chaos_resource(kind), namespace, name, ChaosObject)
 
     async def created_since(self, kind: str, namespace: str, name: str, version: str) -> bool | None:
-        """Replay the watch cache since then: kinds of one API server count their versions together."""
-        request = Request(
-            method="GET",
-            path=resources.chaos_resource(kind).path(namespace),
-            what=f"look whether {kind} {namespace}/{name} was created",
-            query={
-                "watch": "true",
-                "fieldSelector": f"metadata.name={name}",
-                "resourceVersion": version,
-                "timeoutSeconds": "1",
-            },
-        )
-        lines = Lines()
-        try:
-            async with self._session.stream(request, total_s=_HISTORY_S) as pieces:
-                async for piece in pieces:
-                    for event in _any_event.decode_lines(lines.feed(piece)):
-                        return None if event.type == "ERROR" else True
-        except (Gone, Garbled, *UNREADABLE):
-            return None
-        return False
+        resource = resources.chaos_resource(kind)
+        return await history.created_since(self._session, resource, namespace, name, version)
 
     async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
         query = {"labelSelector": selector}

@@ -9,6 +9,7 @@ from chaosplugin.core import ledger
 from chaosplugin.provider.sweeping import Swept, sweep
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
+from chaosplugin.sandbox.narrator import is_ready
 from tests.provider.gate import NAMESPACE, Gate, clock, gate, podchaos
 
 
@@ -76,10 +77,11 @@ async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> N
 
 async def test_what_is_stuck_in_its_deletion_is_forced_only_from_a_given_time_on(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
+        bed.deploy()
+        await bed.until(lambda: bed.pods and all(is_ready(pod) for pod in bed.pods))  # what can be selected
+        bed.cluster.chaos.fail("Recover", "no daemon")
         leave(bed, "never-was")
-        bed.cluster.api.merge(
-            resources.POD_CHAOS, NAMESPACE, "left", {"metadata": {"finalizers": ["somebody/holds"]}}
-        )
+        await bed.until(lambda: bed.injected)
         bed.cluster.api.delete(resources.POD_CHAOS, NAMESPACE, "left")
 
         assert (await sweep(bed.home, ())).deleted == 0
