@@ -18,11 +18,13 @@ _FOLDERS = ("cluster", "namespace", "identity", "controller")
 def test_rights_are_granted_for_exactly_the_kinds_that_may_be_gates(folder: str) -> None:
     roles = [m for m in deployed.resources(folder) if m["metadata"]["name"] == "chaosplugin" and "rules" in m]
     (role,) = roles
-    granted = {rule["apiGroups"][0]: rule for rule in role["rules"]}
+    kinds, nodes, events = role["rules"]
+    asked_by_admission = {kind.name.lower() for kind in KINDS.values()}
 
-    assert set(granted["chaos-mesh.org"]["resources"]) == {kind.plural for kind in KINDS.values()}
-    assert granted[""]["resources"] == ["events"]
-    assert set(granted) == {"chaos-mesh.org", ""}
+    assert set(kinds["resources"]) == {kind.plural for kind in KINDS.values()} | asked_by_admission
+    assert (nodes["resources"], nodes["verbs"]) == (["workflownodes"], ["list"])
+    assert events["resources"] == ["events"]
+    assert [rule["apiGroups"] for rule in role["rules"]] == [["chaos-mesh.org"], ["chaos-mesh.org"], [""]]
     assert "*" not in yaml.safe_dump(role["rules"])
 
 

@@ -118,8 +118,10 @@ PLUGIN_ROLE = (
     rule(
         "get list watch create update patch delete",
         "chaos-mesh.org",
-        "podchaos networkchaos stresschaos iochaos httpchaos timechaos dnschaos jvmchaos blockchaos",
+        "podchaos networkchaos stresschaos iochaos httpchaos timechaos dnschaos jvmchaos blockchaos "
+        "schedules schedule workflows workflow",
     ),
+    rule("list", "chaos-mesh.org", "workflownodes"),
     rule("list watch", "", "events"),
     rule("get", "", "namespaces", names="kube-system"),
 )

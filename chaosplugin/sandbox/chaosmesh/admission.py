@@ -5,13 +5,15 @@ from typing import Any
 
 from chaosplugin.sandbox.api.access import Request
 from chaosplugin.sandbox.api.admission import Admission, Review
-from chaosplugin.sandbox.api.errors import denied
+from chaosplugin.sandbox.api.errors import ApiError, denied
 from chaosplugin.sandbox.api.resources import CHAOS_KINDS, SCHEDULES, WORKFLOWS, Object
+from chaosplugin.sandbox.chaosmesh import cron
 from chaosplugin.sandbox.chaosmesh.durations import parse
 from chaosplugin.sandbox.chaosmesh.schemas import EMBEDDED, SCHEMAS
 
 _KINDS = frozenset(CHAOS_KINDS)
 _ALL = frozenset({*CHAOS_KINDS, SCHEDULES, WORKFLOWS})
+_KEYS = {kind: key for key, kind in EMBEDDED.items()}
 
 
 def install(admission: Admission) -> None:
@@ -39,14 +41,19 @@ def validate(review: Review) -> None:
     Raises:
         ApiError: 403, with every fault of the spec; also for any change of an experiment's spec.
     """
-    if review.resource not in _KINDS:
+    if review.resource not in _ALL:
         return
-    webhook = f"v{review.resource.kind.lower()}.kb.io"
-    if review.old is not None:
-        if review.old["spec"] != review.object["spec"]:
+    webhook, spec = f"v{review.resource.kind.lower()}.kb.io", review.object["spec"]
+    if review.old is not None and review.resource in _KINDS:
+        if review.old["spec"] != spec:
             raise denied(webhook, "Cannot update chaos spec")
         return
-    faults = list(_faults(review.resource.kind, review.object["spec"]))
+    if review.resource is SCHEDULES:
+        faults = list(_schedule_faults(webhook, spec))
+    elif review.resource is WORKFLOWS:
+        faults = list(_workflow_faults(spec))
+    else:
+        faults = list(_faults(review.resource.kind, spec))
     if faults:
         raise denied(webhook, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
 
@@ -153,3 +160,59 @@ def _direction(spec: Object) -> Iterator[str]:
         yield f"{field}: external targets cannot be used with `from` and `both` direction in netem action yet"
     if not spec.get("target"):
         yield f"{field}: `from` and `both` direction cannot be used when targets is empty in netem action"
+
+
+# -- what spawns experiments
+
+
+def _schedule_faults(webhook: str, spec: Object) -> Iterator[str]:
+    """Raises: ApiError 500, where the type has no spec: upstream panics."""
+    try:
+        cron.parse(spec["schedule"])
+    except ValueError as error:
+        yield f'spec.schedule: Invalid value: "{spec["schedule"]}": parse schedule field error:{error}'
+    kind = spec["type"]
+    if kind == "Workflow":
+        return
+    embedded = spec.get(_KEYS.get(kind, ""))
+    if embedded is None:
+        panic = "panic: runtime error: invalid memory address or nil pointer dereference [recovered]"
+        raise ApiError(500, "", f'admission webhook "{webhook}" denied the request: {panic}')
+    yield from _faults(kind, embedded)
+
+
+def _workflow_faults(spec: Object) -> Iterator[str]:
+    templates: list[Object] = spec["templates"]
+    names = [template["name"] for template in templates]
+    if spec["entry"] not in names:
+        entry = spec["entry"]
+        yield f'spec.entry: Invalid value: "{entry}": can not find a template with name {entry}'
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        told = f"template name must be unique, duplicated names: [{' '.join(duplicates)}]"
+        yield f'spec.templates: Invalid value: "": {told}'
+    for index, template in enumerate(templates):
+        yield from _template_faults(f"spec.templates[{index}]", template, names)
+
+
+def _template_faults(place: str, template: Object, names: list[str]) -> Iterator[str]:
+    kind = template["templateType"]
+    for index, child in enumerate(template.get("children") or ()):
+        if child not in names:
+            told = f"can not find a template with name {child}"
+            yield f'{place}.children[{index}]: Invalid value: "{child}": {told}'
+    if kind == "Suspend" and not template.get("deadline"):
+        told = "deadline in template with type Suspend could not be empty"
+        yield f"{place}.deadline: Invalid value: null: {told}"
+    if kind in _KEYS:
+        embedded = template.get(_KEYS[kind])
+        if embedded is None:
+            told = f"parse workflow field error: missing chaos spec {kind}"
+            yield f"{place}.{kind}: Invalid value: null: {told}"
+            return
+        if embedded.get("duration"):
+            told = "should not define duration in chaos when using Workflow, use Template#Deadline instead."
+            yield f'{place}: Invalid value: "{embedded["duration"]}": {told}'
+        yield from _faults(kind, embedded)
+    elif kind not in {"Serial", "Parallel", "Suspend", "Schedule", "Task", "StatusCheck"}:
+        yield f'{place}.templateType: Invalid value: "{kind}": unrecognized template type: {kind}'

@@ -1,4 +1,4 @@
-"""The controller of the experiment kinds: five steps over one object, each a write of its own.
+"""The controllers; that of the experiment kinds is here: five steps over one object, each its own write.
 
 The steps are upstream's, in its order: finalizer, desired phase, conditions, records, clean-up. As
 conditions come before records, they lag one pass behind them. A step that asks to be repeated skips those
@@ -6,24 +6,23 @@ after it, which is why a failing Recover keeps an object from ever being let go.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import anyio
 
-from chaosplugin.sandbox.api.access import MASTERS, User
 from chaosplugin.sandbox.api.errors import ApiError
-from chaosplugin.sandbox.api.resources import CHAOS_KINDS, EVENTS, Object, Resource
+from chaosplugin.sandbox.api.resources import CHAOS_KINDS, Object, Resource
 from chaosplugin.sandbox.api.store import Change
-from chaosplugin.sandbox.api.verbs import Api, Write
+from chaosplugin.sandbox.api.verbs import Api
 from chaosplugin.sandbox.chaosmesh import events, experiment
 from chaosplugin.sandbox.chaosmesh.admission import install
 from chaosplugin.sandbox.chaosmesh.faults import TWO_STEPS, InjectionError, Injector, Restart, Trouble
+from chaosplugin.sandbox.chaosmesh.schedule import ScheduleController
 from chaosplugin.sandbox.chaosmesh.selection import SelectionError, targets
+from chaosplugin.sandbox.chaosmesh.workflow import WorkflowController
+from chaosplugin.sandbox.chaosmesh.writing import SYSTEM_WRITE, tell
 from chaosplugin.sandbox.workqueue import Unfinished, WorkQueue
-
-_WRITE = Write(User("system:serviceaccount:chaos-mesh:chaos-controller-manager", (MASTERS,)))
 
 _Key = tuple[str, str]
 
@@ -45,6 +44,7 @@ class ChaosMesh:
         self._pace = pace or Pace()
         self._injector = Injector(api, restart, self._pace.child)
         self._queues: dict[Resource, WorkQueue[_Key]] = {kind: WorkQueue() for kind in CHAOS_KINDS}
+        self._spawners = (ScheduleController(api, self._breathe), WorkflowController(api, self._breathe))
         self._going = anyio.Event()
         self._going.set()
         install(api.admission)
@@ -56,6 +56,8 @@ class ChaosMesh:
         async with anyio.create_task_group() as tasks:
             for kind, queue in self._queues.items():
                 tasks.start_soon(queue.work, partial(self._look, kind))
+            for spawner in self._spawners:
+                tasks.start_soon(spawner.run)
 
     def stop(self) -> None:
         """Do nothing any more, as if the controller were not running; admission stays."""
@@ -69,6 +71,13 @@ class ChaosMesh:
             queue.forget_all()
             for each in self._api.list(kind):
                 queue.add((each.namespace, each.name))
+        for spawner in self._spawners:
+            spawner.look_at_all()
+
+    async def _breathe(self) -> None:
+        """Take the time of a write, or until the controller goes on."""
+        await anyio.sleep(self._pace.write)
+        await self._going.wait()
 
     def fail(
         self,
@@ -225,8 +234,7 @@ class ChaosMesh:
         Raises:
             ApiError: when the API server refuses; an Event tells why, and the pass is repeated.
         """
-        await anyio.sleep(self._pace.write)
-        await self._going.wait()
+        await self._breathe()
         metadata = obj["metadata"]
 
         def apply(fresh: Object) -> Object:
@@ -234,16 +242,14 @@ class ChaosMesh:
             return fresh
 
         try:
-            self._api.update(kind, metadata["namespace"], metadata["name"], apply, write=_WRITE)
+            self._api.update(kind, metadata["namespace"], metadata["name"], apply, write=SYSTEM_WRITE)
         except ApiError as error:
             if error.code != 404:
                 self._tell(obj, "records", events.failed(f"update {what}", str(error)))
             raise
 
     def _tell(self, obj: Object, step: str, happening: events.Happening) -> None:
-        event = events.event(obj, happening, f"{obj['kind'].lower()}-{step}", self._api.clock())
-        with suppress(ApiError):  # in a namespace that is going away nothing can be told any more
-            self._api.create(EVENTS, event, obj["metadata"]["namespace"], _WRITE)
+        tell(self._api, obj, f"{obj['kind'].lower()}-{step}", happening)
 
 
 def _material(obj: Object) -> Object:

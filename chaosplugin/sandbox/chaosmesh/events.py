@@ -38,6 +38,32 @@ def acted(operation: str, identity: str) -> Happening:
     return Happening(reason, f"Successfully {verb} chaos for {identity}", reason.lower(), (("id", identity),))
 
 
+def spawned(name: str) -> Happening:
+    """Tell of a firing of a Schedule."""
+    return Happening("Spawned", f"Create new object: {name}", "schedule-spawn", (("name", name),))
+
+
+def forbidden(running: str) -> Happening:
+    """Tell of a firing that is left out, as the one before is not over."""
+    text = f"Forbid spawning new job because: {running} is still running"
+    return Happening("Forbid", text, "schedule-forbid", (("running-name", running),), warning=True)
+
+
+def missed(moment: datetime) -> Happening:
+    """Tell of a firing that is too late."""
+    text = f"Missed scheduled time to start a job: {moment:%a, %d %b %Y %H:%M:%S} UTC"
+    return Happening("MissSchedule", text, "missed-schedule", warning=True)
+
+
+def told(reason: str, message: str, *, warning: bool = False) -> Happening:
+    """Tell something of a Workflow or one of its nodes."""
+    kebab = "".join(f"-{c.lower()}" if c.isupper() else c for c in reason).lstrip("-")
+    return Happening(reason, message, kebab, warning=warning)
+
+
+UNPAUSABLE = Happening(
+    "NotSupported", "pausing a workflow schedule is not supported", "not-supported", warning=True
+)
 FINALIZER_INITED = Happening("FinalizerInited", "Finalizer has been inited", "finalizer-inited")
 FINALIZER_REMOVED = Happening("FinalizerInited", "Finalizer has been removed", "finalizer-inited")
 PHASES = {

@@ -1,0 +1,37 @@
+"""How Chaos Mesh's controllers write: as themselves, with Events, and as owners of what they create."""
+
+from contextlib import suppress
+from secrets import choice
+
+from chaosplugin.sandbox.api.access import MASTERS, User
+from chaosplugin.sandbox.api.errors import ApiError
+from chaosplugin.sandbox.api.resources import EVENTS, Object
+from chaosplugin.sandbox.api.verbs import Api, Write
+from chaosplugin.sandbox.chaosmesh import events
+
+SYSTEM_WRITE = Write(User("system:serviceaccount:chaos-mesh:chaos-controller-manager", (MASTERS,)))
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def tell(api: Api, obj: Object, component: str, happening: events.Happening) -> None:
+    """Write an Event; in a namespace that is going away nothing can be told any more."""
+    event = events.event(obj, happening, component, api.clock())
+    with suppress(ApiError):
+        api.create(EVENTS, event, obj["metadata"]["namespace"], SYSTEM_WRITE)
+
+
+def owner(obj: Object) -> Object:
+    """Return the reference by which what is spawned belongs to `obj`, and holds its deletion up."""
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "name": obj["metadata"]["name"],
+        "uid": obj["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def suffixed(stem: str) -> str:
+    """Return a generated name, as the API server generates them."""
+    return stem[:58] + "".join(choice(_ALPHABET) for _ in range(5))
