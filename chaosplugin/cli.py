@@ -27,6 +27,8 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
   --allow-network-target        NetworkChaos that writes rules on the pods of spec.target
   --force-cleanup               remove finalizers of an experiment that is not gone 60 s after its deletion:
                                 Chaos Mesh has not undone the fault then, so it may go on in the pods
+  --allow-workflow-task         Workflows with templates of type Task, which start pods
+  --allow-status-check          Workflows with templates of type StatusCheck, which send requests
   --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
   --log-level LEVEL             debug, info (default), warning or error
 
@@ -80,6 +82,8 @@ def _settings(arguments: Sequence[str]) -> "Settings":
         allow_full_traffic=found.allow_full_traffic,
         allow_cross_namespace=found.allow_cross_namespace,
         allow_network_target=found.allow_network_target,
+        allow_workflow_task=found.allow_workflow_task,
+        allow_status_check=found.allow_status_check,
         allow_endpoints=tuple(found.allow_endpoint),
         force_cleanup=found.force_cleanup,
         wake=Wake(found.wake) if found.wake else None,
@@ -98,7 +102,15 @@ def _plugin_parser() -> "argparse.ArgumentParser":
     parser = Parser(prog="chaosplugin", add_help=False, allow_abbrev=False)
     parser.add_argument("--wake", choices=("push", "poll"))
     parser.add_argument("--allow-endpoint", action="append", default=[], metavar="HOST[:PORT]")
-    for flag in ("unowned", "stable", "full-traffic", "cross-namespace", "network-target"):
+    for flag in (
+        "unowned",
+        "stable",
+        "full-traffic",
+        "cross-namespace",
+        "network-target",
+        "workflow-task",
+        "status-check",
+    ):
         parser.add_argument(f"--allow-{flag}", action="store_true")
     parser.add_argument("--force-cleanup", action="store_true")
     parser.add_argument("--kubeconfig")

@@ -4,11 +4,11 @@ Commands name the run; the provider looks up the rest in the run's specification
 order and tells each one's outcome. At most one command of a kind is under way for a run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chaosplugin.core.ledger import Mark, VerdictRecord
-from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
 from chaosplugin.core.scope import ScopeInputs
 from chaosplugin.core.verdict import Finding
 
@@ -130,6 +130,20 @@ class Keep:
     pause: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Read what a Workflow has done before this process came: its nodes, and the Events that are left."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Pause a Schedule, as its window is over: it fires no more, and what it has fired recovers."""
+
+    run: str
+
+
 Command = (
     ReadLedger
     | ReadScope
@@ -145,6 +159,8 @@ Command = (
     | Delete
     | Release
     | Keep
+    | Stop
+    | Recall
 )
 
 
@@ -227,6 +243,14 @@ class HistoryRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """WorkflowNodes, and the Events of each injection and recovery in their namespace."""
+
+    nodes: Sequence[ChaosObject]
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """A delete or keep was accepted."""
 
@@ -257,6 +281,7 @@ Outcome = (
     | VerdictWritten
     | MarkFound
     | HistoryRead
+    | Recalled
     | Done
     | Refused
     | Failed

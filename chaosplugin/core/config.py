@@ -13,14 +13,15 @@ from datetime import timedelta
 
 import msgspec
 
-from chaosplugin.core import duration, selector, template
+from chaosplugin.core import duration, selector, template, window
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.forms import boolean, known, mapping, met, number, span, text
-from chaosplugin.core.kinds import Effect
+from chaosplugin.core.part import key_of
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, names, quote
 from chaosplugin.core.steady_state import Rules
-from chaosplugin.core.template import KEY, Template
+from chaosplugin.core.template import KEY, SPEC, Template
+from chaosplugin.core.window import Window, check_length
 
 HASH_LABEL = "rollouts-pod-template-hash"
 """Argo Rollouts' label on pods and ReplicaSets (utils/conditions, DefaultRolloutUniqueLabelKey)."""
@@ -43,8 +44,6 @@ _MAX_BYTES = 2 << 20  # 1 MiB of YAML, whose quotes and line ends JSON writes as
 _MAX_DEPTH = 64
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 _LEAST_TIMEOUT = timedelta(seconds=15)
-_RESERVE = timedelta(seconds=10)
-"""What Chaos Mesh needs at most, in peace, to inject before and to recover after a duration."""
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _LABEL_KEY = re.compile(
@@ -76,6 +75,8 @@ class Config:
     credentials: str
     """name of the Secret for the endpoint, "" without one"""
     timeout: timedelta
+    window: Window | None
+    """how long a Schedule fires; None for other kinds"""
     target_timeout: timedelta
     cleanup: bool
     on_no_targets: Phase
@@ -102,9 +103,9 @@ def parse(
     """
     given = _settings(plugin)
     document = _document(given.get(KEY), load_yaml)
-    experiment = template.read(document)
+    experiment = template.read(document, policy)
     timeout = span("timeout", given.get("timeout", "5m"), _LEAST_TIMEOUT, _DAY, "90s or 5m")
-    _check_times(experiment, timeout, given)
+    _check_times(experiment, timeout)
     label = text("targetReplicaSetLabel", given.get("targetReplicaSetLabel", HASH_LABEL))
     if not _LABEL_KEY.fullmatch(label):
         raise InvalidConfig(
@@ -119,10 +120,11 @@ def parse(
         endpoint=endpoint,
         credentials=credentials,
         timeout=timeout,
+        window=window.read(experiment, timeout, given),
         target_timeout=span("targetTimeout", given.get("targetTimeout", "60s"), _SECOND, _DAY, "60s"),
         cleanup=boolean("cleanupOnFinish", given.get("cleanupOnFinish", True)),
         on_no_targets=_on_no_targets(given.get("onNoTargets", "inconclusive")),
-        rules=_rules(given.get("steadyState", {}), experiment.effect),
+        rules=_rules(given.get("steadyState", {}), experiment),
         digest=_digest({**given, KEY: document}),
     )
 
@@ -173,24 +175,14 @@ def _too_deep(value: object, levels: int) -> bool:
     return False
 
 
-def _check_times(experiment: Template, timeout: timedelta, given: Mapping[str, object]) -> None:
-    most = timeout - _RESERVE
-    if experiment.duration is not None and experiment.duration > most:
-        raise InvalidConfig(
-            f"{KEY}.spec.duration",
-            quote(experiment.spec.get("duration")),
-            f"at most {duration.text(most)}: timeout is {duration.text(timeout)}, "
-            f"and {duration.text(_RESERVE)} of it are for injection and recovery",
-            f"shorten it, or set timeout to at least {duration.text(experiment.duration + _RESERVE)}",
-        )
-    if "scheduleFor" in given:
-        span("scheduleFor", given["scheduleFor"], _SECOND, timeout, "2m")
-        raise InvalidConfig(
-            "scheduleFor",
-            f"{quote(given['scheduleFor'])} beside a {experiment.kind.name}",
-            "it only with a Schedule",
-            "remove it: how long the fault lasts is spec.duration",
-        )
+def _check_times(experiment: Template, timeout: timedelta) -> None:
+    """Refuse what would outlast the timeout."""
+    for part in experiment.parts:
+        if part.duration is not None:
+            key = f"{key_of(SPEC, part.where)}.duration"
+            check_length(key, quote(part.spec.get("duration")), part.duration, timeout)
+    longest = f"up to {duration.text(experiment.length)}"
+    check_length(f"{SPEC}.templates", longest, experiment.length, timeout)
 
 
 def _value(given: Mapping[str, object], labels: Mapping[str, str], label: str) -> str:
@@ -255,10 +247,11 @@ def _on_no_targets(given: object) -> Phase:
     return _ON_NO_TARGETS[given]
 
 
-def _rules(given: object, effect: Effect) -> Rules:
+def _rules(given: object, experiment: Template) -> Rules:
     key = "steadyState"
     if isinstance(given, bool):
         raise InvalidConfig(key, met(given), "an object", f"write {{enabled: {str(given).lower()}}}")
+    effect = experiment.parts[0].effect
     rules = mapping(key, given)
     known(key, rules, ("enabled", "minReady", "maxRestarts", "recoverWithin"))
     count, percent = _min_ready(rules.get("minReady", "100%"))

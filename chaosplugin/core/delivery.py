@@ -27,7 +27,7 @@ def deliver(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
         return [], None
     tell, tell_at = _tell(run, verdict, now)
     clean, clean_at = _clean(run, now)
-    if not tell and not clean and run.stored and (not run.create_sent or run.experiment_gone or run.kept):
+    if not tell and not clean and run.stored and (not run.create_sent or run.gone or run.kept):
         run.stage = Stage.DONE
         return [], None
     times = [at for at in (tell_at, clean_at) if at is not None]
@@ -80,7 +80,8 @@ def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
     if not fault_on and not safe:
         return [], None
     if run.spec.keep:
-        return _every(run, now, Keep(run.spec.id, pause=fault_on and not run.one_shot))
+        pause = fault_on and (run.family is not None or not run.one_shot)
+        return _every(run, now, Keep(run.spec.id, pause=pause))
     uid = run.experiment.metadata.uid
     force = run.spec.policy.force_cleanup and stuck(run, now)
     return _every(run, now, Release(run.spec.id, uid) if force else Delete(run.spec.id, uid))

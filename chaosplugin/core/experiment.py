@@ -6,17 +6,20 @@ second create of it is refused by the API server.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
-from chaosplugin.core import duration, ledger, selector
+from chaosplugin.core import duration, ledger, selector, spawning, template
 from chaosplugin.core.config import Config
 from chaosplugin.core.duration import BadDuration
-from chaosplugin.core.kinds import API_VERSION, KINDS, Effect, Kind
+from chaosplugin.core.forms import mapping
+from chaosplugin.core.kinds import API_VERSION
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.part import Part, key_of
 from chaosplugin.core.policy import Policy
-from chaosplugin.core.template import Template
+from chaosplugin.core.refusal import Refusal
+from chaosplugin.core.template import SPEC, Template
+from chaosplugin.core.window import Window
 
 _NAME_LIMIT = 50
 _DEFAULT_DURATION = timedelta(seconds=60)
@@ -29,11 +32,37 @@ def default_duration(timeout: timedelta) -> timedelta:
     return min(_DEFAULT_DURATION, max(timeout - _RESERVE, _LEAST_DURATION))
 
 
-def name(template: Template, identity: Identity) -> str:
+def _default_duration(part: Part, timeout: timedelta) -> timedelta:
+    """Where a Schedule repeats it, the canary gets as long to recover."""
+    longest = default_duration(timeout)
+    if part.cron is None:
+        return longest
+    half = timedelta(seconds=spawning.period(part.cron) // timedelta(seconds=2))
+    return min(longest, max(half, timedelta(seconds=1)))
+
+
+def _keep_history(spec: dict[str, object], part: Part) -> dict[str, object]:
+    """Let the Schedule of a fault keep what it has fired: without a limit each is deleted at its end.
+
+    Two firings of one fault must not overlap by accident: that is Chaos Mesh's default from 2.2 on.
+    """
+    where = part.where[:-1]
+    schedule: object = spec
+    for step in where:
+        schedule = schedule[step] if isinstance(schedule, dict | list) else {}  # type: ignore[index]
+    given = mapping(key_of(SPEC, where), schedule)
+    limit = given.get("historyLimit")
+    if isinstance(limit, int) and limit > spawning.MAX_FIRINGS:
+        return spec
+    kept = {"concurrencyPolicy": "Forbid", **given, "historyLimit": spawning.MAX_FIRINGS}
+    return selector.place_at(spec, where, kept)
+
+
+def name(of: Template, identity: Identity) -> str:
     """Return the experiment's name: of the user's, what DNS-1123 and 50 characters allow, and the digest."""
-    stem = re.sub(r"[^a-z0-9]+", "-", (template.name or template.kind.name).lower())
+    stem = re.sub(r"[^a-z0-9]+", "-", (of.name or of.kind.name).lower())
     stem = stem.strip("-")[: _NAME_LIMIT - len(identity.digest) - 1].strip("-")
-    return f"{stem or template.kind.name.lower()}-{identity.digest}"
+    return f"{stem or of.kind.name.lower()}-{identity.digest}"
 
 
 def build(
@@ -55,28 +84,34 @@ def build(
         ScopeRefused: it could hit something else than the canary.
         InvalidConfig: a selector has not the form of one.
     """
-    template = config.template
-    spec = selector.confine(
-        template, namespace=config.namespace, label=config.label, value=value, policy=policy
-    )
-    if template.duration is None and not template.effect.one_shot:
-        spec["duration"] = duration.text(default_duration(config.timeout))
+    asked = config.template
+    spec: dict[str, object] = dict(asked.spec)
+    for part in asked.parts:
+        confined = selector.confine(
+            part, namespace=config.namespace, label=config.label, value=value, policy=policy
+        )
+        if part.duration is None and not part.ends_itself:
+            confined["duration"] = duration.text(_default_duration(part, config.timeout))
+        spec = selector.place_at(spec, part.where, confined)
+        if part.cron is not None:
+            spec = _keep_history(spec, part)
     metadata: dict[str, object] = {
-        "name": name(template, identity),
+        "name": name(asked, identity),
         "namespace": config.namespace,
         "labels": {
-            **template.labels,
+            **asked.labels,
             ledger.MANAGED_BY: ledger.MANAGER,
             ledger.RUN: identity.digest,
             ledger.ANALYSIS_RUN_UID: identity.analysis_run_uid,
             **({ledger.ORIGIN: origin} if origin else {}),
         },
         "annotations": {
-            **template.annotations,
+            **asked.annotations,
             ledger.RUN: f"{run.metadata.namespace}/{run.metadata.name}",
             ledger.METRIC: identity.metric,
             ledger.INTENT: str(identity.intent),
             ledger.CONFIG_DIGEST: config.digest,
+            **({ledger.WINDOW: duration.text(config.window.length)} if config.window else {}),
             **(annotations or {}),
         },
     }
@@ -90,29 +125,27 @@ def build(
                 "uid": run.metadata.uid,
             }
         ]
-    return {"apiVersion": API_VERSION, "kind": template.kind.name, "metadata": metadata, "spec": spec}
+    return {"apiVersion": API_VERSION, "kind": asked.kind.name, "metadata": metadata, "spec": spec}
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What an experiment that was found again does, whatever the template says by now."""
+def adopt(found: ChaosObject) -> Template | None:
+    """Read an experiment as created, whatever the template says by now; None for one that is not ours.
 
-    kind: Kind
-    action: str
-    effect: Effect
-    duration: timedelta | None
-    """None: one-shot, or without a duration that can be read"""
-
-
-def adopt(experiment: ChaosObject) -> Created | None:
-    """Read an experiment as created; None for a kind that we do not create."""
-    kind = KINDS.get(experiment.kind)
-    if kind is None:
-        return None
-    action, given = experiment.spec.get("action"), experiment.spec.get("duration")
-    effect = kind.effect(action if isinstance(action, str) else "")
+    Only its kind, faults, steps and window are of interest; what is allowed was asked at its creation.
+    """
+    anything = Policy(allow_workflow_task=True, allow_status_check=True)
+    given = {"apiVersion": API_VERSION, "kind": found.kind, "spec": found.spec}
     try:
-        lasting = duration.parse(given) if isinstance(given, str) and not effect.one_shot else None
+        return template.read(given, anything)
+    except Refusal:
+        return None
+
+
+def window(found: ChaosObject, read: Template) -> Window | None:
+    """Return when and how long a Schedule was to fire, as it was created."""
+    when = read.parts[0].cron if not read.steps else None
+    try:
+        length = duration.parse(found.metadata.annotation(ledger.WINDOW) or "")
     except BadDuration:
-        lasting = None
-    return Created(kind, action if isinstance(action, str) else "", effect, lasting)
+        return None
+    return Window(when, length) if when else None

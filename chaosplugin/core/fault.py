@@ -34,11 +34,17 @@ class Fault:
     """the latest failure that the records tell, in Chaos Mesh's words"""
     ended_at: datetime | None
     """when the last target recovered (one-shot: was hit), by Chaos Mesh's clock; None: not told"""
+    settled: bool
+    """nothing that is selected is still to be hit: nobody is down whom no record tells"""
+    shortfall: str = ""
+    """what a Schedule or a Workflow was to hit beyond its targets, and has not"""
+    aborted: bool = False
+    """a Workflow was told to end"""
 
     @property
     def complete(self) -> bool:
         """Every selected target was hit."""
-        return 0 < len(self.targets) == self.injected
+        return 0 < len(self.targets) == self.injected and not self.shortfall
 
     @property
     def hit(self) -> frozenset[str]:
@@ -51,8 +57,8 @@ def pod_of(target: str) -> str:
     return target.split("/", 2)[1] if "/" in target else target
 
 
-def read(experiment: ChaosObject, *, one_shot: bool) -> Fault:
-    """Read an experiment's status.
+def read(experiment: ChaosObject, *, one_shot: bool, cut: bool = False) -> Fault:
+    """Read an experiment's status; `cut`: we have ended it early, and what it had not hit does not count.
 
     A record counts as injected by its counter, or by its phase where Chaos Mesh is older than 2.3
     and counts nothing: then only the phase at this moment can be seen.
@@ -60,6 +66,8 @@ def read(experiment: ChaosObject, *, one_shot: bool) -> Fault:
     status = experiment.status.experiment
     records = [r for r in status.container_records or () if r.selector_key == "."]
     injected = [r for r in records if r.injected_count or r.phase.startswith("Injected")]
+    if cut:
+        records = [r for r in records if r in injected or r.phase != "Not Injected"]
     clear = [r for r in records if r.phase == "Not Injected"]
     stopping = status.desired_phase == "Stop"
     metadata = experiment.metadata
@@ -79,6 +87,7 @@ def read(experiment: ChaosObject, *, one_shot: bool) -> Fault:
         touched=bool(status.desired_phase or records or _FINALIZER in (metadata.finalizers or ())),
         failure=_failure(records),
         ended_at=_ended(records, "Apply" if one_shot else "Recover") if over else None,
+        settled=0 < len(records) == len(injected),
     )
 
 

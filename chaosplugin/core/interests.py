@@ -30,7 +30,7 @@ class Interests:
 
     def of(self, run: Run) -> frozenset[Watch]:
         """Return what this run watches as it is now, and remember it."""
-        state = (run.stage, run.run_over, run.experiment_gone, _awaits_events(run), run.value)
+        state = (run.stage, run.run_over, run.gone, _awaits_events(run), run.value, run.family)
         run_id = run.spec.id
         if self._states.get(run_id) != state:
             self._states[run_id] = state
@@ -81,8 +81,10 @@ def _watches(run: Run) -> frozenset[Watch]:
     home = spec.analysis_run.metadata.namespace
     watches = {Watch("", "", "", AnalysisRunsTopic(home))}
     there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
-    if not run.experiment_gone and run.stage is not Stage.DONE:
+    if not run.gone and run.stage is not Stage.DONE:
         watches.add(Watch(*there, ChaosTopic(spec.kind, spec.namespace)))
+        if run.family:
+            watches.update(Watch(*there, topic) for topic in run.family.topics(spec.namespace))
     if run.stage is Stage.OBSERVING and _awaits_events(run):
         watches.add(Watch(*there, EventsTopic(spec.namespace)))
     if run.value and run.stage not in {Stage.RESTORING, Stage.DECIDED, Stage.DONE}:

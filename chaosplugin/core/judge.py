@@ -19,6 +19,8 @@ SELECTION_GRACE = timedelta(seconds=15)
 """Chaos Mesh tries a selection only a few times, within a second."""
 STUCK = timedelta(seconds=60)
 """Chaos Mesh undoes a fault and lets its experiment go within a second; where it fails, it tries for ever."""
+SPAWN_GRACE = timedelta(seconds=2)
+"""How long a breach must last before it counts, where faults come that nobody has announced."""
 BLIND_GRACE = timedelta(seconds=60)
 """How long a deadline waits for a lost watch to come back with evidence."""
 
@@ -65,7 +67,7 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
     judgement = _interference(run, seen, server_now)
     if judgement is None and seen.over:
         judgement = _ended(run, seen, server_now, deadline)
-    judgement = judgement or _breach(run, pods, seen)
+    judgement = judgement or _breach(run, pods, seen, now)
     if judgement is not None:
         return judgement
     finding = _never_started(run, seen, server_now)
@@ -75,12 +77,21 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
         finding = _late(run, seen, chaos_lost)
     if finding:
         return Judgement(finding=finding)
-    marks = [deadline]
-    if not seen.touched:
-        marks.append(run.server_created_at + CONTROLLER_GRACE)
-    if run.selection_failure and not seen.targets:
-        marks.append(run.server_created_at + SELECTION_GRACE)
+    marks = [deadline, *_marks(run, seen, run.server_created_at)]
     return Judgement(look_at=min(mark for mark in marks if mark > server_now) - run.offset)
+
+
+def _marks(run: Run, seen: Fault, created: datetime) -> list[datetime]:
+    """Return when a silence, or a pod that is down, has been borne long enough, by the server's clock."""
+    begins = run.family.first(created) if run.family else created
+    marks = [] if seen.touched else [begins + CONTROLLER_GRACE]
+    if run.selection_failure and not seen.targets:
+        marks.append(begins + SELECTION_GRACE)
+    if run.breach_since:
+        marks.append(run.breach_since + SPAWN_GRACE + run.offset)
+    if run.spared_until:
+        marks.append(run.spared_until)
+    return marks
 
 
 def _interference(run: Run, seen: Fault, server_now: datetime) -> Judgement | None:
@@ -93,11 +104,34 @@ def _interference(run: Run, seen: Fault, server_now: datetime) -> Judgement | No
         text = f"{run.spec.subject} was deleted by somebody before its end; run the gate again"
         return Judgement(finding=Finding(reason=Reason.DELETED, text=text, figures=figures))
     if not deleted_at:
-        return None
+        finding = _family_interference(run, seen)
+        return Judgement(finding=finding) if finding else None
     if server_now < deleted_at + STUCK:
         return Judgement(look_at=deleted_at + STUCK - run.offset)
     text = f"somebody deleted {residue(run, server_now - deleted_at)}"
     return Judgement(finding=Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures))
+
+
+def _family_interference(run: Run, seen: Fault) -> Finding | None:
+    """Judge what somebody did to what a Schedule or a Workflow has spawned, or is to spawn."""
+    family, subject, figures = run.family, run.spec.subject, figures_of(run, seen)
+    if family is None:
+        return None
+    if family.robbed:
+        text = f"what {subject} has fired was deleted by somebody before its end; run the gate again"
+        return Finding(reason=Reason.DELETED, text=text, figures=figures)
+    if family.unseen:
+        text = (
+            f"template {family.unseen} of {subject} ended while no plugin ran, and no Events tell what it did"
+        )
+        return Finding(reason=Reason.UNOBSERVED, text=f"{text}; run the gate again", figures=figures)
+    if seen.aborted and family.checks_itself:
+        text = f"{subject} was aborted: one of its checks failed, or somebody aborted it"
+        return Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures)
+    if seen.aborted:
+        text = f"{subject} was aborted by somebody; run the gate again"
+        return Finding(reason=Reason.PAUSED, text=text, figures=figures)
+    return None
 
 
 def residue(run: Run, since: timedelta) -> str:
@@ -119,7 +153,7 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
             f"{seen.injected} of {len(seen.targets)} targets were hit"
             if seen.targets
             else "no target was selected"
-        )
+        ) + (f", and {seen.shortfall}" if seen.shortfall else "")
         return Judgement(
             finding=Finding(
                 reason=Reason.NOT_INJECTED,
@@ -149,17 +183,33 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
     return Judgement(over_at=ended_at)
 
 
-def _breach(run: Run, pods: PodStore, seen: Fault) -> Judgement | None:
+def _toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady_state.Toll:
+    """Return what the fault takes by intent; of faults that come and go, those that are on or just over."""
+    if run.family is None or run.baseline is None:
+        return steady_state.toll(run.rules, seen.hit)
+    whole = steady_state.whole(run.baseline, pods.live, run.wanted)
+    names = (pod.metadata.name for pod in pods.live)
+    return run.family.toll(server_now, run.rules.recover_within, whole=whole, names=names)
+
+
+def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement | None:
     """Compare with the baseline once it is known whom the fault hits."""
     rules, before = run.rules, run.baseline
     if not rules.enabled or before is None or not pods.synced or pods.lost:
         return None
     _remember(run, pods)
-    if rules.unready_by_intent and not seen.complete:
+    if (rules.unready_by_intent or run.family) and not seen.settled:
         return None  # a pod may be down before the record that says it was hit
-    text = steady_state.breach(rules, before, pods.live, seen.hit, run.wanted)
+    toll = _toll(run, pods, seen, now + run.offset)
+    run.spared_until = toll.until
+    text = steady_state.breach(rules, before, pods.live, toll, run.wanted)
     if not text:
+        run.breach_since = None
         return None
+    if run.family:  # the next fault may have begun, and its experiment not been told yet
+        run.breach_since = run.breach_since or now
+        if now < run.breach_since + SPAWN_GRACE:
+            return None
     if run.wanted_version != pods.version:
         return Judgement(ask_replicas=True)
     return Judgement(
@@ -173,13 +223,14 @@ def _breach(run: Run, pods: PodStore, seen: Fault) -> Judgement | None:
 
 def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | None:
     created = run.server_created_at or server_now
-    if not seen.touched and server_now >= created + CONTROLLER_GRACE:
+    begins = run.family.first(created) if run.family else created  # a Schedule is silent until it fires
+    if not seen.touched and server_now >= begins + CONTROLLER_GRACE:
         return Finding(
             reason=Reason.NOT_INJECTED,
             text=f"Chaos Mesh has not touched {run.spec.subject} for {_seconds(CONTROLLER_GRACE)}; is its "
             f"controller-manager running, and does it serve namespace {run.spec.namespace}?",
         )
-    if run.selection_failure and not seen.targets and server_now >= created + SELECTION_GRACE:
+    if run.selection_failure and not seen.targets and server_now >= begins + SELECTION_GRACE:
         return Finding(
             reason=Reason.NOT_INJECTED,
             text=f"{run.spec.subject} selected nothing ({run.selection_failure}); its selector must "
@@ -200,7 +251,7 @@ def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
         text = f"nothing was injected within {limit} by {run.spec.subject}: {nothing}{why}"
         return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
     count = len(seen.targets)
-    if run.one_shot:
+    if run.one_shot and seen.injected < count:
         text = f"{seen.injected} of {count} targets of {run.spec.subject} were hit within {limit}{why}"
         return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
     if seen.stopping:
@@ -223,11 +274,12 @@ def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
     if not pods.synced or pods.lost:
         return _blind(run, seen, pods, now, ended_at + rules.recover_within)
     _remember(run, pods)
-    excess = steady_state.restarts(rules, before, pods.live, seen.hit)
+    toll = _toll(run, pods, seen, server_now)
+    excess = steady_state.restarts(before, pods.live, toll)
     if excess > rules.max_restarts:
         what = f"{excess} container restarts of the canary beyond those of the fault itself"
         return _broken(run, seen, pods, f"{what} (maxRestarts {rules.max_restarts})")
-    state = steady_state.recovery(rules, before, pods.live, seen.hit, run.wanted, ended_at)
+    state = steady_state.recovery(before, pods.live, toll, run.wanted, ended_at)
     if state.since is None:
         return _not_yet(run, seen, pods, state, server_now, ended_at + rules.recover_within)
     return _back(run, seen, pods, state.since, server_now, ended_at)
@@ -294,6 +346,8 @@ def _blind(run: Run, seen: Fault, pods: PodStore, now: datetime, limit: datetime
 def _survived(run: Run, seen: Fault, text: str, *, recovery_seconds: float = 0.0) -> Finding:
     count = len(seen.targets)
     hit = f"{count} {'target' if count == 1 else 'targets'} hit"
+    if run.family:
+        hit = f"{run.family.text}, {hit}"
     return Finding(
         reason=Reason.SURVIVED,
         text=f"the canary survived {run.spec.subject}: {hit}, {text}",
@@ -314,7 +368,9 @@ def figures_of(
         return Figures()
     excess = 0
     if pods is not None and run.baseline is not None:
-        excess = steady_state.restarts(run.rules, run.baseline, pods.live, seen.hit)
+        at = run.server_ended_at or run.server_created_at
+        toll = _toll(run, pods, seen, at) if at else steady_state.toll(run.rules, seen.hit)
+        excess = steady_state.restarts(run.baseline, pods.live, toll)
     return Figures(
         targets=len(seen.targets),
         injected=seen.injected,

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from chaosplugin.core.refusal import InvalidConfig, PolicyRefused, Refusal, ScopeRefused, nearest, quote
 
 API_VERSION = "chaos-mesh.org/v1alpha1"
+SCHEDULE = "Schedule"
+WORKFLOW = "Workflow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +35,25 @@ _LASTING = Effect()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of experiment with a pod selector at `spec.selector`."""
+    """One kind of experiment with a pod selector at `spec.selector`, or one that spawns such experiments."""
 
     name: str
     actions: Mapping[str, Effect] = field(default_factory=lambda: MappingProxyType({}))
     """values of spec.action; empty: the CRD checks the action, and each one lasts"""
     second_selector: bool = False
     """spec.target selects pods, too"""
+    spawns: bool = False
+    """it hits nothing itself: it creates experiments of the other kinds"""
 
     @property
     def plural(self) -> str:
         """The resource's name: for experiments the kind in lower case, without an s."""
-        return self.name.lower()
+        return self.name.lower() + ("s" if self.spawns else "")
+
+    @property
+    def key(self) -> str:
+        """Under which a Schedule or a Workflow's template holds a spec of this kind, such as podChaos."""
+        return self.name.removesuffix("Chaos").lower() + "Chaos"
 
     def effect(self, action: str) -> Effect:
         return self.actions.get(action, _LASTING)
@@ -74,6 +83,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(name="DNSChaos"),
             Kind(name="JVMChaos"),
             Kind(name="BlockChaos"),
+            Kind(name=SCHEDULE, spawns=True),
+            Kind(name=WORKFLOW, spawns=True),
         )
     }
 )
@@ -86,39 +97,35 @@ _REFUSED: Mapping[str, type[PolicyRefused | ScopeRefused]] = MappingProxyType(
         "GCPChaos": ScopeRefused,
         "PhysicalMachineChaos": ScopeRefused,
         "KernelChaos": PolicyRefused,
-        "Schedule": PolicyRefused,
-        "Workflow": PolicyRefused,
     }
 )
 _WHY = MappingProxyType(
     {
         "KernelChaos": "Chaos Mesh itself cannot inject it: every try ends in "
         '"too few parts of namespacedname"',
-        "Schedule": "it is not supported in this version; gate with one of its experiments, "
-        "repeated by the metric's count and interval",
-        "Workflow": "it is not supported in this version; gate with one metric per experiment",
     }
 )
 
 
-def find(name: object) -> Kind:
-    """Return the kind that may be used as a gate.
+def find(name: object, where: str = "chaosExperimentCRD.kind", *, spawned: bool = False) -> Kind:
+    """Return the kind that may be used as a gate; `spawned`: within a Schedule or a Workflow.
 
     Raises:
         ScopeRefused: it has no pods as targets.
-        PolicyRefused: it cannot be judged by this version, or by any.
+        PolicyRefused: it cannot be judged.
         InvalidConfig: it is no experiment.
     """
+    usable = {key: kind for key, kind in KINDS.items() if not (spawned and kind.spawns)}
     if isinstance(name, str):
-        if name in KINDS:
-            return KINDS[name]
+        if name in usable:
+            return usable[name]
         if name in _REFUSED:
             raise _refusal(name)
     raise InvalidConfig(
-        "chaosExperimentCRD.kind",
+        where,
         quote(name) if name is not None else "nothing",
         "a kind of chaos experiment",
-        nearest(str(name or ""), KINDS),
+        nearest(str(name or ""), usable),
     )
 
 

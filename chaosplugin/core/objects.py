@@ -246,10 +246,12 @@ class ExperimentStatus(_Object, frozen=True):
 class ChaosStatus(_Object, frozen=True):
     conditions: list[Condition] | None = None
     experiment: ExperimentStatus = ExperimentStatus()
+    time: datetime | None = None  # of a Schedule: when it has last fired
+    end_time: datetime | None = None  # of a Workflow
 
 
 class ChaosObject(_Object, frozen=True):
-    """Any experiment of chaos-mesh.org/v1alpha1."""
+    """Any experiment of chaos-mesh.org/v1alpha1, and what spawns some: Schedule, Workflow, WorkflowNode."""
 
     kind: str
     metadata: Metadata
@@ -274,3 +276,4 @@ class Event(_Object, frozen=True):
     reason: str = ""
     message: str = ""
     type: str = ""
+    last_timestamp: datetime | None = None

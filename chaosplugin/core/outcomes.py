@@ -1,5 +1,6 @@
 """What an outcome or an observation means for a run: it is taken in, and may settle the gate."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
+    Recalled,
     Refused,
     Release,
     ReplicasRead,
@@ -27,7 +29,9 @@ from chaosplugin.core.commands import (
     VerdictWritten,
 )
 from chaosplugin.core.experiment import adopt as read_created
-from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.experiment import window as read_window
+from chaosplugin.core.family import Family
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
 from chaosplugin.core.run import Notice, Run, Stage
 from chaosplugin.core.steady_state import Baseline
 from chaosplugin.core.verdict import Finding, Reason, Verdict
@@ -76,6 +80,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             return finding
         case Failed(text):
             run.retry_at, run.waiting_for = now + RETRY, text
+        case Recalled(nodes, events):
+            _recall(run, nodes, events)
         case ScopeRead() | PodsFound() | NameExists() | Unanswered():
             pass
     return None
@@ -172,14 +178,16 @@ def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
         return _unlabelled(run)
     created = read_created(experiment)
     if created is not None:  # what was created is judged, whatever the template says by now
-        effect = created.effect
-        run.one_shot = effect.one_shot
+        effect = created.parts[0].effect
+        run.one_shot = created.one_shot
         run.rules = replace(
             run.rules,
             unready_by_intent=effect.unready,
             replaces_pods=effect.replaces_pods,
             restarts_by_fault=effect.restarts,
         )
+        if created.kind.spawns:
+            run.family = Family(created, read_window(experiment, created), restored=run.restored)
         see_experiment(run, experiment)
     run.watching_since = now
     run.server_created_at = experiment.metadata.creation_timestamp
@@ -232,7 +240,23 @@ def see_experiment(run: Run, experiment: ChaosObject) -> None:
     """Take in the experiment's state; one that is told again after its end is not alive again."""
     if not run.experiment_gone:
         run.experiment = experiment
-        run.fault = fault.read(experiment, one_shot=run.one_shot)
+        run.fault = (
+            run.family.read(experiment) if run.family else fault.read(experiment, one_shot=run.one_shot)
+        )
+
+
+def see_child(run: Run, child: ChaosObject, *, gone: bool) -> bool:
+    """Take in what a Schedule or a Workflow has spawned, if it is this run's."""
+    if not (run.family and run.experiment and run.family.take(run.experiment, child, gone=gone)):
+        return False
+    run.fault = run.family.read(run.experiment)
+    return True
+
+
+def _recall(run: Run, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
+    if run.family and run.experiment:
+        run.family.recall(run.experiment, nodes, events)
+        run.fault = run.family.read(run.experiment)
 
 
 def see_experiment_gone(run: Run, last: ChaosObject) -> None:

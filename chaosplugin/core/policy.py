@@ -30,6 +30,10 @@ class Policy:
     """the experiment may live, and hit, in another namespace than its AnalysisRun's"""
     allow_network_target: bool = False
     """NetworkChaos may write rules on the pods of `spec.target`"""
+    allow_workflow_task: bool = False
+    """a Workflow may start pods of its own, in templates of type Task"""
+    allow_status_check: bool = False
+    """a Workflow may let Chaos Mesh send requests, in templates of type StatusCheck"""
     allow_endpoints: tuple[str, ...] = ()
     """hosts, or host:port, that chaosMeshEndpoint may name"""
     force_cleanup: bool = False

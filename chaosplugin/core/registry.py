@@ -16,6 +16,7 @@ from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.conclusion import conclude
+from chaosplugin.core.family import Children
 from chaosplugin.core.interests import Interests, Watch
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
 from chaosplugin.core.pods import PodStore
@@ -23,6 +24,7 @@ from chaosplugin.core.run import Run, Spec, Stage
 from chaosplugin.core.topics import (
     Applied,
     ChaosTopic,
+    ChildrenTopic,
     Deleted,
     Lost,
     PodsTopic,
@@ -54,6 +56,7 @@ class Registry:
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
         self._pods: dict[Watch, PodStore] = {}
+        self._children: dict[Watch, Children] = {}
         self._lost: dict[Watch, str] = {}
         self._interests = Interests()
         self._cleaned = self._interests.wanted
@@ -88,6 +91,7 @@ class Registry:
             restored=resume,
             one_shot=spec.one_shot,
             rules=spec.rules,
+            family=spec.family() if spec.family else None,
         )
         run.value = spec.value
         self._runs[spec.id] = run
@@ -148,7 +152,10 @@ class Registry:
             return []
         if isinstance(watch.topic, PodsTopic):
             self._observe_pods(watch, event)
-        elif isinstance(event, Lost):
+            return self._advance(now, self._followers(watch))
+        if isinstance(watch.topic, ChildrenTopic):
+            self._children.setdefault(watch, Children()).take(event)
+        if isinstance(event, Lost):
             self._lost[watch] = event.reason
         elif isinstance(event, Synced):
             self._lost.pop(watch, None)
@@ -178,6 +185,9 @@ class Registry:
         for run in self._followers(watch):
             finding: Finding | None = None
             match thing:
+                case ChaosObject() if isinstance(watch.topic, ChildrenTopic):
+                    if not outcomes.see_child(run, thing, gone=gone):
+                        continue
                 case ChaosObject() if self._is_experiment_of(run, thing):
                     see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
                     see(run, thing)
@@ -185,7 +195,7 @@ class Registry:
                     finding = outcomes.see_analysis_run(run, None if gone else thing, now)
                     if finding and run.stage is Stage.RESTORING:
                         run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
-                case Event() if run.experiment and thing.involved_object.uid == run.experiment.metadata.uid:
+                case Event() if run.is_about(thing.involved_object.uid):
                     run.selection_failure = thing.message
                 case _:
                     continue
@@ -251,8 +261,28 @@ class Registry:
         return PodStore()
 
     def _chaos_lost(self, run: Run) -> str:
-        lost = (self._lost.get(w, "") for w in self._interests.of(run) if isinstance(w.topic, ChaosTopic))
-        return next(lost, "")
+        watches = (w for w in self._interests.of(run) if isinstance(w.topic, ChaosTopic | ChildrenTopic))
+        lost = next((self._lost[w] for w in watches if w in self._lost), "")
+        return lost or ("what it has spawned was not told" if run.family and not run.family.synced else "")
+
+    def _gather(self, run: Run) -> None:
+        """Let a family know what is there of it, until nothing new turns up."""
+        family, parent = run.family, run.experiment
+        if family is None or parent is None or run.gone:
+            return
+        watches = [w for w in self._interests.of(run) if isinstance(w.topic, ChildrenTopic)]
+        stores = [self._children.get(w) for w in watches]
+        told = all(store is not None and store.synced for store in stores)
+        synced = told and not family.forgetful
+        family.told = told
+        if not family.hungry and synced == family.synced:
+            return
+        family.synced = synced
+        while family.hungry:
+            family.hungry = False
+            for child in [child for store in stores if store for child in store.live]:
+                family.take(parent, child, gone=False)
+        outcomes.see_experiment(run, parent)
 
     def _advance(self, now: datetime, runs: Iterable[Run]) -> list[Command]:
         """Move runs until they stand still; a canary that becomes free wakes those that queue for it."""
@@ -263,6 +293,7 @@ class Registry:
             run = agenda.popleft()
             moved[run.spec.id] = run
             before = run.stage
+            self._gather(run)
             step = stages.advance(
                 run, self._store(run), now, taken=self._taken(run), chaos_lost=self._chaos_lost(run)
             )
@@ -327,10 +358,9 @@ class Registry:
         if wanted is self._cleaned:
             return
         self._cleaned = wanted
-        for watch in [w for w in self._pods if w not in wanted]:
-            del self._pods[watch]
-        for watch in [w for w in self._lost if w not in wanted]:
-            del self._lost[watch]
+        self._pods = {w: store for w, store in self._pods.items() if w in wanted}
+        self._children = {w: store for w, store in self._children.items() if w in wanted}
+        self._lost = {w: reason for w, reason in self._lost.items() if w in wanted}
 
     def _drop(self, run: Run) -> None:
         self._runs.pop(run.spec.id, None)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.family import Family
 from chaosplugin.core.fault import Fault
 from chaosplugin.core.ledger import Identity, Mark
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
@@ -86,6 +87,8 @@ class Spec:
     dry_run: bool
     secrets: tuple[str, ...]
     policy: Policy
+    family: Callable[[], Family] | None = None
+    """of a Schedule or a Workflow: makes the memory of what it spawns"""
 
     @property
     def id(self) -> str:
@@ -159,6 +162,12 @@ class Run:
     """it has left the watch, and no deletion was seen"""
     one_shot: bool
     rules: Rules
+    family: Family | None = None
+    """what a Schedule or a Workflow has spawned"""
+    breach_since: datetime | None = None
+    """when the canary was first seen worse than allowed, while faults come and go"""
+    spared_until: datetime | None = None
+    """when the first of the pods that such faults excuse is excused no more, by the server's clock"""
     selection_failure: str = ""
     strangers_at: datetime | None = None
     """when a record's unknown pod is looked up"""
@@ -197,7 +206,18 @@ class Run:
     @property
     def holds_canary(self) -> bool:
         """A fault of this run may be on: others must wait."""
-        return self.create_sent and not self.experiment_gone and not self.kept
+        return self.create_sent and not self.gone and not self.kept
+
+    @property
+    def gone(self) -> bool:
+        """The experiment is gone, with all that it has spawned."""
+        return self.experiment_gone and not (self.family and self.family.alive)
+
+    def is_about(self, uid: str) -> bool:
+        """Tell whether an object is the experiment, or one that it has spawned."""
+        if self.experiment is None:
+            return False
+        return uid == self.experiment.metadata.uid or (self.family is not None and self.family.holds(uid))
 
     @property
     def error(self) -> bool:

@@ -5,12 +5,13 @@ added as one more expression, which nothing can overwrite, and what would select
 Source: chaos-mesh pkg/selector/pod, pkg/selector/generic, api/v1alpha1/selector.go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chaosplugin.core.forms import known, mapping, optional, pairs, texts
+from chaosplugin.core.part import Part, key_of
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, ScopeRefused, names, quote
-from chaosplugin.core.template import KEY, Template
+from chaosplugin.core.template import KEY, SPEC, Template
 
 _CRITERIA = (
     "namespaces",
@@ -23,7 +24,6 @@ _CRITERIA = (
     "nodeSelectors",
     "pods",
 )
-_SELECTOR = f"{KEY}.spec.selector"
 
 
 def namespace(template: Template, own: str, policy: Policy) -> str:
@@ -32,8 +32,12 @@ def namespace(template: Template, own: str, policy: Policy) -> str:
     Raises:
         ScopeRefused: another one than the AnalysisRun's, or several.
     """
-    selector = optional(_SELECTOR, template.spec.get("selector"))
-    selected = texts(f"{_SELECTOR}.namespaces", selector.get("namespaces"))
+    selected: set[str] = set()
+    for part in template.parts:
+        key = f"{key_of(SPEC, part.where)}.selector"
+        selected.update(
+            texts(f"{key}.namespaces", optional(key, part.spec.get("selector")).get("namespaces"))
+        )
     named = sorted({*selected, *([template.namespace] if template.namespace else [])})
     if named in ([], [own]):
         return own
@@ -51,45 +55,46 @@ def namespace(template: Template, own: str, policy: Policy) -> str:
     return named[0]
 
 
-def confine(
-    template: Template, *, namespace: str, label: str, value: str, policy: Policy
-) -> dict[str, object]:
-    """Return the template's spec with the canary's label and namespace in its selector.
+def confine(part: Part, *, namespace: str, label: str, value: str, policy: Policy) -> dict[str, object]:
+    """Return a fault's spec with the canary's label and namespace in its selector.
 
     Raises:
         ScopeRefused: the template selects by something that the label cannot narrow.
         InvalidConfig: a selector has not the form of one.
     """
-    spec = dict(template.spec)
+    spec = dict(part.spec)
+    place = key_of("spec", part.where)
     if spec.pop("remoteCluster", None):
         raise ScopeRefused(
-            "spec.remoteCluster moves the experiment to another cluster, where the canary is not: remove it"
+            f"{place}.remoteCluster moves the experiment to another cluster, where the canary is not: "
+            f"remove it"
         )
-    spec["selector"] = _confined(spec.get("selector"), namespace, label, value)
-    if template.kind.second_selector and spec.get("target") is not None:
-        spec["target"] = _destination(template, namespace, policy)
+    spec["selector"] = _confined(f"{place}.selector", spec.get("selector"), namespace, label, value)
+    if part.kind.second_selector and spec.get("target") is not None:
+        spec["target"] = _destination(part, namespace, policy)
     return spec
 
 
-def _confined(given: object, namespace: str, label: str, value: str) -> dict[str, object]:
-    selector = optional(_SELECTOR, given)
-    known(_SELECTOR, selector, _CRITERIA)
+def _confined(place: str, given: object, namespace: str, label: str, value: str) -> dict[str, object]:
+    key = f"{KEY}.{place}"
+    selector = optional(key, given)
+    known(key, selector, _CRITERIA)
     if selector.pop("pods", None):
         raise ScopeRefused(
-            "spec.selector.pods selects by name and bypasses every other criterion: remove it, the canary's "
-            "pods are selected by their label"
+            f"{place}.pods selects by name and bypasses every other criterion: remove it, the canary's "
+            f"pods are selected by their label"
         )
-    equal = pairs(f"{_SELECTOR}.labelSelectors", selector.get("labelSelectors"))
+    equal = pairs(f"{key}.labelSelectors", selector.get("labelSelectors"))
     if equal.get(label, value) != value:
         raise ScopeRefused(
-            f"spec.selector.labelSelectors wants {label}={quote(equal[label])}, the canary has "
+            f"{place}.labelSelectors wants {label}={quote(equal[label])}, the canary has "
             f"{quote(value)}: remove that label, it is added by the plugin"
         )
-    expressions = _expressions(selector.get("expressionSelectors"))
+    expressions = _expressions(f"{key}.expressionSelectors", selector.get("expressionSelectors"))
     for expression in expressions:
-        if _excludes(expression, label, value):
+        if _excludes(key, expression, label, value):
             raise ScopeRefused(
-                f"spec.selector.expressionSelectors excludes the canary ({label}={value}): remove the "
+                f"{place}.expressionSelectors excludes the canary ({label}={value}): remove the "
                 f"expression on {label}, it is added by the plugin"
             )
     confined = {**selector, "namespaces": [namespace]}
@@ -99,17 +104,32 @@ def _confined(given: object, namespace: str, label: str, value: str) -> dict[str
     return confined
 
 
-def _expressions(given: object) -> list[dict[str, object]]:
-    key = f"{_SELECTOR}.expressionSelectors"
+def place_at(whole: Mapping[str, object], where: Sequence[str | int], value: object) -> dict[str, object]:
+    """Return a copy of a template's spec with another value at a place, which is there."""
+    found: object = _with(whole, where, value)
+    return mapping(SPEC, found)
+
+
+def _with(whole: object, where: Sequence[str | int], value: object) -> object:
+    if not where:
+        return value
+    step, rest = where[0], where[1:]
+    if isinstance(whole, list):
+        return [_with(item, rest, value) if index == step else item for index, item in enumerate(whole)]
+    inner = mapping(SPEC, whole)
+    return {**inner, str(step): _with(inner.get(str(step)), rest, value)}
+
+
+def _expressions(key: str, given: object) -> list[dict[str, object]]:
     if given is not None and not isinstance(given, list):
         raise InvalidConfig(key, quote(given), "a list of {key, operator, values}")
     return [mapping(f"{key}[{index}]", item) for index, item in enumerate(given or [])]
 
 
-def _excludes(expression: Mapping[str, object], label: str, value: str) -> bool:
+def _excludes(key: str, expression: Mapping[str, object], label: str, value: str) -> bool:
     if expression.get("key") != label:
         return False
-    values = texts(f"{_SELECTOR}.expressionSelectors.values", expression.get("values"))
+    values = texts(f"{key}.expressionSelectors.values", expression.get("values"))
     match expression.get("operator"):
         case "In":
             return value not in values
@@ -121,21 +141,22 @@ def _excludes(expression: Mapping[str, object], label: str, value: str) -> bool:
             return False
 
 
-def _destination(template: Template, namespace: str, policy: Policy) -> dict[str, object]:
+def _destination(part: Part, namespace: str, policy: Policy) -> dict[str, object]:
     """Let spec.target be where the canary's traffic goes, not whose traffic is tampered with.
 
     `from` and `both` write rules on the target's pods, a partition does so in any direction.
     """
-    target = mapping(f"{KEY}.spec.target", template.spec.get("target"))
-    direction = template.spec.get("direction") or "to"
-    if (template.action == "partition" or direction != "to") and not policy.allow_network_target:
-        what = "a partition" if template.action == "partition" else f"direction {quote(direction)}"
+    key = f"{key_of(SPEC, part.where)}.target"
+    target = mapping(key, part.spec.get("target"))
+    direction = part.spec.get("direction") or "to"
+    if (part.action == "partition" or direction != "to") and not policy.allow_network_target:
+        what = "a partition" if part.action == "partition" else f"direction {quote(direction)}"
         raise ScopeRefused(
             f"{what} with spec.target writes rules on the target's pods, which are not the canary's: use "
             f"direction to with delay, loss, duplicate, corrupt or bandwidth, or externalTargets "
             f"(the operator may allow it by --allow-network-target)"
         )
-    selector = optional(f"{KEY}.spec.target.selector", target.get("selector"))
+    selector = optional(f"{key}.selector", target.get("selector"))
     if not selector.get("namespaces") and not selector.get("pods"):
         selector["namespaces"] = [namespace]  # without Chaos Mesh's webhook none would mean all
     return {**target, "selector": selector}

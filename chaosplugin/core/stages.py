@@ -20,8 +20,10 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
+    Recall,
     ReplicasRead,
     ScopeRead,
+    Stop,
     WriteMark,
 )
 from chaosplugin.core.ledger import Mark
@@ -86,6 +88,8 @@ def advance(  # noqa: C901 - one flat match over the stages
             _uncertain(run, now, step)
         case Stage.OBSERVING:
             _observing(run, pods, now, step, chaos_lost=chaos_lost)
+        case Stage.RECOVERING if run.family and run.fault and not run.fault.over:
+            run.stage = Stage.OBSERVING  # a last experiment was spawned while its end was under way
         case Stage.RECOVERING:
             _marking(run, now, step)
             _follow(run, pods, judge.recovery(run, pods, now), step)
@@ -213,6 +217,8 @@ def _creating(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: boo
         outcomes.CANARY: run.value,
     }
     try:
+        if run.family and run.family.window:
+            run.family.window.check(now + run.offset)
         manifest = run.spec.manifest(run.value, notes)
     except Refusal as refusal:
         step.finding = Finding(reason=refusal.reason, text=str(refusal))
@@ -259,6 +265,8 @@ def _uncertain(run: Run, now: datetime, step: Step) -> None:
 
 def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_lost: str) -> None:
     _marking(run, now, step)
+    _stopping(run, now, step)
+    _recalling(run, now, step)
     violation = _strangers(run, pods, now, step)
     if violation:
         step.finding = violation
@@ -269,6 +277,24 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
         run.stage = Stage.RECOVERING
         return
     _follow(run, pods, judgement, step)
+
+
+def _recalling(run: Run, now: datetime, step: Step) -> None:
+    """Read what a Workflow did while no plugin ran, once it is known what is there of it."""
+    if run.family and run.family.forgetful and run.family.told and _due(run, now, step):
+        step.give(run, Recall(run.spec.id))
+
+
+def _stopping(run: Run, now: datetime, step: Step) -> None:
+    """Pause a Schedule once its window is over."""
+    created, seen = run.server_created_at, run.fault
+    ends_at = run.family.ends_at(created) if run.family and created else None
+    if ends_at is None or seen is None or seen.stopping or seen.paused or run.experiment_gone:
+        return
+    if now + run.offset < ends_at:
+        step.by(ends_at - run.offset)
+    elif _due(run, now, step):
+        step.give(run, Stop(run.spec.id))
 
 
 def _marking(run: Run, now: datetime, step: Step) -> None:

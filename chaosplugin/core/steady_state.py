@@ -7,7 +7,7 @@ is Ready in the second of the recovery and falls over in the third has not survi
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -59,6 +59,35 @@ class Baseline:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What the faults take from the canary by intent."""
+
+    spared: frozenset[str]
+    """names of pods that need not be Ready now"""
+    replaced: frozenset[str]
+    """names of pods that do not come back: others take their place"""
+    restarts: Mapping[str, int]
+    """caused so far for each container of a pod, by its name"""
+    until: datetime | None = None
+    """when the first of those spared is spared no more"""
+
+
+def toll(rules: Rules, hit: frozenset[str]) -> Toll:
+    """Return what one experiment takes from those that it hits."""
+    return Toll(
+        spared=hit if rules.unready_by_intent else frozenset(),
+        replaced=hit if rules.replaces_pods else frozenset(),
+        restarts=dict.fromkeys(hit, rules.restarts_by_fault),
+    )
+
+
+def whole(before: Baseline, pods: Iterable[Pod], wanted: int | None) -> bool:
+    """Tell whether as many pods are Ready as before, or as are wanted by now, if that is fewer."""
+    needed = before.ready if wanted is None else min(before.ready, wanted)
+    return sum(pod.ready for pod in pods if not pod.completed) >= needed
+
+
 def baseline(pods: Iterable[Pod]) -> Baseline:
     """Take the state before the fault."""
     pods = [pod for pod in pods if not pod.completed]
@@ -68,30 +97,28 @@ def baseline(pods: Iterable[Pod]) -> Baseline:
     )
 
 
-def restarts(rules: Rules, before: Baseline, pods: Iterable[Pod], hit: Collection[str]) -> int:
+def restarts(before: Baseline, pods: Iterable[Pod], toll: Toll) -> int:
     """Count container restarts beyond those that the fault itself causes."""
     excess = 0
     for pod in pods:
-        caused = rules.restarts_by_fault * len(pod.spec.containers) if pod.metadata.name in hit else 0
+        caused = toll.restarts.get(pod.metadata.name, 0) * len(pod.spec.containers)
         excess += max(0, pod.restarts - before.restarts.get(pod.metadata.uid, 0) - caused)
     return excess
 
 
-def breach(
-    rules: Rules, before: Baseline, pods: Iterable[Pod], hit: Collection[str], wanted: int | None
-) -> str:
+def breach(rules: Rules, before: Baseline, pods: Iterable[Pod], toll: Toll, wanted: int | None) -> str:
     """Return how the canary is worse than the rules allow while the fault is on, or "".
 
     `wanted` is the ReplicaSet's replicas now, if known: what it has scaled away is not lost.
     """
     pods = [pod for pod in pods if not pod.completed]
-    excess = restarts(rules, before, pods, hit)
+    excess = restarts(before, pods, toll)
     if excess > rules.max_restarts:
         return (
             f"{excess} container restarts of the canary beyond those of the fault itself "
             f"(maxRestarts {rules.max_restarts})"
         )
-    spared = frozenset(hit) if rules.unready_by_intent else frozenset()
+    spared = toll.spared
     population = before.ready if wanted is None else min(before.ready, wanted)
     eligible = max(0, population - len(spared))
     if rules.min_ready is not None:
@@ -115,25 +142,19 @@ class Recovery:
 
 
 def recovery(
-    rules: Rules,
-    before: Baseline,
-    pods: Iterable[Pod],
-    hit: Collection[str],
-    wanted: int | None,
-    ended_at: datetime,
+    before: Baseline, pods: Iterable[Pod], toll: Toll, wanted: int | None, ended_at: datetime
 ) -> Recovery:
     """Judge the canary after the fault has ended at `ended_at`, by the API server's clock.
 
     "Ready since" comes from the pods' own lastTransitionTime, so that a gap in the watch does not
     make a pod late, nor one that was late be in time.
     """
-    gone = frozenset(hit) if rules.replaces_pods else frozenset()
     since = sorted(
         max(ended_at, condition.last_transition_time or ended_at)
         for pod in pods
         if pod.ready
         and not pod.completed
-        and pod.metadata.name not in gone
+        and pod.metadata.name not in toll.replaced
         and (condition := pod.ready_condition) is not None
     )
     needed = before.ready if wanted is None else min(before.ready, wanted)

@@ -6,16 +6,18 @@ cluster are dropped: a status, for one, would be believed by Chaos Mesh and end 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from chaosplugin.core import duration, kinds
-from chaosplugin.core.duration import BadDuration
-from chaosplugin.core.forms import known, mapping, met, pairs, text, texts
-from chaosplugin.core.kinds import API_VERSION, Effect, Kind
-from chaosplugin.core.refusal import InvalidConfig, nearest, quote
+from chaosplugin.core import kinds, part, spawning
+from chaosplugin.core.forms import known, mapping, met, pairs, text
+from chaosplugin.core.kinds import API_VERSION, SCHEDULE, WORKFLOW, Kind
+from chaosplugin.core.part import Part
+from chaosplugin.core.policy import Policy
+from chaosplugin.core.refusal import InvalidConfig
 
 KEY = "chaosExperimentCRD"
+SPEC = f"{KEY}.spec"
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _KEPT_METADATA = ("name", "generateName", "namespace", "labels", "annotations")
@@ -31,8 +33,6 @@ _SERVER_METADATA = (
     "ownerReferences",
     "finalizers",
 )
-_MODES = ("one", "all", "fixed", "fixed-percent", "random-max-percent")
-_SHORTEST = timedelta(seconds=1)
 _STEERING = ("chaos-mesh.org", "chaosplugin.io")
 _STEERING_KEYS = (
     "managed-by",  # a Schedule collects its children by it
@@ -46,19 +46,27 @@ class Template:
     """An experiment before it is bound to a canary."""
 
     kind: Kind
-    action: str
-    effect: Effect
+    parts: tuple[Part, ...]
+    """its faults: one, or those which a Workflow holds"""
     name: str
     namespace: str
     """as given, "" if not"""
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     spec: Mapping[str, object]
-    duration: timedelta | None
-    """how long the fault lasts; None where none is given, or the action is one-shot"""
+    window: timedelta | None = None
+    """how long a scheduler of Chaos Mesh 1.x repeats it, where its duration says so"""
+    steps: frozenset[str] = frozenset()
+    """templates of a Workflow that must each hit something"""
+    length: timedelta = timedelta()
+    """how long a Workflow takes at most"""
+
+    @property
+    def one_shot(self) -> bool:
+        return all(part.effect.one_shot for part in self.parts)
 
 
-def read(given: object) -> Template:
+def read(given: object, policy: Policy) -> Template:
     """Check an experiment.
 
     Raises:
@@ -72,77 +80,45 @@ def read(given: object) -> Template:
     kind = kinds.find(top.get("kind"))
     metadata = mapping(f"{KEY}.metadata", top.get("metadata", {}))
     known(f"{KEY}.metadata", metadata, (*_KEPT_METADATA, *_SERVER_METADATA))
-    spec = mapping(f"{KEY}.spec", top.get("spec"))
-    if "scheduler" in spec:
-        raise InvalidConfig(
-            f"{KEY}.spec.scheduler",
-            "the scheduler of Chaos Mesh 1.x",
-            "a spec of Chaos Mesh 2, which has none",
-            "remove it: each measurement runs the experiment once; to repeat it, set the metric's count "
-            "and interval",
-        )
-    action = _action(kind, spec)
-    effect = kind.effect(action)
-    _check_mode(spec)
-    if effect.needs_containers and not texts(f"{KEY}.spec.containerNames", spec.get("containerNames")):
-        raise InvalidConfig(
-            f"{KEY}.spec.containerNames",
-            met(spec.get("containerNames")),
-            f"the containers that {action} is to kill",
-        )
-    lasting = _duration(spec)
-    return Template(
+    spec = mapping(SPEC, top.get("spec"))
+    template = Template(
         kind=kind,
-        action=action,
-        effect=effect,
+        parts=(),
         name=text(f"{KEY}.metadata.name", metadata.get("name"))
         or text(f"{KEY}.metadata.generateName", metadata.get("generateName")),
         namespace=text(f"{KEY}.metadata.namespace", metadata.get("namespace")),
         labels=_kept(pairs(f"{KEY}.metadata.labels", metadata.get("labels"))),
         annotations=_kept(pairs(f"{KEY}.metadata.annotations", metadata.get("annotations"))),
         spec=spec,
-        duration=None if effect.one_shot else lasting,
     )
+    if kind.name == WORKFLOW:
+        flow = spawning.read_workflow(SPEC, spec, policy)
+        return replace(template, parts=flow.parts, steps=flow.steps, length=flow.length)
+    if kind.name == SCHEDULE:
+        return replace(template, parts=(spawning.read_schedule(SPEC, spec),))
+    if spec.get("scheduler") is not None:
+        return _scheduled(template)
+    return replace(template, parts=(part.read(SPEC, (), kind, spec),))
 
 
-def _action(kind: Kind, spec: Mapping[str, object]) -> str:
-    action = spec.get("action")
-    if kind.actions and (not isinstance(action, str) or action not in kind.actions):
-        raise InvalidConfig(
-            f"{KEY}.spec.action",
-            met(action),
-            f"an action of {kind.name}",
-            nearest(action if isinstance(action, str) else "", kind.actions),
-        )
-    return action if isinstance(action, str) else ""
+def _scheduled(template: Template) -> Template:
+    """Turn the form of Chaos Mesh 1.x, `scheduler.cron` in the experiment, into a Schedule.
 
-
-def _check_mode(spec: Mapping[str, object]) -> None:
-    mode = spec.get("mode")
-    if mode not in _MODES:
-        raise InvalidConfig(f"{KEY}.spec.mode", met(mode), "one of " + ", ".join(_MODES))
-    if mode in _MODES[2:] and not (isinstance(spec.get("value"), str) and spec["value"]):
-        raise InvalidConfig(
-            f"{KEY}.spec.value", met(spec.get("value")), f'a number as text for mode {mode}, such as "50"'
-        )
-
-
-def _duration(spec: Mapping[str, object]) -> timedelta | None:
-    given = spec.get("duration")
-    if given is None:
-        return None
-    wanted = "a Go duration of at least 1s, such as 30s or 1m30s"
-    if not isinstance(given, str):
-        raise InvalidConfig(f"{KEY}.spec.duration", met(given), wanted)
-    try:
-        lasting = duration.parse(given)
-    except BadDuration as error:
-        raise InvalidConfig(f"{KEY}.spec.duration", quote(given), wanted, str(error)) from None
-    if lasting < _SHORTEST:
-        raise InvalidConfig(
-            f"{KEY}.spec.duration", quote(given), wanted, "a shorter fault is over before it is injected"
-        )
-    return lasting
+    There the duration of a fault that lasts is that of each firing, and of a one-shot one the window.
+    """
+    kind, spec = template.kind, dict(template.spec)
+    scheduler = mapping(f"{SPEC}.scheduler", spec.pop("scheduler"))
+    known(f"{SPEC}.scheduler", scheduler, ("cron",))
+    when = spawning.read_cron(f"{SPEC}.scheduler.cron", scheduler.get("cron"))
+    window = part.span(f"{SPEC}.duration", spec.get("duration"))
+    fault = replace(part.read(SPEC, (), kind, spec), where=(kind.key,), cron=when)
+    return replace(
+        template,
+        kind=kinds.KINDS[SCHEDULE],
+        parts=(fault,),
+        spec={"schedule": scheduler["cron"], "type": kind.name, kind.key: spec},
+        window=window if fault.effect.one_shot else None,
+    )
 
 
 def _kept(given: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,15 @@ class ChaosTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildrenTopic:
+    """Experiments of one kind that something has spawned: they carry the label `key`, whatever its value."""
+
+    kind: str
+    namespace: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class PodsTopic:
     """Pods of one namespace with `label` = `value`."""
 
@@ -44,7 +53,7 @@ class EventsTopic:
     namespace: str
 
 
-Topic = ChaosTopic | PodsTopic | AnalysisRunsTopic | EventsTopic
+Topic = ChaosTopic | ChildrenTopic | PodsTopic | AnalysisRunsTopic | EventsTopic
 Watched = ChaosObject | Pod | AnalysisRun | Event
 
 

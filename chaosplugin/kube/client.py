@@ -16,6 +16,7 @@ from typing import TypeVar
 import anyio
 import msgspec
 
+from chaosplugin.core import objects
 from chaosplugin.core.objects import (
     AnalysisRun,
     ChaosObject,
@@ -175,6 +176,14 @@ class KubernetesCluster:
     async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
         query = {"labelSelector": selector}
         return await self._list(resources.chaos_resource(kind), namespace, query, ChaosObject)
+
+    async def list_workflow_nodes(self, namespace: str, workflow: str) -> list[ChaosObject]:
+        query = {"labelSelector": f"chaos-mesh.org/workflow={workflow}"}
+        return await self._list(resources.WORKFLOW_NODES, namespace, query, ChaosObject)
+
+    async def list_events(self, namespace: str, reason: str) -> list[objects.Event]:
+        query = {"fieldSelector": f"reason={reason}"}
+        return await self._list(resources.EVENTS, namespace, query, objects.Event)
 
     async def patch_chaos(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, object]

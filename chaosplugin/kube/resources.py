@@ -5,7 +5,15 @@ from urllib.parse import quote
 
 from chaosplugin.core.kinds import KINDS
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
-from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, PodsTopic, Topic, Watched
+from chaosplugin.core.topics import (
+    AnalysisRunsTopic,
+    ChaosTopic,
+    ChildrenTopic,
+    EventsTopic,
+    PodsTopic,
+    Topic,
+    Watched,
+)
 from chaosplugin.provider.ports import Invalid, NotFound
 
 CHAOS_GROUP = "chaos-mesh.org"
@@ -49,6 +57,7 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 ROLLOUTS = Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout")
 EXPERIMENTS = Resource("argoproj.io", "v1alpha1", "experiments", "Experiment")
 ANALYSIS_RUNS = Resource("argoproj.io", "v1alpha1", "analysisruns", "AnalysisRun")
+WORKFLOW_NODES = Resource(CHAOS_GROUP, "v1alpha1", "workflownodes", "WorkflowNode")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 
 
@@ -95,6 +104,8 @@ def collection(topic: Topic) -> Collection:
         case ChaosTopic(kind, namespace):
             selectors = (("labelSelector", MANAGED_BY),)
             return Collection(chaos_resource(kind), ChaosObject, namespace, selectors)
+        case ChildrenTopic(kind, namespace, key):
+            return Collection(chaos_resource(kind), ChaosObject, namespace, (("labelSelector", key),))
         case PodsTopic(namespace, label, value):
             return Collection(PODS, Pod, namespace, (("labelSelector", f"{label}={value}"),))
         case AnalysisRunsTopic(namespace):

@@ -26,15 +26,19 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
+    Recall,
+    Recalled,
     Refused,
     Release,
     ReplicasRead,
+    Stop,
     Unanswered,
     VerdictWritten,
     WriteMark,
     WriteVerdict,
     WriteWake,
 )
+from chaosplugin.core.kinds import WORKFLOW
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.verdict import Finding, Reason
@@ -91,6 +95,10 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return await _release(spec, there, uid)
             case Keep(pause=pause):
                 return await _keep(spec, there, pause=pause)
+            case Recall():
+                return await _recall(spec, there)
+            case Stop():
+                return await _stop(spec, there)
             case _:
                 assert_never(command)
     except ClusterError as error:
@@ -238,9 +246,27 @@ async def _release(spec: Spec, there: Cluster, uid: str) -> Outcome:
 async def _keep(spec: Spec, there: Cluster, *, pause: bool) -> Outcome:
     metadata: dict[str, object] = {"labels": {ledger.KEEP: "true"}}
     if pause:
-        metadata["annotations"] = {ledger.PAUSE: "true"}
+        metadata["annotations"] = {ledger.ABORT if spec.kind == WORKFLOW else ledger.PAUSE: "true"}
     try:
         await there.patch_chaos(spec.kind, spec.namespace, spec.name, {"metadata": metadata})
     except NotFound:
         return Found(None)
     return Done()
+
+
+async def _recall(spec: Spec, there: Cluster) -> Outcome:
+    nodes = await there.list_workflow_nodes(spec.namespace, spec.name)
+    events = [
+        event
+        for reason in ("Applied", "Recovered")
+        for event in await there.list_events(spec.namespace, reason)
+    ]
+    return Recalled(nodes, events)
+
+
+async def _stop(spec: Spec, there: Cluster) -> Outcome:
+    patch = {"metadata": {"annotations": {ledger.PAUSE: "true", ledger.WINDOW_OVER: "true"}}}
+    try:
+        return Found(await there.patch_chaos(spec.kind, spec.namespace, spec.name, patch))
+    except NotFound:
+        return Found(None)

@@ -12,6 +12,7 @@ from typing import Protocol
 from chaosplugin.core.objects import (
     AnalysisRun,
     ChaosObject,
+    Event,
     Experiment,
     Pod,
     ReplicaSet,
@@ -129,6 +130,12 @@ class Cluster(Protocol):
     async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
         """List by label selector; an empty namespace means all of them."""
         ...
+
+    async def list_workflow_nodes(self, namespace: str, workflow: str) -> list[ChaosObject]:
+        """List the nodes of a Workflow."""
+        ...
+
+    async def list_events(self, namespace: str, reason: str) -> list[Event]: ...
 
     async def patch_chaos(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, object]

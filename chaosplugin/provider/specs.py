@@ -3,11 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from chaosplugin.core import condition, config, experiment, ledger
 from chaosplugin.core.analysis import Metric
+from chaosplugin.core.family import Family
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunStatus
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig
@@ -126,7 +128,7 @@ def specify(
         label=found.label,
         value=found.value,
         manifest=manifest,
-        one_shot=found.template.effect.one_shot,
+        one_shot=found.template.one_shot,
         rules=found.rules,
         timeout=found.timeout,
         target_timeout=found.target_timeout,
@@ -135,6 +137,7 @@ def specify(
         dry_run=any(entry.metric_name == metric.name for entry in run.spec.dry_run or ()),
         secrets=tuple(arg.secret for arg in run.spec.args or () if arg.secret),
         policy=policy,
+        family=partial(Family, found.template, found.window) if found.template.kind.spawns else None,
     )
 
 

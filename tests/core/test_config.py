@@ -109,8 +109,8 @@ def test_the_digest_is_of_what_is_said_not_of_how() -> None:
 def test_the_duration_of_a_one_shot_action_does_not_count() -> None:
     found = _parse(chaosExperimentCRD=_with_spec(action="pod-kill", duration="24h"))
 
-    assert found.template.duration is None
-    assert found.template.effect.one_shot
+    assert found.template.parts[0].duration is None
+    assert found.template.one_shot
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,9 @@ def test_a_wrong_setting_is_named_with_what_was_met_and_wanted(more: dict[str, o
         ({**_with_spec(), "specs": 1}, "did you mean spec?"),
         ({**_with_spec(), "metadata": {"nme": "x"}}, "did you mean name?"),
         ({**_with_spec(), "metadata": {"name": 7}}, "metadata.name: met 7, wanted text"),
-        (_with_spec(scheduler={"cron": "@every 1m"}), "set the metric's count and interval"),
+        (_with_spec(scheduler={"cron": "soon"}), 'spec.scheduler.cron: met "soon", wanted when to fire'),
+        (_with_spec(scheduler={"every": "1m"}), "wanted known keys only; known are cron"),
+        (_with_spec(scheduler="@every 1m"), 'spec.scheduler: met "@every 1m", wanted an object'),
         (_with_spec(action=None), "spec.action: met nothing, wanted an action of PodChaos"),
         (_with_spec(action="pod-kil"), "did you mean pod-kill?"),
         (_with_spec(action="container-kill"), "the containers that container-kill is to kill"),

@@ -151,17 +151,17 @@ def test_an_exported_object_loses_what_the_server_and_others_own() -> None:
 
 @given(st.text(max_size=80))
 def test_any_name_becomes_one_that_kubernetes_takes(name: str) -> None:
-    built = experiment.name(template.read(_object(metadata={"name": name})), _IDENTITY)
+    built = experiment.name(template.read(_object(metadata={"name": name}), Policy()), _IDENTITY)
 
     assert len(built) <= 50
     assert built.endswith(f"-{_IDENTITY.digest}")
-    assert template.read(_object(metadata={"name": built})).name == built
+    assert template.read(_object(metadata={"name": built}), Policy()).name == built
     assert all(c.isascii() and (c.isalnum() or c == "-") and c == c.lower() for c in built)
     assert built[0].isalnum()
 
 
 def test_a_name_to_be_generated_is_a_prefix_too() -> None:
-    generated = template.read(_object(metadata={"generateName": "nightly-"}))
+    generated = template.read(_object(metadata={"generateName": "nightly-"}), Policy())
 
     assert experiment.name(generated, _IDENTITY) == f"nightly-{_IDENTITY.digest}"
 
@@ -342,17 +342,14 @@ def test_an_experiment_in_another_namespace_has_no_owner() -> None:
 
 
 def test_a_created_experiment_is_judged_as_it_was_created() -> None:
-    def adopt(kind: str, **spec: object) -> experiment.Created | None:
-        return experiment.adopt(ChaosObject(kind=kind, metadata=Metadata(), spec=spec))
+    def adopt(kind: str, **spec: object) -> template.Template | None:
+        return experiment.adopt(ChaosObject(kind=kind, metadata=Metadata(), spec={"mode": "all", **spec}))
 
     lasting = adopt("PodChaos", action="pod-failure", duration="30s")
     once = adopt("PodChaos", action="pod-kill", duration="30s")
-    odd = adopt("StressChaos", action=7, duration="soon")
 
     assert lasting
-    assert (lasting.duration, lasting.effect.unready) == (timedelta(seconds=30), True)
+    assert (lasting.parts[0].duration, lasting.parts[0].effect.unready) == (timedelta(seconds=30), True)
     assert once
-    assert (once.duration, once.effect.one_shot) == (None, True)
-    assert odd
-    assert (odd.duration, odd.action, odd.effect.one_shot) == (None, "", False)
+    assert (once.parts[0].duration, once.one_shot) == (None, True)
     assert adopt("PodNetworkChaos") is None

@@ -34,9 +34,12 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
+    Recall,
+    Recalled,
     Release,
     ReplicasRead,
     ScopeRead,
+    Stop,
     Unanswered,
     VerdictWritten,
     WriteMark,
@@ -139,6 +142,10 @@ class Gates(RuleBasedStateMachine):
                 return Done()
             case Keep() | Release():
                 return Done()
+            case Stop():
+                return Found(self.experiment)
+            case Recall():
+                return Recalled((), ())
             case Look():
                 pass
         return AnalysisRunSeen(self.analysis_run)
