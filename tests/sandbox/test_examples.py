@@ -17,6 +17,7 @@ from chaosplugin.sandbox.api.resources import (
     BY_KIND,
     REPLICA_SETS,
     ROLLOUTS,
+    SCHEDULES,
     Object,
 )
 from chaosplugin.sandbox.demo import PLUGIN, manifest
@@ -29,7 +30,10 @@ from tests.sandbox.conftest import clock
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROLLOUT_FILES = sorted(path.name for path in EXAMPLES.glob("rollout-*.yaml"))
-SPECS = sorted(path.name for path in EXAMPLES.glob("*chaos-*.yaml"))
+SPECS = sorted(
+    path.name for kind in ("*chaos", "schedule", "workflow") for path in EXAMPLES.glob(f"{kind}-*.yaml")
+)
+MADE = {"rollout-analysis-step.yaml": "PodChaos", "rollout-experiment-step.yaml": "Schedule"}
 TEMPLATE = "analysis-template.yaml"
 
 
@@ -79,9 +83,10 @@ async def created(bed: cluster.Cluster, kind: str) -> Object:
 @pytest.mark.parametrize("name", ROLLOUT_FILES)
 async def test_a_rollout_gets_as_far_as_its_experiment(tmp_path: Path, name: str) -> None:
     async with deployed(tmp_path, load(name)) as bed:
-        experiment = await created(bed, "PodChaos")
+        experiment = await created(bed, MADE[name])
 
-        (expression,) = experiment["spec"]["selector"]["expressionSelectors"]
+        spec = experiment["spec"]
+        (expression,) = spec.get("podChaos", spec)["selector"]["expressionSelectors"]
         run = bed.api.list(ANALYSIS_RUNS, "default")[0].object
         (owner,) = run["metadata"]["ownerReferences"]
         hit = [
@@ -103,6 +108,28 @@ async def test_an_experiment_is_accepted_as_a_gate(tmp_path: Path, name: str) ->
         experiment = await created(bed, load(name)["kind"])
 
         assert experiment["metadata"]["name"].startswith(load(name)["metadata"]["name"])
+
+
+async def test_the_original_s_main_example_is_survived_again_and_again(tmp_path: Path) -> None:
+    rollout = load("rollout-experiment-step.yaml")
+    step = next(s["experiment"] for s in rollout["spec"]["strategy"]["canary"]["steps"] if "experiment" in s)
+    spec = next(each for each in step["analyses"][0]["args"] if each["name"] == "chaos-spec")
+    shorter = {'cron: "@every 30s"': 'cron: "@every 4s"', 'duration: "2m"': 'duration: "10s"'}
+    for old, new in shorter.items():
+        assert old in spec["value"]
+        spec["value"] = spec["value"].replace(old, new)
+    async with deployed(tmp_path, rollout) as bed:
+        await until(bed, lambda: bed.api.list(SCHEDULES, "default"), 30)
+
+        def message() -> str:
+            runs = [each.object.get("status") or {} for each in bed.api.list(ANALYSIS_RUNS, "default")]
+            results = [result for run in runs for result in run.get("metricResults") or ()]
+            ended = [m for result in results for m in result["measurements"] if "finishedAt" in m]
+            return str(ended[0].get("message")) if ended else ""
+
+        await until(bed, message, 60)
+        assert message().startswith("Survived: ")
+        assert "2 firings, 2 targets hit" in message()
 
 
 def test_every_file_is_tried() -> None:
