@@ -13,12 +13,24 @@ _HASH = "rollouts-pod-template-hash"
 
 
 class Story:
-    """Paths and questions. `plural` is the experiments' resource; `patience` bounds the wait for a state."""
+    """Paths and questions. `plural` is the experiments' resource; `patience` bounds the wait for a state.
 
-    def __init__(self, api: Api, namespace: str, plural: str = "podchaos", patience: float = 90) -> None:
+    `spawned` are the resources of what a Schedule or a Workflow creates.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        plural: str = "podchaos",
+        spawned: tuple[str, ...] = (),
+        patience: float = 90,
+    ) -> None:
         self.api, self.namespace, self._patience = api, namespace, patience
         self.argo = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
-        self.chaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}/{plural}"
+        chaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}"
+        self.chaos = f"{chaos}/{plural}"
+        self._spawned = [f"{chaos}/{each}" for each in spawned]
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._before = ""
 
@@ -59,7 +71,8 @@ class Story:
             time.sleep(0.05)
 
     def until_injected(self) -> None:
-        self.until("the fault is on", lambda: any(map(_injected, self.api.items(self.chaos))))
+        paths = self._spawned or [self.chaos]
+        self.until("the fault is on", lambda: any(_injected(e) for p in paths for e in self.api.items(p)))
 
     def until_promoted(self) -> None:
         self.until("the canary is promoted", self._promoted)
@@ -74,7 +87,8 @@ class Story:
 
     def until_clean(self) -> None:
         """Wait until nothing of ours is left: no experiment, and no word of ours at a pod."""
-        self.until("the experiments are gone", lambda: not self.api.items(self.chaos))
+        paths = (self.chaos, *self._spawned)
+        self.until("the experiments are gone", lambda: not any(map(self.api.items, paths)))
         self.until("the pods are as they were", lambda: not self._marked(self.api.items(self._pods)))
 
     # -- how things are
@@ -123,10 +137,14 @@ class Story:
         found: Json = measurement
         return found
 
-    def experiments_created(self) -> list[Json]:
+    def experiments_created(self, path: str = "") -> list[Json]:
         """Return every experiment that was created since the canary began, also those that are gone."""
-        events = self.api.watch(self.chaos, self._before, seconds=1)
+        events = self.api.watch(path or self.chaos, self._before, seconds=1)
         return [event["object"] for event in events if event["type"] == "ADDED"]
+
+    def spawned(self) -> list[Json]:
+        """Return everything that the experiment has created."""
+        return [each for path in self._spawned for each in self.experiments_created(path)]
 
     def _promoted(self) -> bool:
         status = self.rollout()["status"]
@@ -141,7 +159,7 @@ class Story:
         try:
             runs = self.api.items(f"{self.argo}/analysisruns")
             parts = [self.rollout().get("status"), [run.get("status") for run in runs]]
-            parts.append(self.api.items(self.chaos))
+            parts += [self.api.items(path) for path in (self.chaos, *self._spawned)]
         except NotFound as error:
             return str(error)
         return json.dumps(parts, indent=1)
