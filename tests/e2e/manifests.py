@@ -51,6 +51,13 @@ def gate(template: str, **config: object) -> Json:
     }
 
 
+def retried(template: Json) -> Json:
+    """Return a gate whose Errors Argo retries, as is its default."""
+    for metric in template["spec"]["metrics"]:
+        del metric["consecutiveErrorLimit"]
+    return template
+
+
 def rollout() -> Json:
     """Return a Rollout of four replicas; two are the canary's while the gate is asked."""
     steps = [{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "gate"}]}}]

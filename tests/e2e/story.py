@@ -137,6 +137,12 @@ class Story:
         found: Json = measurement
         return found
 
+    def last_measurement(self) -> Json:
+        """Return the last measurement: Argo may have taken the death of a plugin for an Error."""
+        (result,) = self.analysis_run()["status"]["metricResults"]
+        found: Json = result["measurements"][-1]
+        return found
+
     def experiments_created(self, path: str = "") -> list[Json]:
         """Return every experiment that was created since the canary began, also those that are gone."""
         events = self.api.watch(path or self.chaos, self._before, seconds=1)

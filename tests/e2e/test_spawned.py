@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.e2e.conftest import Ground, grounds
-from tests.e2e.manifests import CANARY_REPLICAS, Json, gate
+from tests.e2e.manifests import CANARY_REPLICAS, Json, gate, retried
 from tests.e2e.story import Story
 
 EVERY_POD = {"mode": "all", "selector": {}}
@@ -95,9 +95,7 @@ def test_a_schedule_whose_canary_does_not_come_back_is_ended_at_once(scheduled: 
 @pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
 def test_a_plugin_that_is_killed_in_the_window_judges_all_firings(scheduled: Story, ground: Ground) -> None:
     """Argo may take the death for an Error, and asks again for the same measurement."""
-    template = gate(_schedule(), timeout="60s", scheduleFor="18s")
-    del template["spec"]["metrics"][0]["consecutiveErrorLimit"]
-    scheduled.begin(template)
+    scheduled.begin(retried(gate(_schedule(), timeout="60s", scheduleFor="18s")))
     scheduled.until_injected()
     for pid in ground.plugins():
         os.kill(pid, signal.SIGKILL)
@@ -105,7 +103,7 @@ def test_a_plugin_that_is_killed_in_the_window_judges_all_firings(scheduled: Sto
     scheduled.until_promoted()
     scheduled.until_clean()
 
-    measurement = scheduled.analysis_run()["status"]["metricResults"][0]["measurements"][-1]
+    measurement = scheduled.last_measurement()
     value = json.loads(measurement["value"])
     assert measurement["phase"] == "Successful", measurement
     assert len(scheduled.experiments_created()) == 1
@@ -148,9 +146,7 @@ def test_a_step_that_ends_while_the_plugin_is_dead_is_judged_by_its_events(
         {"name": "rest", "templateType": "Suspend", "deadline": "6s"},
     ]
     story = Story(ground.api, story.namespace, "workflows", ("podchaos", "workflownodes"))
-    template = gate(_json("Workflow", entry="all", templates=templates), timeout="60s")
-    del template["spec"]["metrics"][0]["consecutiveErrorLimit"]
-    story.begin(template)
+    story.begin(retried(gate(_json("Workflow", entry="all", templates=templates), timeout="60s")))
     story.until_injected()
     for pid in ground.plugins():
         os.kill(pid, signal.SIGKILL)
@@ -160,7 +156,7 @@ def test_a_step_that_ends_while_the_plugin_is_dead_is_judged_by_its_events(
     story.until_promoted()
     story.until_clean()
 
-    measurement = story.analysis_run()["status"]["metricResults"][0]["measurements"][-1]
+    measurement = story.last_measurement()
     assert measurement["phase"] == "Successful", measurement
     assert "2 faults, 4 targets hit" in measurement["message"]
     assert len(story.experiments_created()) == 1
