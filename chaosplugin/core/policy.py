@@ -3,10 +3,8 @@
 Users who write AnalysisTemplates choose the fault; only the operator can open the blast radius.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-
-from chaosplugin.core.refusal import PolicyRefused
+from typing import NamedTuple
 
 
 class Wake(StrEnum):
@@ -16,9 +14,11 @@ class Wake(StrEnum):
     POLL = "poll"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Closed unless opened: each flag names what it opens (`--allow-...`)."""
+class Policy(NamedTuple):
+    """Closed unless opened: each flag names what it opens (`--allow-...`).
+
+    It is made before the handshake line, so nothing is imported for it.
+    """
 
     allow_unowned: bool = False
     """an AnalysisRun that no Rollout or Experiment controls may gate"""
@@ -46,6 +46,8 @@ class Policy:
         Raises:
             PolicyRefused: the host is not among them.
         """
+        from chaosplugin.core.refusal import PolicyRefused  # noqa: PLC0415 - after the handshake
+
         allowed = {entry.lower() for entry in self.allow_endpoints}
         if allowed.isdisjoint({host, f"{host}:{port}"}):
             raise PolicyRefused(

@@ -1,6 +1,8 @@
 import fcntl
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +170,14 @@ def test_folders_that_vanish_again_and_again_are_an_error(
     swept_after_mkdir(monkeypatch, Path.rmdir, 100)
     with pytest.raises(OSError, match="vanish"):
         PrivateFolder(tmp_path)
+
+
+def test_nothing_heavy_is_imported_before_the_handshake_line() -> None:
+    """A host waits meanwhile; `dataclasses` alone costs as much as all that is needed."""
+    program = (
+        "import sys, chaosplugin.cli, chaosplugin.core.policy\n"
+        "heavy = {'dataclasses', 'asyncio', 'anyio', 'msgspec', 'argparse', 'logging'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or None)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).stderr == b""
