@@ -13,7 +13,7 @@ interface as the argument of a refused call does not hang, and a refused argumen
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 from chaosplugin.wire.gob.decoder import NEED_DATA, Decoder, NeedData, TypeMismatch
@@ -40,8 +40,7 @@ _REQUEST_SHAPE = StructShape("rpc.Request", _METHOD_AND_SEQ)
 _RESPONSE_SHAPE = StructShape("rpc.Response", {**_METHOD_AND_SEQ, "Error": ("Error", WANTED_STRING)})
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(NamedTuple):
     service_method: str
     seq: int
     error: str
@@ -60,8 +59,7 @@ class Method:
     concrete: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request to be answered by `Server.reply` or `Server.error`, once."""
 
     seq: int
@@ -141,6 +139,11 @@ class Server:
 
     def receive_data(self, data: bytes) -> None:
         self._reader.decoder.receive_data(data)
+
+    @property
+    def held(self) -> int:
+        """Bytes that have come of calls which are not whole yet, or were not asked for."""
+        return self._reader.decoder.held
 
     def receive_eof(self) -> None:
         """The peer sends no more; calls that came whole want their answers still.

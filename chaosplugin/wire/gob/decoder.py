@@ -8,7 +8,8 @@ One thing does not fit into messages: a value with an interface in it goes on in
 content's type is new (the definition ends the message under way, more definitions may follow, and the last
 message begins in the middle of the value). Such values are walked by a generator, which stops where a message
 ends, down to the contents of the outermost interfaces; inside those, definitions are pieces of the same
-message. So each byte is looked at once, in whatever pieces it comes.
+message. So each byte is looked at once, in whatever pieces it comes. A value that can be seen to be in its
+first message as a whole, as almost all are, is read without that.
 
 Source: Go's encoding/gob, doc.go and decoder.go; decodeTypeSequence for the definitions.
 """
@@ -57,24 +58,38 @@ class Decoder:
     """The reading end of one gob stream."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
+        self._start = 0
         self._types = TypeTable()
         self._progress = Progress()
         self._readers = Readers(self._types, self._progress)
         self._message = b""
         self._pos = 0
         self._walk: Walk | None = None
-        self._shape: Shape = SKIP
+        self._shape: Shape | None = None
+        """of the value that is being read"""
         self._size = 0
         self._broken: RemoteProtocolError | None = None
 
     def receive_data(self, data: bytes) -> None:
+        if self._start == len(self._buffer):
+            self._buffer, self._start = data, 0
+            return
+        if isinstance(self._buffer, bytes):
+            self._buffer = bytearray(self._buffer)
+        del self._buffer[: self._start]
+        self._start = 0
         self._buffer += data
+
+    @property
+    def held(self) -> int:
+        """Bytes that have come and are not part of a value yet that `next_value` has returned."""
+        return len(self._buffer) - self._start + self._size
 
     @property
     def between_values(self) -> bool:
         """Whether the stream may end here: no byte of a further value has come."""
-        return not self._buffer and not self._size and self._broken is None
+        return not self.held and self._broken is None
 
     def next_value(self, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:
         """Return the next value as `shape` wants it, or NEED_DATA until all of it is there.
@@ -86,12 +101,13 @@ class Decoder:
         """
         if self._broken is not None:
             raise self._broken
-        if self._walk is None:
-            self._begin(shape)
+        if self._shape is None:
+            self._shape = shape
+            self._progress.begin()
         elif shape is not self._shape:
             raise LocalProtocolError("gob: the shape of a value changed while it was being read")
         try:
-            return self._advance()
+            return self._advance(shape)
         except TypeMismatch:
             raise
         except RemoteProtocolError as error:
@@ -101,41 +117,69 @@ class Decoder:
             self._broken = RemoteProtocolError("gob: a value goes beyond the end of its message")
             raise self._broken from None
 
-    def _begin(self, shape: Shape) -> None:
-        self._message, self._pos, self._size = b"", 0, 0
-        self._progress.begin()
-        self._shape = shape
-        self._walk = self._value(shape)
-        next(self._walk)  # to its first wish for a message, there is none yet
-
-    def _advance(self) -> object | Literal[NeedData.NEED_DATA]:
-        while self._walk is not None and (message := self._next_message()):
-            try:
-                self._walk.send(message)
-            except StopIteration as done:
-                self._walk, self._size = None, 0
+    def _advance(self, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:
+        while message := self._next_message():
+            value = NEED_DATA if self._walk is not None else self._read(message, shape)
+            if value is NEED_DATA:
+                value = self._go_on(message, shape)
+            if value is not NEED_DATA:
+                self._walk, self._shape, self._size = None, None, 0
                 if self._progress.mismatch:
-                    raise TypeMismatch(self._progress.mismatch) from None
-                value: object = done.value
+                    raise TypeMismatch(self._progress.mismatch)
                 return value
         return NEED_DATA
 
     def _next_message(self) -> bytes:
         """The next whole message; empty if it is not there yet."""
-        buffer = self._buffer
-        if not buffer or (buffer[0] >= 0xF8 and len(buffer) < 257 - buffer[0]):
+        buffer, start = self._buffer, self._start
+        there = len(buffer) - start
+        if not there or (buffer[start] >= 0xF8 and there < 257 - buffer[start]):
             return b""
-        size, start = read_uint(bytes(buffer[:9]), 0)
+        size, start = read_uint(buffer, start)
         if size == 0:
             raise RemoteProtocolError("gob: an empty message")
         if self._size + size > MAX_SIZE:
             raise RemoteProtocolError(f"gob: a value of more than {MAX_SIZE} bytes")
-        if len(buffer) < start + size:
+        end = start + size
+        if len(buffer) < end:
             return b""
-        message = bytes(memoryview(buffer)[start : start + size])
-        del buffer[: start + size]
+        message = bytes(buffer[start:end])
+        if end == len(buffer):
+            self._buffer, self._start = b"", 0
+        else:
+            self._start = end
         self._size += size
         return message
+
+    def _read(self, message: bytes, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:
+        """Read a value that is all in this message; NEED_DATA where more than this message has to be seen."""
+        type_id, pos = read_int(message, 0)
+        if type_id < 0 or (type_id == schema.INTERFACE and _defines(message, pos)):
+            return NEED_DATA
+        read = self._readers.whole(type_id, shape)
+        if read is None:
+            return NEED_DATA
+        value, pos = read(message, pos)
+        self._check_end(message, pos)
+        return value
+
+    def _go_on(self, message: bytes, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:
+        """Walk further through a value that is spread over several messages."""
+        if self._walk is None:
+            self._message, self._pos = b"", 0
+            self._walk = self._value(shape)
+            next(self._walk)  # to its first wish for a message
+        try:
+            self._walk.send(message)
+        except StopIteration as done:
+            value: object = done.value
+            return value
+        return NEED_DATA
+
+    def _check_end(self, message: bytes, pos: int) -> None:
+        if pos > len(message):
+            raise IndexError
+        self._progress.charge(0)  # what the last structs of it have counted
 
     def _value(self, shape: Shape) -> Walk:
         type_id = yield from self._type_sequence(inside=False)
@@ -143,9 +187,7 @@ class Decoder:
         if not self._types.is_struct(type_id):
             self._pos = after_zero(self._message, self._pos)
         value = yield from self._open(type_id, shape)
-        if self._pos > len(self._message):
-            raise IndexError
-        self._progress.charge(0)  # what the last structs of it have counted
+        self._check_end(self._message, self._pos)
         return value
 
     def _type_sequence(self, *, inside: bool) -> Generator[None, bytes, int]:
@@ -238,3 +280,9 @@ class Decoder:
             key = yield from self._open(wire.key, key_shape)
             out.append((key, (yield from self._open(wire.value, value_shape))))
         return collector(self._types, wire)(out)
+
+
+def _defines(message: bytes, pos: int) -> bool:
+    """Whether the interface at `pos` holds something whose type is about to be defined."""
+    name, pos = read_name(message, after_zero(message, pos))
+    return name != "" and (pos == len(message) or read_int(message, pos)[0] < 0)

@@ -9,6 +9,7 @@ Source: Go's encoding/gob, encoder.go and encode.go (sendTypeDescriptor, encodeI
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 
 from chaosplugin.wire.errors import LocalProtocolError
@@ -27,7 +28,7 @@ from chaosplugin.wire.gob.gotypes import (
 )
 from chaosplugin.wire.gob.primitives import write_bytes, write_int, write_string, write_uint
 from chaosplugin.wire.gob.shapes import Named
-from chaosplugin.wire.gob.writers import Writers
+from chaosplugin.wire.gob.writers import Writer, Writers
 
 _BASIC_ID = {
     Basic.BOOL: schema.BOOL,
@@ -41,8 +42,20 @@ _BASIC_ID = {
 _FIRST_ID = 65  # 64 is Go's own in its releases up to 1.19
 
 
+@dataclass(slots=True)
+class _Known:
+    """A type whose definitions the stream has: what its values begin with, and the last of them."""
+
+    beginning: bytes
+    write: Writer
+    value: object = None
+    message: bytes = b""
+
+
 class Encoder:
     """The writing end of one gob stream.
+
+    It knows the very object again that it has written last of a type, which must not have been changed.
 
     `ids` are the numbers for new types, in the order in which they are defined; a Go process has one
     sequence for all its streams, we have one for each.
@@ -54,6 +67,7 @@ class Encoder:
         self._unnamed: dict[GoType, int] = {}
         self._sent: set[GoType] = set()
         self._writers = Writers(self._write_interface)
+        self._known: dict[GoType, _Known] = {}
         self._out: list[bytearray] = []
 
     def encode(self, *values: tuple[GoType, object]) -> bytes:
@@ -66,23 +80,37 @@ class Encoder:
         self._out = [stream]
         try:
             for type_, value in values:
-                self._write_value(_base(type_), value)
+                self._write_value(type_, value)
         except LocalProtocolError:
             self._sent = sent
+            self._known.clear()
             raise
         return bytes(stream)
 
     def _write_value(self, type_: GoType, value: object) -> None:
+        known = self._known.get(type_)
+        if known is not None and known.message and known.value is value:
+            self._out[-1] += known.message
+            return
         message = bytearray()
-        self._describe(message, type_)
-        write_int(message, self._id(type_))
-        self._write_whole(message, type_, value)
+        if known is None:
+            known = self._known[type_] = self._begin(message, type_)
+        types, start = len(self._sent), len(self._out[-1])
+        message += known.beginning
+        known.write(message, value)
         self._emit(message)
+        if types == len(self._sent):
+            known.value, known.message = value, bytes(memoryview(self._out[-1])[start:])
 
-    def _write_whole(self, out: bytearray, type_: GoType, value: object) -> None:
-        if not isinstance(type_, Struct):
-            out.append(0)
-        self._writers.of(type_)(out, value)
+    def _begin(self, message: bytearray, type_: GoType) -> "_Known":
+        """Define what the stream does not know yet of a type."""
+        base = _base(type_)
+        self._describe(message, base)
+        beginning = bytearray()
+        write_int(beginning, self._id(base))
+        if not isinstance(base, Struct):
+            beginning.append(0)
+        return _Known(bytes(beginning), self._writers.of(base))
 
     def _write_interface(self, out: bytearray, type_: Interface, value: object) -> None:
         if value is None:
@@ -95,8 +123,8 @@ class Encoder:
         self._describe(out, concrete)
         write_int(out, self._id(concrete))
         self._out.append(out)
-        content = bytearray()
-        self._write_whole(content, concrete, value.value)
+        content = bytearray() if isinstance(concrete, Struct) else bytearray(1)
+        self._writers.of(concrete)(content, value.value)
         self._out.pop()
         write_bytes(out, content)
 

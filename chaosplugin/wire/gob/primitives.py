@@ -21,7 +21,7 @@ MIN_INT = -(1 << 63)
 _DOUBLE = struct.Struct("<d")
 
 
-def read_uint(buf: bytes, pos: int) -> tuple[int, int]:
+def read_uint(buf: bytes | bytearray, pos: int) -> tuple[int, int]:
     """Raises RemoteProtocolError for a first byte that no number has."""
     first = buf[pos]
     if first < 0x80:
@@ -72,7 +72,11 @@ def read_string(buf: bytes, pos: int) -> tuple[str, int]:
     end = pos + size
     if end > len(buf):
         raise IndexError
-    return str(buf[pos:end], "utf-8", "surrogateescape"), end
+    data = buf[pos:end]
+    try:
+        return data.decode(), end
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape"), end
 
 
 def write_uint(out: bytearray, value: int) -> None:
@@ -101,13 +105,18 @@ def write_float(out: bytearray, value: float) -> None:
 
 def write_bytes(out: bytearray, value: bytes | bytearray) -> None:
     """Append a length and that many bytes."""
-    write_uint(out, len(value))
+    size = len(value)
+    if size < 0x80:
+        out.append(size)
+    else:
+        write_uint(out, size)
     out += value
 
 
 def write_string(out: bytearray, value: str) -> None:
     """Raises LocalProtocolError for a surrogate that `read_string` did not make."""
     try:
-        write_bytes(out, value.encode("utf-8", "surrogateescape"))
+        data = value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise LocalProtocolError("gob: a string holds a lone surrogate") from error
+    write_bytes(out, data)

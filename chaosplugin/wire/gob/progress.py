@@ -18,6 +18,8 @@ _TOO_MANY = f"gob: more than {MAX_VALUES} values in one message"
 class Progress:
     """The state of the value being read: how deep we are, how much of it came, what did not fit first."""
 
+    __slots__ = ("depth", "mismatch", "values")
+
     def __init__(self) -> None:
         self.depth = 0
         self.values = 0
@@ -54,7 +56,8 @@ def read_count(buf: bytes, pos: int, length: int | None = None) -> tuple[int, in
         count, pos = read_uint(buf, pos)
     if count > len(buf) - pos:
         raise RemoteProtocolError(f"gob: {count} elements in {len(buf) - pos} bytes")
-    check_length(count, length)
+    if length is not None:
+        check_length(count, length)
     return count, pos
 
 

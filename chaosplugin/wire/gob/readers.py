@@ -4,6 +4,8 @@ A reader takes (buffer, position) and returns (value, new position).
 Inner readers are made at the first value that needs them, so a definition that nobody reads costs nothing,
 and types that refer to themselves need no special case.
 
+The value of a `StructShape` may be the very one of an earlier message: whoever gets it must not change it.
+
 Two kinds of fault: what breaks gob raises RemoteProtocolError; what is sound but not of the wanted type is
 noted in `Progress.mismatch` and passed over, so that the stream stays in step and only this value is refused.
 """
@@ -36,10 +38,14 @@ from chaosplugin.wire.gob.shapes import (
     Shape,
     StructShape,
 )
-from chaosplugin.wire.gob.skippers import Skippers
+from chaosplugin.wire.gob.skippers import Skipper, Skippers
+
+MAX_REMEMBERED = 32 << 10
+"""Bytes of one value that are kept to know it again; of each shape that is wanted on a stream, the last."""
 
 Reader = Callable[[bytes, int], tuple[object, int]]
-Step = Callable[[bytes, int, dict[str, object]], int]
+Step = tuple[bool, Skipper | None, str, Reader]
+"""What to do with a field of a struct: is it a text, how to pass over it, or under which key to read it."""
 Collector = Callable[[list[tuple[object, object]]], object]
 
 
@@ -51,7 +57,28 @@ class Readers:
         self._progress = progress
         self._skippers = Skippers(types, progress)
         self._readers: dict[tuple[int, Shape], Reader] = {}
+        self._wholes: dict[tuple[int, Shape], Reader | None] = {}
         self._mismatches: dict[tuple[int, Shape], str] = {}
+
+    def whole(self, type_id: int, shape: Shape) -> Reader | None:
+        """The reader of a value at top level; None where an interface in it may define types on its way."""
+        key = (type_id, shape)
+        try:
+            return self._wholes[key]
+        except KeyError:
+            pass
+        reader = None
+        fits = self.fitting(type_id, shape) is shape
+        if fits and (type_id == schema.INTERFACE or not self._types.holds_interface(type_id)):
+            reader = self._behind_zero(type_id, self.of(type_id, shape))
+        self._wholes[key] = reader
+        return reader
+
+    def _behind_zero(self, type_id: int, reader: Reader) -> Reader:
+        """What is no struct has a zero byte before it, at top level and in an interface."""
+        if self._types.is_struct(type_id):
+            return reader
+        return lambda buf, pos: reader(buf, after_zero(buf, pos))
 
     def fitting(self, type_id: int, shape: Shape) -> Shape:
         """`shape`, or SKIP and a noted mismatch if a whole value of this type cannot be read so."""
@@ -69,10 +96,7 @@ class Readers:
         if wanted is None:
             self._progress.refuse(f'gob: name not registered for interface: "{name}"')
             wanted = SKIP
-        reader = self.of(type_id, self.fitting(type_id, wanted))
-        if self._types.is_struct(type_id):
-            return reader
-        return lambda buf, pos: reader(buf, after_zero(buf, pos))
+        return self._behind_zero(type_id, self.of(type_id, self.fitting(type_id, wanted)))
 
     def of(self, type_id: int, shape: Shape) -> Reader:
         """The reader of a value inside another; `shape` must fit."""
@@ -93,7 +117,9 @@ class Readers:
     def _compile_defined(self, type_id: int, shape: Shape) -> Reader:
         match self._types[type_id]:
             case StructType() as wire:
-                return self._struct(wire, shape)
+                read = self._struct(wire, shape)
+                lasting = isinstance(shape, StructShape) and not self._types.holds_interface(type_id)
+                return self._remembering(read) if lasting else read
             case SliceType(element=element):
                 return self._list(element, shape.element if isinstance(shape, ListShape) else ANY)
             case ArrayType(element=element, length=length):
@@ -122,29 +148,48 @@ class Readers:
                     field, pos = after_wide_delta(field, buf, pos)
                 if field >= count:
                     raise RemoteProtocolError(f"gob: field {field} of a struct with {count} fields")
-                step = steps[field]
-                if step is None:
-                    step = steps[field] = self._step(*wire.fields[field], shape)
-                pos = step(buf, pos, out)
+                text, skip, key, reader = steps[field] or make(field)
+                if text and buf[pos] < 0x80:  # as `read_string` does: most of what is wanted are short texts
+                    start = pos + 1
+                    pos = start + buf[pos]
+                    out[key] = buf[start:pos].decode("utf-8", "surrogateescape")
+                elif skip is None:
+                    out[key], pos = reader(buf, pos)
+                else:
+                    pos = skip(buf, pos)
             progress.values += sent  # held against the limit where something is entered next, and at the end
             progress.depth -= 1
             return out, pos + 1
 
+        def make(field: int) -> Step:
+            name, type_id = wire.fields[field]
+            key, inner = field_of(shape, name)
+            skip = self._skippers.of(type_id) if inner is SKIP else None
+            reader = self.of(type_id, inner)
+            step = steps[field] = reader is read_string, skip, key, reader
+            return step
+
         return read
 
-    def _step(self, name: str, type_id: int, shape: Shape) -> Step:
-        """What to do with one field: skip it, or read it into the struct's dict."""
-        key, inner = field_of(shape, name)
-        if inner is SKIP:
-            skip = self._skippers.of(type_id)
-            return lambda buf, pos, _: skip(buf, pos)
-        reader = self.of(type_id, inner)
+    def _remembering(self, read: Reader) -> Reader:
+        """A reader that knows its last value again, by its bytes: what it would make of them is the same.
 
-        def step(buf: bytes, pos: int, out: dict[str, object]) -> int:
-            out[key], pos = reader(buf, pos)
-            return pos
+        A host repeats most of a call at the next one, and comparing costs a hundredth of reading.
+        """
+        progress = self._progress
+        last: bytes | None = None
+        made: object = None
 
-        return step
+        def remember(buf: bytes, pos: int) -> tuple[object, int]:
+            nonlocal last, made
+            if last is not None and buf.startswith(last, pos):
+                return made, pos + len(last)
+            value, end = read(buf, pos)
+            if end - pos <= MAX_REMEMBERED and not progress.mismatch:
+                last, made = buf[pos:end], value
+            return value, end
+
+        return remember
 
     def _list(self, element_id: int, shape: Shape, length: int | None = None) -> Reader:
         progress = self._progress

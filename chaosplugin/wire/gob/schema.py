@@ -30,7 +30,7 @@ BASIC = {
 }
 FIRST_DEFINABLE = 64  # below are Go's own; Go 1.19 begins at 65
 MAX_TYPES = 2_000  # a step call of Argo brings 246
-MAX_DEFINITIONS_SIZE = 512 << 10
+MAX_DEFINITIONS_SIZE = 256 << 10
 """Bytes of all definitions of a stream, which become 40 times as much memory; Argo's are 22 kB."""
 MAX_FIELDS = 1_000  # of one struct, each compared with what is wanted; the widest of Kubernetes has 41
 _SHOWN_NAME = 256  # characters of a type's name, which serves nothing but the text of a refusal

@@ -91,11 +91,13 @@ class Skippers:
 
     def _elements(self, parts: tuple[int, ...], length: int | None = None) -> Skipper:
         progress = self._progress
+        skippers: list[Skipper] = []
 
         def skip(buf: bytes, pos: int) -> int:
             count, pos = read_count(buf, pos, length)
             progress.enter(len(parts) * count)
-            skippers = [self.of(part) for part in parts]
+            if not skippers:
+                skippers.extend(self.of(part) for part in parts)
             for _ in range(count):
                 for skipper in skippers:
                     pos = skipper(buf, pos)

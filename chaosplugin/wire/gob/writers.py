@@ -8,6 +8,7 @@ Source: Go's encoding/gob, encode.go (encOpTable, sendZero).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 
 from chaosplugin.wire.errors import LocalProtocolError
 from chaosplugin.wire.gob.gotypes import (
@@ -64,20 +65,27 @@ class Writers:
         return lambda out, value: self._write_interface(out, type_, value)
 
     def _struct(self, type_: Struct) -> Writer:
-        fields = [(name, _zero(field), _omits(field), self.of(field)) for name, field in type_.fields]
+        fields = [
+            (index, name, _zero(field), _omission(field), self.of(field))
+            for index, (name, field) in enumerate(type_.fields)
+        ]
         names = {name for name, _ in type_.fields}
 
         def write(out: bytearray, value: object) -> None:
             if not isinstance(value, Mapping) or not value.keys() <= names:
                 raise _wrong(type_, value)
             last = -1
-            for index, (name, zero, omits, put) in enumerate(fields):
+            for index, name, zero, omission, put in fields:
                 item = value.get(name)
                 if item is None:
                     item = zero
-                if omits(item):
+                if not item and omission and (item is None or omission is Omission.ZERO):
                     continue
-                write_uint(out, index - last)
+                delta = index - last
+                if delta < 0x80:
+                    out.append(delta)
+                else:
+                    write_uint(out, delta)
                 last = index
                 put(out, item)
             out.append(0)
@@ -133,18 +141,25 @@ def _zero(type_: GoType) -> object:
             return None
 
 
-def _omits(type_: GoType) -> Callable[[object], bool]:
+class Omission(Enum):
+    """Which values of a struct's field are left out."""
+
+    NIL = "nil"
+    ZERO = "zero"
+
+
+def _omission(type_: GoType) -> Omission | None:
     match type_:
         case Struct() | Array():
-            return lambda _: False
+            return None
         case Map() | Interface() | SelfEncoding():
-            return lambda value: value is None
+            return Omission.NIL
         case Pointer(to=Struct() | Array()):
-            return lambda value: value is None
+            return Omission.NIL
         case Pointer(to=to):
-            return _omits(to)
+            return _omission(to)
         case Basic() | Slice():
-            return lambda value: not value
+            return Omission.ZERO
 
 
 def _write_bool(out: bytearray, value: object) -> None:
@@ -181,7 +196,11 @@ def _write_complex(out: bytearray, value: object) -> None:
 def _write_string(out: bytearray, value: object) -> None:
     if not isinstance(value, str):
         raise _wrong(Basic.STRING, value)
-    write_string(out, value)
+    if value.isascii() and len(value) < 0x80:  # as `write_string` does: most of what is sent are short texts
+        out.append(len(value))
+        out += value.encode()
+    else:
+        write_string(out, value)
 
 
 def _write_bytes(out: bytearray, value: object) -> None:

@@ -228,7 +228,7 @@ BROKEN = {
     "more than 33554432 bytes": [b"\xfc\x02\x00\x00\x01"],
     "more than 2000 types": [definition(number, "T") for number in range(70, 71 + MAX_TYPES)],
     f"more than {MAX_DEFINITIONS_SIZE} bytes": [
-        definition(number, "T" * (128 << 10)) for number in range(70, 75)
+        definition(number, "T" * (64 << 10)) for number in range(70, 75)
     ],
     "name of a type of 1025 bytes": [message(b"\x10\0\xfe\4\1" + b"n" * 1025)],
     "elements in 1 bytes": [message(b"\xff\x8b\2\1\2\xff\x8c\0\1\4\0\0"), message(b"\xff\x8c\0\x7f\0")],

@@ -94,3 +94,15 @@ def test_absent_arrays_travel_as_zeros() -> None:
         decoder = Decoder()
         decoder.receive_data(Encoder().encode((Struct("T", (("A", Array(element, 2)),)), {})))
         assert list(read_all(decoder)) == [{"A": zeros}]
+
+
+def test_a_value_that_is_given_again_is_written_again() -> None:
+    nil = Map(STRING, STRING)
+    struct = Struct("T", (("S", STRING), ("V", Interface({"t": STRING, "n": INT}))))
+    encoder, decoder = Encoder(), Decoder()
+    values = [{"S": "a", "V": Named("t", "x")}, {"S": "b", "V": Named("n", 1)}]
+    for number in (0, 0, 1, 1, 0, 0):
+        decoder.receive_data(encoder.encode((struct, values[number]), (nil, None)))
+
+    got = [(decoder.next_value(ANY), decoder.next_value(ANY)) for _ in range(6)]
+    assert got == [(values[number], {}) for number in (0, 0, 1, 1, 0, 0)]

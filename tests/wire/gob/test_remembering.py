@@ -1,0 +1,93 @@
+"""A struct whose bytes are those of the last one of its kind is not read again."""
+
+from itertools import permutations
+
+import pytest
+
+from chaosplugin.wire.gob import gotypes
+from chaosplugin.wire.gob.decoder import Decoder, TypeMismatch
+from chaosplugin.wire.gob.encoder import Encoder
+from chaosplugin.wire.gob.gotypes import Map, SelfEncoding, Slice, Struct
+from chaosplugin.wire.gob.readers import MAX_REMEMBERED
+from chaosplugin.wire.gob.shapes import INT, STRING, ListShape, MapShape, OpaqueShape, StructShape
+
+_TIME = SelfEncoding("Time", package="v1")
+_INNER = Struct("Inner", (("Text", gotypes.STRING), ("At", _TIME)))
+_OUTER = Struct(
+    "Outer",
+    (("N", gotypes.INT), ("Inner", _INNER), ("All", Slice(_INNER)), ("Map", Map(gotypes.STRING, _INNER))),
+)
+
+
+def _parsed(data: bytes) -> str:
+    if not data.isascii():
+        raise ValueError("not ASCII")
+    return data.decode()
+
+
+def _shape() -> StructShape:
+    inner = StructShape("Inner", {"Text": ("text", STRING), "At": ("at", OpaqueShape("v1.Time", _parsed))})
+    fields = {
+        "N": ("n", INT),
+        "Inner": ("inner", inner),
+        "All": ("all", ListShape(inner)),
+        "Map": ("map", MapShape(STRING, inner)),
+    }
+    return StructShape("Outer", fields)  # type: ignore[arg-type]
+
+
+def _outer(number: int, text: str, at: str = "now") -> dict[str, object]:
+    inner = {"Text": text, "At": at.encode()}
+    return {"N": number, "Inner": inner, "All": [inner, {"Text": "other", "At": b"x"}], "Map": {"k": inner}}
+
+
+def _read(number: int, text: str, at: str = "now") -> dict[str, object]:
+    inner = {"text": text, "at": at}
+    return {"n": number, "inner": inner, "all": [inner, {"text": "other", "at": "x"}], "map": {"k": inner}}
+
+
+@pytest.mark.parametrize("order", list(permutations([(1, "a"), (1, "b"), (2, "b"), (1, "a")])))
+def test_what_is_remembered_is_what_would_have_been_read(order: list[tuple[int, str]]) -> None:
+    encoder, decoder, shape = Encoder(), Decoder(), _shape()
+    for number, text in order:
+        decoder.receive_data(encoder.encode((_OUTER, _outer(number, text))))
+
+    assert [decoder.next_value(shape) for _ in order] == [_read(*each) for each in order]
+
+
+def test_the_part_that_has_not_changed_is_the_same_object() -> None:
+    encoder, decoder, shape = Encoder(), Decoder(), _shape()
+    for number in (1, 2):
+        decoder.receive_data(encoder.encode((_OUTER, {"N": number, "Inner": {"Text": "same"}})))
+    first, second = decoder.next_value(shape), decoder.next_value(shape)
+
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert (first["n"], second["n"]) == (1, 2)
+    assert second["inner"] is first["inner"]
+
+
+def test_a_value_that_was_refused_is_refused_again() -> None:
+    encoder, decoder, shape = Encoder(), Decoder(), _shape()
+    for at in ("now", "\xe9", "\xe9", "now"):
+        decoder.receive_data(encoder.encode((_OUTER, _outer(1, "a", at))))
+
+    assert decoder.next_value(shape) == _read(1, "a")
+    for _ in range(2):
+        with pytest.raises(TypeMismatch, match="not ASCII"):
+            decoder.next_value(shape)
+    assert decoder.next_value(shape) == _read(1, "a")
+
+
+@pytest.mark.parametrize(("beyond", "same"), [(0, True), (1, False)])
+def test_no_more_is_remembered_than_the_limit(*, beyond: int, same: bool) -> None:
+    """A long value would be kept as long as its stream lives."""
+    type_ = Struct("T", (("Text", gotypes.STRING),))
+    shape = StructShape("T", {"Text": ("text", STRING)})
+    around = len(b"\1" + b"\xfe\0\0" + b"\0")  # delta, length of the text, end of the struct
+    encoder, decoder = Encoder(), Decoder()
+    for _ in range(2):
+        text = "x" * (MAX_REMEMBERED - around + beyond)
+        decoder.receive_data(encoder.encode((type_, {"Text": text})))
+
+    assert (decoder.next_value(shape) is decoder.next_value(shape)) is same
