@@ -33,6 +33,8 @@ from typing import Final
 class State(Enum):
     """Where a stream stands."""
 
+    __hash__ = object.__hash__  # Enum's own runs Python code, several times for each frame
+
     IDLE = auto()
     SYN_SENT = auto()
     SYN_SENT_CLOSED = auto()
@@ -46,6 +48,8 @@ class State(Enum):
 
 class Input(Enum):
     """What happens to a stream; a frame with several flags is several inputs, in this order."""
+
+    __hash__ = object.__hash__
 
     RECEIVE_SYN = auto()
     RECEIVE_ACK = auto()
