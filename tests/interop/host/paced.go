@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	metricrpc "github.com/argoproj/argo-rollouts/metricproviders/plugin/rpc"
@@ -66,8 +68,9 @@ func paced(r request) (any, error) {
 		go func() {
 			defer all.Done()
 			for range r.Count {
+				call := r.changed()
 				start := time.Now()
-				if err := to.once(r); err != nil {
+				if err := to.once(call); err != nil {
 					faults <- err
 					return
 				}
@@ -82,6 +85,18 @@ func paced(r request) (any, error) {
 	default:
 		return seconds, nil
 	}
+}
+
+var versions atomic.Int64
+
+// changed is the request after one more write of its AnalysisRun, as no two calls of a controller bring the same one.
+func (r request) changed() request {
+	if r.Run != nil {
+		run := *r.Run
+		run.ResourceVersion = strconv.FormatInt(versions.Add(1), 10)
+		r.Run = &run
+	}
+	return r
 }
 
 func (to *runner) once(r request) error {
