@@ -103,9 +103,11 @@ class Registry:
     ) -> tuple[Measurement, list[Command]]:
         """Answer Run (nothing given) or Resume from memory."""
         run = self._runs[run_id]
-        run.resumed = run.resumed or given is not None
-        run.answered = run.verdict is not None
-        commands = self._advance(now, [run])
+        resumed, answered = run.resumed or given is not None, run.verdict is not None
+        commands: list[Command] = []
+        if (resumed, answered) != (run.resumed, run.answered):
+            run.resumed, run.answered = resumed, answered
+            commands = self._advance(now, [run])
         return run.measurement(now, given), commands
 
     def terminate(

@@ -89,10 +89,11 @@ class Spec:
     policy: Policy
     family: Callable[[], Family] | None = None
     """of a Schedule or a Workflow: makes the memory of what it spawns"""
+    id: str = field(init=False)
+    """the digest of the identity, which is asked for at every step"""
 
-    @property
-    def id(self) -> str:
-        return self.identity.digest
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", self.identity.digest)
 
     @property
     def subject(self) -> str:

@@ -158,10 +158,11 @@ class ChaosProvider:
         known = self._registry.run(spec.id)
         errors = ledger.errors(run, spec.identity.metric)
         commands = self._registry.start(now, spec, errors=errors, resume=resume)
-        self._apply(commands)
         begun = self._registry.run(spec.id)
-        if begun is not None and begun is not known:
-            self._learn_wake(begun)
+        if begun is None or begun is known:
+            return
+        self._apply(commands)
+        self._learn_wake(begun)
 
     def _learn_wake(self, run: Run) -> None:
         """Find out whether the AnalysisRun may be patched; answers are cached by the cluster."""
