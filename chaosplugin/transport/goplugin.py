@@ -29,13 +29,20 @@ from anyio.abc import TaskGroup
 from chaosplugin.transport import mux, netrpc
 from chaosplugin.transport.broker import Broker, BrokerFullError
 from chaosplugin.transport.listener import END_SIGNALS, Host, Listener
-from chaosplugin.transport.netrpc import CallError, Endpoint, Service
+from chaosplugin.transport.netrpc import CallError, Endpoint, Room, Service
 from chaosplugin.transport.prints import Prints
+from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from chaosplugin.wire.gob import gotypes, shapes
 from chaosplugin.wire.netrpc import Method
 
 _MAX_CONNECTIONS = 16
+_MAX_STREAMS = 32
+"""Streams of a session; a host needs four. Each may fill its window, its table of types and its memory of
+values: stops a peer that does so with a thousand."""
+_ROOM = 64 << 20
+"""Bytes of calls that have not come whole, over all streams of a session: two of the largest. Stops a peer
+that begins a call on each stream, and ends none."""
 _HANG_UP_S = 1.0  # after Quit was answered; a host kills us 2 s after it
 _HOST_CHECK_S = 0.5  # only while there is no session
 _ACCEPT_AGAIN_S = 0.1  # out of file descriptors, say
@@ -155,7 +162,7 @@ class _Server:
 
     @asynccontextmanager
     async def _session(self, sock: socket.socket) -> AsyncIterator[mux.Mux]:
-        session = await mux.connect(sock, yamux.Role.SERVER)
+        session = await mux.connect(sock, yamux.Role.SERVER, yamux.Config(max_streams=_MAX_STREAMS))
         self._sessions.add(session)
         try:
             yield session
@@ -168,18 +175,19 @@ class _Server:
 
     async def _serve_session(self, session: mux.Mux, tasks: TaskGroup) -> None:
         broker: Broker[Service] = Broker(time.monotonic)
+        room = Room(_ROOM)
         control = await session.accept()
-        tasks.start_soon(_serve_calls, control, self._control(session, broker))
+        tasks.start_soon(_serve_calls, control, self._control(session, broker), room)
         stdout = await session.accept()
         self._prints.add(stdout)
         try:
             await session.accept()  # stderr
             while True:
-                tasks.start_soon(self._serve_plugin, broker, await session.accept())
+                tasks.start_soon(self._serve_plugin, broker, await session.accept(), room)
         finally:
             self._prints.remove(stdout)
 
-    async def _serve_plugin(self, broker: Broker[Service], stream: mux.Stream) -> None:
+    async def _serve_plugin(self, broker: Broker[Service], stream: Stream, room: Room) -> None:
         async with stream:
             try:
                 service = await broker.meet(stream)
@@ -188,16 +196,18 @@ class _Server:
             if service is None:
                 log.warning("stream %d names no plugin that was dispensed", stream.id)
                 return
-            await _serve_calls(stream, service)
+            await _serve_calls(stream, service, room)
 
     def _control(self, session: mux.Mux, broker: Broker[Service]) -> Service:
+        done: dict[str, object] = {}
+
         def ping(_: object) -> object:
-            return {}
+            return done
 
         def quit_(_: object) -> object:
             self._quitting = self._quitting or session
             self._end(End.QUIT)
-            return {}
+            return done
 
         def dispense(name: object) -> object:
             service = self._plugins.get(str(name))
@@ -216,8 +226,8 @@ class _Server:
         }
 
 
-async def _serve_calls(stream: mux.Stream, service: Service) -> None:
-    await netrpc.serve(stream, service, log=log)
+async def _serve_calls(stream: Stream, service: Service, room: Room) -> None:
+    await netrpc.serve(stream, service, room, log=log)
 
 
 def _peer_uid(sock: socket.socket) -> int | None:

@@ -1,4 +1,4 @@
-"""A yamux session on a connected socket; each stream is an anyio ByteStream.
+"""A yamux session on a connected socket.
 
 The socket is read by callbacks of the loop, whatever the streams' consumers do: what they leave unread
 is bounded by the windows, and pings are answered all the same. Output goes straight to the socket; while
@@ -8,168 +8,21 @@ the socket takes nothing it stays in the session, which then takes nothing from 
     the peer reads little  `send` waits, for the stream's window or for the socket
     the socket ends        readers get what had come, then the end; senders get BrokenResourceError
 
-`receive` gives its bytes back to the peer's window when it returns them. It does not let other tasks
-run while there is something to return: the windows bound how often that can happen in a row.
+What is written while the socket is being read leaves together, at the end of that reading.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections import deque
 
 import anyio
-from anyio.abc import ByteStream
 
+from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 
 _CLOSE_TIMEOUT_S = 1.0  # for bytes that the peer does not read
 _BUFFER = 256 * 1024
-_SMALL = 4096  # a window full of one-byte frames must not become a window full of objects
-
-
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
-
-
-class Stream(ByteStream):
-    """One stream. One task may receive and one may send at a time."""
-
-    def __init__(self, mux: "Mux", stream_id: yamux.StreamId) -> None:
-        self.id = stream_id
-        self._mux = mux
-        self._chunks: deque[bytes] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
-        self._sending = False
-        self._ended_by_peer = False
-        self._ended_by_us = False
-        self._broken = ""
-        self._closed = False
-
-    async def receive(self, max_bytes: int = _BUFFER) -> bytes:
-        """Return at least one byte.
-
-        Raises:
-            anyio.EndOfStream: the peer has ended its side, or its socket.
-            anyio.BrokenResourceError: the stream was reset, or the session broke.
-        """
-        if self._reader is not None:
-            raise anyio.BusyResourceError("receiving from")
-        while not self._chunks:
-            if self._closed:
-                raise anyio.ClosedResourceError
-            if self._ended_by_peer:
-                raise anyio.EndOfStream
-            if self._broken:
-                raise anyio.BrokenResourceError(self._broken)
-            self._reader = self._mux.loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        chunk = self._chunks.popleft()
-        if len(chunk) > max_bytes:
-            self._chunks.appendleft(chunk[max_bytes:])
-            chunk = chunk[:max_bytes]
-        self._mux.consumed(self, len(chunk))
-        return chunk
-
-    async def send(self, item: bytes) -> None:
-        """Send all of it, as fast as the peer takes it.
-
-        Raises:
-            anyio.BrokenResourceError: the stream was reset, or the session is over.
-            anyio.ClosedResourceError: our side is closed.
-        """
-        if self._sending:
-            raise anyio.BusyResourceError("sending to")
-        taken = self._take(item)
-        if taken == len(item):
-            return
-        self._sending = True
-        try:
-            rest = memoryview(item)[taken:]
-            while rest:
-                taken = self._take(rest)
-                rest = rest[taken:]
-                if rest and not taken:
-                    self._writer = self._mux.loop.create_future()
-                    await self._writer
-        finally:
-            self._sending = False
-            self._writer = None
-
-    def offer(self, data: bytes) -> None:
-        """Send what goes at once, and drop the rest; also if nobody is there any more."""
-        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            if not self._sending:
-                self._take(data)
-
-    async def send_eof(self) -> None:
-        """End our side; the peer may go on."""
-        if not self._ended_by_us:
-            self._ended_by_us = True
-            self._mux.end(self)
-
-    async def aclose(self) -> None:
-        """End our side, and drop whatever the peer still sends. Nothing is lost that was sent before."""
-        if self._closed:
-            return
-        self._closed = True
-        self._drop()
-        self.wake()
-        await self.send_eof()
-
-    def _take(self, data: bytes | memoryview) -> int:
-        if self._ended_by_us:
-            raise anyio.ClosedResourceError
-        if self._broken:
-            raise anyio.BrokenResourceError(self._broken)
-        return self._mux.send(self, data)
-
-    # -- for Mux
-
-    def feed(self, data: bytes) -> None:
-        if self._closed:
-            self._mux.consumed(self, len(data))
-            return
-        if self._chunks and len(self._chunks[-1]) + len(data) <= _SMALL:
-            self._chunks[-1] += data
-        else:
-            self._chunks.append(data)
-        _wake(self._reader)
-
-    def end_by_peer(self) -> None:
-        self._ended_by_peer = True
-        self.wake()
-
-    def break_off(self, reason: str, *, keep: bool) -> None:
-        """Nothing goes in or out any more; `keep` leaves to the reader what has come, and a clean end."""
-        self._broken = reason
-        if keep:
-            self._ended_by_peer = True
-        else:
-            self._drop()
-        self.wake()
-
-    def _drop(self) -> None:
-        unread = sum(map(len, self._chunks))
-        self._chunks.clear()
-        self._mux.consumed(self, unread)
-
-    def wake(self) -> None:
-        _wake(self._reader)
-        _wake(self._writer)
-
-    def wake_writer(self) -> None:
-        _wake(self._writer)
-
-    @property
-    def over(self) -> bool:
-        """No frame of this stream is awaited any more."""
-        return self._ended_by_peer and self._ended_by_us
 
 
 class Mux(asyncio.BufferedProtocol):
@@ -182,6 +35,7 @@ class Mux(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_BUFFER)
         self._paused = False
+        self._reading = False
         self._streams: dict[yamux.StreamId, Stream] = {}
         self._offered: dict[yamux.StreamId, Stream] = {}
         self._changed: asyncio.Future[None] | None = None
@@ -247,12 +101,14 @@ class Mux(asyncio.BufferedProtocol):
             taken = self._session.send(stream.id, data)
         except LocalProtocolError as error:
             raise anyio.BrokenResourceError(str(error)) from error
-        self._flush()
+        if not self._reading or taken < len(data):
+            self._flush()
         return taken
 
     def consumed(self, stream: Stream, length: int) -> None:
         self._session.consumed(stream.id, length)
-        self._flush()
+        if not self._reading:
+            self._flush()
 
     def end(self, stream: Stream) -> None:
         if self._streams.get(stream.id) is not stream:
@@ -278,7 +134,11 @@ class Mux(asyncio.BufferedProtocol):
         except RemoteProtocolError as error:
             self._fail(error)
             return
-        self._dispatch()
+        self._reading = True
+        try:
+            self._dispatch()
+        finally:
+            self._reading = False
         self._flush()
 
     def pause_writing(self) -> None:
@@ -336,7 +196,8 @@ class Mux(asyncio.BufferedProtocol):
         await asyncio.shield(self._changed)
 
     def _notify(self) -> None:
-        _wake(self._changed)
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
         self._changed = None
 
     def _flush(self) -> None:

@@ -1,8 +1,8 @@
-"""The dispatcher: serves net/rpc on one byte stream.
+"""The dispatcher: serves net/rpc on one stream.
 
-A handler that knows its answer returns it, and it goes out at once: a task for each call would cost more
-than most calls. One that has to wait returns a coroutine, which runs in a task of its own, so a quick call
-never waits behind a slow one. Answers go out whole.
+A handler that knows its answer returns it, and it goes out at once, within the callback that has read the
+call from the socket: a task would cost more than most calls. One that has to wait returns a coroutine, which
+runs in a task of its own, so a quick call never waits behind a slow one. Answers go out whole.
 A handler raises `CallError` to answer its text; if it fails in any other way the caller is told so without
 details, which go to the log, once.
 
@@ -11,12 +11,13 @@ stream breaks, nobody waits for answers any more: the handlers are cancelled.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from logging import Logger
 
 import anyio
-from anyio.abc import ByteStream, TaskGroup
 
+from chaosplugin.transport.stream import Stream
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 from chaosplugin.wire.netrpc import NEED_DATA, Call, Method, Refused, Server
 
@@ -43,88 +44,147 @@ class Endpoint:
 Service = Mapping[str, Endpoint]
 
 
-async def serve(stream: ByteStream, service: Service, *, log: Logger) -> None:
-    """Answer calls until the peer ends the stream, then close it.
+@dataclass(slots=True)
+class Room:
+    """For calls that have not come whole, over all streams of a session; in bytes."""
 
-    Above MAX_CALLS nothing more is read until one is answered.
+    size: int
+    taken: int = 0
+
+
+async def serve(stream: Stream, service: Service, room: Room, *, log: Logger) -> None:
+    """Answer calls until the peer ends the stream, or uses up the `room`; then close it.
+
+    Above MAX_CALLS, or while the peer does not read the answers, no more calls are taken up.
     """
     async with stream:
         try:
-            await _Connection(stream, service, log).run()
+            await _Connection(stream, service, room, log).run()
         except* (anyio.BrokenResourceError, anyio.ClosedResourceError) as broken:
             log.debug("net/rpc stream broke: %r", broken)
 
 
 class _Connection:
-    def __init__(self, stream: ByteStream, service: Service, log: Logger) -> None:
+    """The `Sink` of one stream."""
+
+    def __init__(self, stream: Stream, service: Service, room: Room, log: Logger) -> None:
         self._stream = stream
         self._service = service
+        self._room = room
+        self._held = 0
         self._log = log
         self._server = Server({name: endpoint.method for name, endpoint in service.items()})
-        self._writing = anyio.Lock(fast_acquire=True)
-        self._free = anyio.Semaphore(MAX_CALLS, fast_acquire=True)
-        self._unstarted: set[Coroutine[object, object, object]] = set()
+        self._tasks = anyio.create_task_group()
+        self._running: set[Coroutine[object, object, object]] = set()
+        self._sent_all = False
+        self._over = anyio.Event()
 
     async def run(self) -> None:
         try:
-            async with anyio.create_task_group() as tasks:
-                try:
-                    await self._read(tasks)
-                except RemoteProtocolError as error:
-                    self._log.warning("net/rpc stream given up: %s", error)
+            async with self._tasks:
+                self._stream.attach(self)
+                await self._over.wait()
         finally:
-            for coroutine in self._unstarted:  # their tasks were cancelled before they began
+            self._room.taken -= self._held
+            for coroutine in self._running:  # their tasks were cancelled before they began
                 coroutine.close()
+        await self._stream.drain()
 
-    async def _read(self, tasks: TaskGroup) -> None:
-        async for data in self._stream:
-            self._server.receive_data(data)
-            while (event := self._server.next_event()) is not NEED_DATA:
-                if self._free.value:  # the way that waits costs more, also where it need not
-                    self._free.acquire_nowait()
-                else:
-                    await self._free.acquire()
-                match event:
-                    case Call():
-                        await self._answer(event, tasks)
-                    case Refused():
-                        self._log.warning("refused %s: %s", event.service_method, event.error)
-                        await self._send_error(event, event.error)
-        self._server.receive_eof()
+    # -- called by the stream
 
-    async def _answer(
-        self, call: Call, tasks: TaskGroup, waiting: Coroutine[object, object, object] | None = None
-    ) -> None:
-        """Answer at once, or else wait for the answer in a task."""
-        try:
-            if waiting is None:
-                value = self._service[call.service_method].handle(call.argument)
-            else:
-                self._unstarted.discard(waiting)
-                value = await waiting
-        except CallError as error:
-            await self._send_error(call, str(error))
-        except Exception:  # noqa: BLE001  the boundary: a fault in one call must not end the others
-            self._log.exception("%s failed", call.service_method)
-            await self._send_error(call, _INTERNAL)
+    def receive(self, data: bytes) -> None:
+        self._server.receive_data(data)
+        self._go_on()
+
+    def drained(self) -> None:
+        self._go_on()
+
+    def ended(self, broken: str) -> None:
+        if broken:
+            self._log.debug("net/rpc stream broke: %s", broken)
+            self._over.set()
+            self._tasks.cancel_scope.cancel()
         else:
-            if isinstance(value, Coroutine):
-                self._unstarted.add(value)
-                tasks.start_soon(self._answer, call, tasks, value)
-            else:
-                await self._send(call, value)
+            self._sent_all = True
+            self._go_on()
 
-    async def _send(self, call: Call, value: object) -> None:
-        async with self._writing:
-            try:
-                data = self._server.reply(call, value)
-            except LocalProtocolError:
-                self._log.exception("%s answered what cannot be sent", call.service_method)
-                data = self._server.error(call, _INTERNAL)
-            await self._stream.send(data)
-        self._free.release()
+    # -- calls
 
-    async def _send_error(self, call: Call | Refused, text: str) -> None:
-        async with self._writing:
-            await self._stream.send(self._server.error(call, text or "error without a text"))
-        self._free.release()
+    def _go_on(self) -> None:
+        """Take up the calls that have come whole, as long as more may be running and answers are taken."""
+        if self._over.is_set():
+            return
+        try:
+            self._take_up_all()
+        except RemoteProtocolError as error:
+            self._give_up(error)
+        held = self._server.held
+        if held != self._held:
+            self._room.taken += held - self._held
+            self._held = held
+            if self._room.taken > self._room.size:
+                self._give_up(f"more than {self._room.size} bytes of calls that have not come whole")
+
+    def _give_up(self, why: object) -> None:
+        self._log.warning("net/rpc stream given up: %s", why)
+        self._stream.hold()
+        self._over.set()
+
+    def _take_up_all(self) -> None:
+        while len(self._running) < MAX_CALLS and not self._stream.full:
+            event = self._server.next_event()
+            if event is NEED_DATA:
+                if self._sent_all:
+                    self._server.receive_eof()
+                    self._over.set()
+                self._stream.resume()
+                return
+            self._take_up(event)
+        self._stream.hold()
+
+    def _take_up(self, event: Call | Refused) -> None:
+        if isinstance(event, Refused):
+            self._log.warning("refused %s: %s", event.service_method, event.error)
+            self._send(self._server.error(event, event.error))
+            return
+        try:
+            value = self._service[event.service_method].handle(event.argument)
+        except Exception as error:  # noqa: BLE001  the boundary: a fault in one call must not end the others
+            self._fail(event, error)
+            return
+        if isinstance(value, Coroutine):
+            self._running.add(value)
+            self._tasks.start_soon(self._wait, event, value)
+        else:
+            self._reply(event, value)
+
+    async def _wait(self, call: Call, coroutine: Coroutine[object, object, object]) -> None:
+        try:
+            value = await coroutine
+        except Exception as error:  # noqa: BLE001  as above
+            self._fail(call, error)
+        else:
+            self._reply(call, value)
+        finally:
+            self._running.discard(coroutine)
+        self._go_on()
+
+    def _reply(self, call: Call, value: object) -> None:
+        try:
+            data = self._server.reply(call, value)
+        except LocalProtocolError:
+            self._log.exception("%s answered what cannot be sent", call.service_method)
+            data = self._server.error(call, _INTERNAL)
+        self._send(data)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        if isinstance(error, CallError):
+            text = str(error) or "error without a text"
+        else:
+            self._log.error("%s failed", call.service_method, exc_info=error)
+            text = _INTERNAL
+        self._send(self._server.error(call, text))
+
+    def _send(self, data: bytes) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # `ended` tells it, or has
+            self._stream.write(data)

@@ -9,7 +9,7 @@ import os
 import threading
 from contextlib import suppress
 
-from chaosplugin.transport.mux import Stream
+from chaosplugin.transport.stream import Stream
 
 _CHUNK = 64 * 1024
 _MAX_WAITING = 16  # chunks on their way to the loop

@@ -10,7 +10,8 @@ from typing import Any
 import anyio
 
 from chaosplugin.transport import mux
-from chaosplugin.transport.mux import Mux, Stream
+from chaosplugin.transport.mux import Mux
+from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from tests.interop.hosts import Answer, Host
 

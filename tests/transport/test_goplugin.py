@@ -15,6 +15,7 @@ import pytest
 from anyio.abc import ByteReceiveStream
 
 from chaosplugin.transport import goplugin, mux
+from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import handshake, yamux
 from chaosplugin.wire.gob.decoder import NEED_DATA
 from chaosplugin.wire.gob.gotypes import BOOL, STRING, GoType
@@ -26,7 +27,7 @@ PROGRAM = Path(__file__).with_name("echo_plugin.py")
 class Caller:
     """net/rpc on one stream, one call at a time."""
 
-    def __init__(self, stream: mux.Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._client = Client()
 
@@ -45,7 +46,7 @@ class Caller:
 class Session:
     """What go-plugin's client does on a connection."""
 
-    def __init__(self, connection: mux.Mux, control: Caller, stdout: mux.Stream) -> None:
+    def __init__(self, connection: mux.Mux, control: Caller, stdout: Stream) -> None:
         self.connection = connection
         self.control = control
         self.stdout = stdout
@@ -265,6 +266,20 @@ async def test_sigint_is_for_the_host(tmp_path: Path) -> None:
         await session.ping()
         it.process.send_signal(signal.SIGINT)
         await session.ping()
+
+
+async def test_a_host_has_no_more_streams_than_it_can_need(tmp_path: Path) -> None:
+    """Each stream may hold some megabytes here, so there must not be a thousand."""
+    async with plugin(tmp_path) as it, it.connect() as session:
+        streams = [await session.connection.open_stream() for _ in range(32)]
+
+        for stream in streams[-3:]:
+            with pytest.raises(anyio.BrokenResourceError, match="reset"):
+                await stream.receive()
+        await streams[0].aclose()
+        await session.ping()
+        assert await (await session.dispense()).echo("still served") == "still served"
+        await session.quit()
 
 
 HOST = """

@@ -1,54 +1,20 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
 from chaosplugin.transport import mux
-from chaosplugin.transport.mux import Mux, Stream
+from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from chaosplugin.wire.yamux import frames
+from tests.transport.pairs import hand_made, joined, pair
 
 WINDOW = 256 * 1024
 
 
-@asynccontextmanager
-async def pair(
-    *, client: yamux.Config | None = None, server: yamux.Config | None = None
-) -> AsyncIterator[tuple[Mux, Mux]]:
-    a, b = socket.socketpair()
-    ours = await mux.connect(a, yamux.Role.CLIENT, client)
-    theirs = await mux.connect(b, yamux.Role.SERVER, server)
-    try:
-        with anyio.fail_after(20):
-            yield ours, theirs
-    finally:
-        await ours.aclose()
-        await theirs.aclose()
-
-
-@asynccontextmanager
-async def hand_made() -> AsyncIterator[tuple[socket.socket, Mux]]:
-    """A server's mux, and the bare socket of its peer."""
-    a, b = socket.socketpair()
-    a.setblocking(False)
-    theirs = await mux.connect(b, yamux.Role.SERVER)
-    try:
-        with a, anyio.fail_after(20):
-            yield a, theirs
-    finally:
-        await theirs.aclose()
-
-
 async def read_all(stream: Stream) -> bytes:
     return b"".join([chunk async for chunk in stream])
-
-
-async def joined(client: Mux, server: Mux) -> tuple[Stream, Stream]:
-    ours = await client.open_stream()
-    return ours, await server.accept()
 
 
 async def test_bytes_go_both_ways_and_end() -> None:

@@ -1,24 +1,23 @@
 """Argo's own requests, through the dispatcher, to a provider that remembers what it was asked."""
 
 import logging
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
 import anyio
 import pytest
-from anyio.abc import SocketStream
 
 from chaosplugin.core.analysis import Measurement, Metric, MetricProvider, Phase
 from chaosplugin.core.objects import AnalysisRun, OwnerReference
-from chaosplugin.transport.netrpc import Service, serve
+from chaosplugin.transport.netrpc import Room, Service, serve
 from chaosplugin.transport.rollouts import metric_service
 from chaosplugin.wire.gob import gotypes
 from chaosplugin.wire.gob.gotypes import Interface, Struct
 from chaosplugin.wire.gob.shapes import ANY, Named, Opaque
 from chaosplugin.wire.gob.times import encode_time
 from chaosplugin.wire.netrpc import NEED_DATA, Client, Reply
+from tests.transport.pairs import joined, pair
 from tests.wire.vectors import streams
 
 LOG = logging.getLogger("test")
@@ -64,18 +63,17 @@ class Remembering:
 
 
 async def talk(service: Service, *requests: bytes, client: Client, answers: int) -> list[Reply]:
-    ends = [await SocketStream.from_socket(end) for end in socket.socketpair()]
     got: list[Reply] = []
-    with anyio.fail_after(20):
-        async with ends[1], anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: serve(ends[0], service, log=LOG))
-            for request in requests:
-                await ends[1].send(request)
-            while len(got) < answers:
-                while (event := client.next_event()) is NEED_DATA:
-                    client.receive_data(await ends[1].receive())
-                got.append(event)
-            await ends[1].aclose()
+    async with pair() as ends, anyio.create_task_group() as tasks:
+        ours, theirs = await joined(*ends)
+        tasks.start_soon(lambda: serve(theirs, service, Room(1 << 20), log=LOG))
+        for request in requests:
+            await ours.send(request)
+        while len(got) < answers:
+            while (event := client.next_event()) is NEED_DATA:
+                client.receive_data(await ours.receive())
+            got.append(event)
+        await ours.aclose()
     return sorted(got, key=lambda reply: reply.seq)
 
 
