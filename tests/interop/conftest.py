@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,13 @@ class Plugin:
     @property
     def config(self) -> str:
         return json.dumps([{"name": NAME, "location": f"file://{self.file}"}])
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: the path of a socket has 108 bytes, which pytest's own uses up."""
+    with tempfile.TemporaryDirectory(prefix="interop-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
