@@ -100,6 +100,8 @@ class _Connection:
         self._go_on()
 
     def ended(self, broken: str) -> None:
+        if self._over.is_set():
+            return
         if broken:
             self._log.debug("net/rpc stream broke: %s", broken)
             self._over.set()
