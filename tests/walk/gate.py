@@ -23,9 +23,12 @@ from tests.walk.bed import PLUGIN_USER, Bed
 HASH_LABEL = "rollouts-pod-template-hash"
 
 
-def metric(name: str = "chaos", duration: str = "3s", **changes: Any) -> Object:
-    """Return a metric; what is in `config` goes to the plugin."""
-    config = {"chaosExperimentCRD": POD_FAILURE.format(duration=duration), "timeout": "16s"}
+def metric(name: str = "chaos", duration: str = "4s", **changes: Any) -> Object:
+    """Return a metric; what is in `config` goes to the plugin.
+
+    The fault is longer, and its timeout much longer, than a busy machine may take to begin and end it.
+    """
+    config = {"chaosExperimentCRD": POD_FAILURE.format(duration=duration), "timeout": "60s"}
     config |= changes.pop("config", {})
     return {"name": name, "provider": {"plugin": {PLUGIN: config}}} | changes
 

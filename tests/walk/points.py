@@ -195,7 +195,7 @@ def _points() -> list[Point]:
         Point(4, "before-create", _before_create),
         Point(5, "create-sent", _create_sent),
         Point(6, "create-answer-lost", _answer_lost),
-        Point(7, "first-event", _first_event, metric(duration="6s", config={"timeout": "17s"})),
+        Point(7, "first-event", _first_event, metric(duration="6s")),
         Point(8, "injected", _injected),
         Point(9, "recovered", _recovered, late=True),
         Point(10, "decided", _decided, late=True),

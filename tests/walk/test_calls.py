@@ -56,8 +56,8 @@ async def _stale_copies_second_measurements_and_second_metrics(folder: Path) -> 
         control = await bed_.begin()
         control.host.lag(0.2)  # each write of the status is followed by a call from an older copy
         stale, counted, paired = (Gate(bed_, name) for name in ("stale", "counted", "paired"))
-        stale.deploy(metric(duration="2s"))
-        counted.deploy(metric(duration="2s", count=2, interval="1s"))
+        stale.deploy(metric())
+        counted.deploy(metric(count=2, interval="1s"))
         paired.deploy(metric("first", "2s"), metric("second", "2s"))
         await _deploy(bed_, [stale, counted, paired])
 
@@ -98,7 +98,7 @@ async def _two_controllers_with_their_plugins_act_once(folder: Path) -> None:
         one, other = await bed_.begin(), await bed_.begin()
         gates = [Gate(bed_, f"shared-{number}") for number in range(4)]
         for gate in gates:
-            gate.deploy(metric(duration="2s"))
+            gate.deploy(metric())
         broken = metric(config={"steadyState": {"recoverWithin": "2s"}})
         down = Gate(bed_, "shared-down")
         down.deploy(broken)
@@ -123,7 +123,7 @@ async def _two_plugins_that_mark_and_create_at_once_make_one_experiment(folder: 
         gate = Gate(bed_, "at-once")
         marks = bed_.hold(gate.asks("patch", "analysisruns"))
         creates = bed_.hold(gate.asks("create", "podchaos"))
-        gate.deploy(metric(duration="2s"))
+        gate.deploy(metric())
         await _deploy(bed_, [gate])
         await _both(marks)
         marks.perform()

@@ -103,7 +103,7 @@ async def _a_deleted_namespace_is_not_held_up(bed_: Bed, gate: Gate) -> None:
 
 
 async def _notes_of_somebody_on_the_experiment_change_nothing(bed_: Bed, gate: Gate) -> None:
-    await _begin(bed_, gate, metric(duration="3s"))
+    await _begin(bed_, gate, metric())
     await bed_.until("the fault is on", lambda: gate.injected)
 
     gate.change_experiment({"metadata": {"annotations": {"team": "web"}, "labels": {"team": "web"}}})
@@ -134,7 +134,7 @@ async def _errors_in_a_row_are_one_intent_and_one_experiment(bed_: Bed, gate: Ga
     away = ApiError(403, "Forbidden", "quota exceeded")
     bed_.cluster.faults.refuse(away, gate.asks("create", "podchaos"), times=2)
 
-    await _begin(bed_, gate, metric(duration="2s"))
+    await _begin(bed_, gate, metric())
 
     await bed_.until("the canary is promoted", lambda: gate.healthy and gate.ended)
     phases = [each["phase"] for each in gate.measurements]
@@ -160,7 +160,7 @@ async def _an_experiment_that_is_retried_waits_for_the_old_pods_to_go(bed_: Bed,
     """They bear the same hash for scaleDownDelaySeconds: both ReplicaSets would be hit."""
     step = _experiment_step()
     step["experiment"]["scaleDownDelaySeconds"] = 4
-    await _begin(bed_, gate, metric(duration="3s"), steps=[{"setWeight": 50}, step])
+    await _begin(bed_, gate, metric(), steps=[{"setWeight": 50}, step])
     await bed_.until("the fault is on", lambda: gate.injected and gate.marked)
 
     gate.abort()

@@ -1,13 +1,17 @@
 """Somebody is killed at each point of a measurement's way: one fault, the right verdict, nothing left."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
+from tests.e2e.manifests import PLUGIN
 from tests.walk.bed import Bed, Controller, bed
-from tests.walk.gate import Gate, settle
+from tests.walk.gate import Gate, metric, settle
 from tests.walk.points import POINTS, Point, Stop, reach, stopping
+
+SHORT_S = 16
 
 Walk = Callable[[Bed, Controller, list[Stop]], Awaitable[Controller]]
 
@@ -44,16 +48,23 @@ async def _untouched(_: Bed, control: Controller, stops: list[Stop]) -> Controll
     """The plugin is killed, and nobody looks before every deadline is over."""
     await control.kill_plugin()
     _let_go(stops)
-    await anyio.sleep(17.5)  # longer than `timeout`
+    await anyio.sleep(SHORT_S + 1.5)
     for stop in stops:
         stop.gate.touch()
     return control
 
 
+def _short(point: Point) -> Point:
+    """Let a gate's time be over soon."""
+    config = point.metric["provider"]["plugin"][PLUGIN]
+    return replace(point, metric=metric(config=config | {"timeout": f"{SHORT_S}s"}))
+
+
 async def _walk(folder: Path, kill: Walk, problems: list[str]) -> None:
     async with bed(folder) as bed_:
         control = await bed_.begin()
-        stops = [stopping(bed_, point, point.namespace) for point in POINTS]
+        points = [_short(point) for point in POINTS] if kill is _untouched else POINTS
+        stops = [stopping(bed_, point, point.namespace) for point in points]
         await bed_.until("first versions are healthy", lambda: all(stop.gate.healthy for stop in stops))
         for late in (True, False):
             wave = [stop for stop, point in zip(stops, POINTS, strict=True) if point.late is late]
