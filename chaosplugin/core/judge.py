@@ -45,7 +45,7 @@ def targets(run: Run, pods: PodStore, now: datetime) -> Finding | None:
     found = pods.targets
     if not pods.synced:
         why = f": {pods.lost}" if pods.lost else ""
-        text = f"the canary's pods could not be watched for {limit}{why}"
+        text = f"the canary's pods could not be watched for {limit}{why}; it is tried again"
         return Finding(reason=Reason.UNAVAILABLE, text=text)
     if not found:
         why = run.waiting_for or f"there are no pods with {run.spec.label}={run.value}"
@@ -167,7 +167,8 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
             return Judgement(
                 finding=Finding(
                     reason=Reason.UNOBSERVED,
-                    text=f"{run.spec.subject} ended while nobody watched, and does not tell when",
+                    text=f"{run.spec.subject} ended while nobody watched, and does not tell when; "
+                    "run the gate again",
                     figures=figures,
                 )
             )
@@ -176,7 +177,7 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
             finding=Finding(
                 reason=Reason.NOT_RECOVERED,
                 text=f"the fault of {run.spec.subject} was still on at the timeout of "
-                f"{_seconds(run.spec.timeout)}, and over {late:.1f}s later",
+                f"{_seconds(run.spec.timeout)}, and over {late:.1f}s later; see Chaos Mesh's logs",
                 figures=figures,
             )
         )
@@ -215,7 +216,7 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
     return Judgement(
         finding=Finding(
             reason=Reason.STEADY_STATE_BROKEN,
-            text=f"while {run.spec.subject} was on: {text}",
+            text=f"while {run.spec.subject} was on: {text}; see the canary's pods, or set steadyState",
             figures=figures_of(run, seen, pods),
         )
     )
@@ -244,19 +245,22 @@ def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
     limit = _seconds(run.spec.timeout)
     if chaos_lost:
         text = f"{run.spec.subject} could not be watched at its timeout of {limit} ({chaos_lost})"
+        text = f"{text}; run the gate again"
         return Finding(reason=Reason.UNOBSERVED, text=text, figures=figures)
     why = f"; Chaos Mesh says: {seen.failure}" if seen.failure else ""
     if not seen.targets or not seen.injected:
         nothing = run.selection_failure or ("no target was hit" if seen.targets else "no target was selected")
-        text = f"nothing was injected within {limit} by {run.spec.subject}: {nothing}{why}"
+        text = f"nothing was injected within {limit} by {run.spec.subject}: {nothing}{why}; see its Events"
         return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
     count = len(seen.targets)
     if run.one_shot and seen.injected < count:
         text = f"{seen.injected} of {count} targets of {run.spec.subject} were hit within {limit}{why}"
+        text = f"{text}; see its Events"
         return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
     if seen.stopping:
         left = count - seen.recovered
         text = f"{left} of {count} targets of {run.spec.subject} have not recovered within {limit}{why}"
+        text = f"{text}; see Chaos Mesh's logs"
         return Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures)
     advice = f"raise timeout or shorten the duration{why}"
     text = f"the fault of {run.spec.subject} was still on after {limit}; {advice}"
@@ -288,7 +292,7 @@ def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
 def _unjudged(run: Run, seen: Fault) -> Judgement:
     if not run.rules.enabled:
         return Judgement(finding=_survived(run, seen, "steadyState is off: the canary was not judged"))
-    text = f"the state before {run.spec.subject} is not known: its annotation was removed"
+    text = f"the state before {run.spec.subject} is not known: its annotation was removed; run the gate again"
     return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
 
 
@@ -339,7 +343,7 @@ def _blind(run: Run, seen: Fault, pods: PodStore, now: datetime, limit: datetime
     if now < until:
         return Judgement(look_at=until)
     why = f" ({pods.lost})" if pods.lost else ""
-    text = f"the canary's pods could not be watched after {run.spec.subject}{why}"
+    text = f"the canary's pods could not be watched after {run.spec.subject}{why}; run the gate again"
     return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
 
 

@@ -107,7 +107,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         return see_analysis_run(run, found.analysis_run, now)
     finding = see_analysis_run(run, found.analysis_run, now)
     if finding is None and run.stored:
-        text = "this measurement is already stored, and its verdict is not on the AnalysisRun any more"
+        text = "this measurement is stored, and its verdict is not on the AnalysisRun; run the gate again"
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
         finding = _adopt(run, experiment, now)

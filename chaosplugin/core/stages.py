@@ -122,8 +122,9 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
 def _restoring(run: Run, now: datetime, step: Step) -> None:
     limit = run.started_at + (run.spec.timeout if run.restored else LEDGER_GRACE)
     if run.waiting_for and now >= limit:
-        text = f"the cluster could not be read: {run.waiting_for}"
         reason = Reason.UNOBSERVED if run.restored else Reason.UNAVAILABLE
+        then = "run the gate again" if run.restored else "it is tried again"
+        text = f"the cluster could not be read: {run.waiting_for}; {then}"
         step.finding = Finding(reason=reason, text=text)
     elif _due(run, now, step):
         step.give(run, ReadLedger(run.spec.id))
@@ -233,7 +234,7 @@ def _intend(run: Run, now: datetime, step: Step) -> None:
     limit = run.marking_since + MARK_GRACE
     if run.waiting_for and now >= limit:
         text = f"nothing was created, as the AnalysisRun could not be marked: {run.waiting_for}"
-        step.finding = Finding(reason=Reason.UNAVAILABLE, text=text)
+        step.finding = Finding(reason=Reason.UNAVAILABLE, text=f"{text}; it is tried again")
     elif _due(run, now, step):
         run.mark_made = True
         step.give(run, _mark(run))
@@ -323,7 +324,7 @@ def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding |
         text = f"{run.spec.subject} hit {names(sorted(foreign))}, which is not of ReplicaSet "
         return Finding(
             reason=Reason.SCOPE_VIOLATION,
-            text=f"{text}{run.replica_set_name}, so it is deleted at once",
+            text=f"{text}{run.replica_set_name}, so it is deleted at once; see who gives pods its label",
             figures=judge.figures_of(run, seen),
         )
     if not unknown:

@@ -120,6 +120,9 @@ def _refusal(error: ClusterError) -> Finding:
         case NotFound(no_kind=True):
             text = f"{error}; install Chaos Mesh 2 with its CRDs"
             return Finding(reason=Reason.UNAVAILABLE, text=text)
+        case Denied() if "cannot" in str(error):  # as RBAC says it; a webhook has its own words
+            text = f"{error}; grant what the plugin's deploy/ lists"
+            return Finding(reason=Reason.DENIED, text=text)
         case Denied() | NotFound() | Invalid():
             return Finding(reason=Reason.DENIED, text=str(error))
         case _:
