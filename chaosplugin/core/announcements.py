@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.redaction import Redactor
-from chaosplugin.core.run import Notice, Run, Stage
+from chaosplugin.core.run import Notice, Run
 
 _API = "argoproj.io/v1alpha1"
 _VERDICTS = {
@@ -55,11 +55,11 @@ class Announcement:
 
 def news(run: Run, stuck: str = "") -> list[Announcement]:
     """Return what has not been told of this run; `stuck`: what is wrong with its deletion, if anything."""
-    if run.stage in {Stage.RESTORING, Stage.PROVING}:
+    state = _state(run, stuck)
+    if state == run.told_state:  # as nearly always
         return []
+    run.told_state = state
     found = [(notice, text) for notice, text in _notices(run, stuck) if notice not in run.told_notices]
-    if not found:
-        return []
     run.told_notices.update(notice for notice, _ in found)
     redactor = Redactor.of(run.spec.secrets)
     subjects = _subjects(run.spec.analysis_run, run.rollout_name, run.rollout_uid)
@@ -67,6 +67,29 @@ def news(run: Run, stuck: str = "") -> list[Announcement]:
     return [
         Announcement(subjects, notice, redactor.text(f"metric {metric}: {text}")) for notice, text in found
     ]
+
+
+def _state(run: Run, stuck: str) -> tuple[bool, ...]:
+    """Return all on which the notices depend."""
+    return (
+        run.experiment is not None,
+        run.fault is not None and run.fault.complete,
+        run.server_ended_at is not None,
+        _stands(run),
+        run.experiment_gone and run.delete_sent_at is not None,
+        run.kept,
+        stuck != "",
+        run.released,
+    )
+
+
+def _stands(run: Run) -> bool:
+    """Tell whether the verdict is this process's own, and will not be another's any more."""
+    return (
+        run.verdict is not None
+        and run.decided_here
+        and (run.error or run.recorded or run.stored or run.push is False)
+    )
 
 
 def _notices(run: Run, stuck: str) -> Iterator[tuple[Notice, str]]:
@@ -80,7 +103,7 @@ def _notices(run: Run, stuck: str) -> Iterator[tuple[Notice, str]]:
     verdict = run.verdict
     if verdict is None:
         return
-    if run.decided_here and (run.error or run.recorded or run.stored or run.push is False):
+    if _stands(run):
         yield _VERDICTS[verdict.phase], verdict.message
     if run.experiment_gone and run.delete_sent_at is not None:
         yield Notice.DELETED, f"{subject} is gone"

@@ -199,6 +199,8 @@ class Run:
     released: bool = False
     """its finalizers were removed"""
     told_notices: set[Notice] = field(default_factory=set)
+    told_state: tuple[bool, ...] = (False,) * 8
+    """on which the notices depend, as last looked at"""
 
     @property
     def pods_topic(self) -> PodsTopic:
