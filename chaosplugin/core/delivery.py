@@ -9,7 +9,17 @@ from datetime import datetime, timedelta
 
 from chaosplugin.core import judge
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Command, Delete, Find, Keep, Look, Release, WriteVerdict, WriteWake
+from chaosplugin.core.commands import (
+    Command,
+    Create,
+    Delete,
+    Find,
+    Keep,
+    Look,
+    Release,
+    WriteVerdict,
+    WriteWake,
+)
 from chaosplugin.core.ledger import VerdictRecord
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.run import RESUME_GRACE, Run, Stage
@@ -71,7 +81,12 @@ def record_of(verdict: Verdict) -> VerdictRecord:
 
 
 def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
-    if not run.create_sent or run.experiment_gone or run.kept or run.pending & {Delete, Release, Keep, Find}:
+    if (
+        not run.create_sent
+        or run.experiment_gone
+        or run.kept
+        or run.pending & {Create, Delete, Release, Keep, Find}
+    ):
         return [], None
     if run.experiment is None:  # the create was never answered: it may have arrived
         return _every(run, now, Find(run.spec.id))

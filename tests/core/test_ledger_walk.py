@@ -417,3 +417,15 @@ def test_a_create_whose_answer_comes_after_the_verdict_is_not_sent_again(outcome
     world.done(world.expect(Find), Found(world.chaos()))
     world.expect(Delete)
     assert not [command for command in world.todo if isinstance(command, Create)]
+
+
+def test_a_create_under_way_at_the_end_is_waited_for_before_it_is_looked_for() -> None:
+    """Looked for before it arrives it is not there, and would be forgotten."""
+    world = World()
+    create = world.to_create()
+
+    world.run_seen(phase="Failed")
+
+    assert not [command for command in world.todo if isinstance(command, Find)]
+    world.done(create, Found(world.chaos()))
+    assert world.expect(Delete).uid == "chaos-1"

@@ -233,7 +233,9 @@ class Gate:
 
     @property
     def ended(self) -> bool:
-        """The AnalysisRun has ended."""
+        """The AnalysisRun has ended, or is gone with its Rollout."""
+        if self.bed.cluster.api.find(ROLLOUTS, self.namespace, "web") is None:
+            return not self.runs
         return "completedAt" in ((self.run or {}).get("status") or {})
 
     @property

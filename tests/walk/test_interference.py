@@ -19,6 +19,10 @@ def _terminate(gate: Gate) -> None:
     gate.change_run({"spec": {"terminate": True}})
 
 
+def _roll_back(gate: Gate) -> None:
+    gate.update("web:1")
+
+
 def _pause(gate: Gate) -> None:
     gate.change_experiment({"metadata": {"annotations": {ledger.PAUSE: "true"}}})
 
@@ -53,6 +57,15 @@ CASES = [
         for name, do in (("terminated", _terminate), ("aborted", Gate.abort))
         for point in ("before-proof", "before-mark", "before-create", "create-sent", "injected", "recovered")
     ),
+    *(
+        Case(name, do, point, INCONCLUSIVE, INCONCLUSIVE)
+        for name, do in (("promoted", Gate.promote_fully), ("rolled-back", _roll_back))
+        for point in ("before-mark", "create-answer-lost", "injected")
+    ),
+    *(
+        Case("rollout-deleted", Gate.delete_rollout, point, GONE, GONE)
+        for point in ("before-mark", "create-answer-lost", "injected", "decided")
+    ),
     Case("terminated", _terminate, "decided", SURVIVED, INCONCLUSIVE),
     Case("aborted", Gate.abort, "decided", SURVIVED, INCONCLUSIVE),
     Case("deleted", Gate.delete_experiment, "create-answer-lost", INCONCLUSIVE, INCONCLUSIVE),
@@ -66,6 +79,10 @@ CASES = [
     Case("unlabelled", _unlabel, "injected", INCONCLUSIVE, INCONCLUSIVE),
     Case("unlabelled", _unlabel, "decided", SURVIVED, INCONCLUSIVE),
 ]
+
+
+ENDS = {_terminate, Gate.abort, Gate.promote_fully, _roll_back}
+"""These end the analysis."""
 
 
 async def _interfere(folder: Path, problems: list[str], *, dead: bool) -> None:
@@ -98,7 +115,7 @@ def _wrong(stop: Stop, case: Case, *, dead: bool) -> list[str]:
     if len(set(intents)) != len(intents):
         wrong.append(f"{case.namespace}: {len(intents)} experiments for {len(set(intents))} intents")
     found = [each["phase"] for each in gate.measurements if each["phase"] != "Error"]
-    if dead and case.do in {_terminate, Gate.abort} and not found:
+    if dead and case.do in ENDS and not found:
         return wrong  # the host met a plugin that was dying, and an analysis that ends takes no other look
     if wanted != GONE and found != [wanted]:
         wrong.append(f"{case.namespace}: {wanted} is wanted, got {gate.measurements}")
