@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -70,8 +71,11 @@ def test_a_plugin_that_is_killed_during_the_fault_judges_it_all_the_same(
     """Argo takes the death for an Error where it pings before it has seen the process end."""
     story.begin(retried(gate(POD_FAILURE.format(duration="5s"), timeout="60s")))
     story.until_injected()
-    for pid in ground.plugins():
+    pids = ground.plugins()
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    # asked before it has noticed, the controller makes an Error of it, which is final here
+    story.until("the death was noticed", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     story.touch_analysis_run()
     story.until_promoted()
     story.until_clean()
