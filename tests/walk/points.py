@@ -116,16 +116,26 @@ def _injected(stop: Stop) -> None:
     stop.reached = lambda: stop.gate.injected and stop.gate.marked
 
 
+def _down_once_injected(stop: Stop) -> Callable[[], None]:
+    """Return what takes the canary down once the fault is on; before that, the fault does not end."""
+    stop.keeps_down = True
+    stop.fail("Recover")
+    trouble = stop.troubles[-1]
+
+    def look() -> None:
+        if trouble.left != 0 and stop.gate.injected:
+            stop.gate.keep_down(down=True)
+            trouble.mend()
+
+    return look
+
+
 def _recovered(stop: Stop) -> None:
     """The pods are not Ready before the restart, so that there is nothing to decide yet."""
-    stop.keeps_down = True
-    down = False
+    take_down = _down_once_injected(stop)
 
     def reached() -> bool:
-        nonlocal down
-        if stop.gate.injected and not down:
-            down = True
-            stop.gate.keep_down(down=True)
+        take_down()
         return stop.gate.recovered
 
     stop.reached = reached
@@ -169,15 +179,12 @@ def _down_until(then: Callable[[Stop], None]) -> Callable[[Stop], None]:
     """Let the canary not come back before all is let go, which is too late."""
 
     def stop_there(stop: Stop) -> None:
-        stop.keeps_down = True
+        take_down = _down_once_injected(stop)
         then(stop)
-        at_point, down = stop.reached, False
+        at_point = stop.reached
 
         def reached() -> object:
-            nonlocal down
-            if stop.gate.injected and not down:
-                down = True
-                stop.gate.keep_down(down=True)
+            take_down()
             return at_point()
 
         stop.reached = reached
