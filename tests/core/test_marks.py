@@ -1,0 +1,158 @@
+"""The mark before the create: what it tells a successor, and another process."""
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import (
+    Create,
+    Delete,
+    Failed,
+    Find,
+    Found,
+    HistoryRead,
+    LedgerRead,
+    MarkFound,
+    ReadHistory,
+    ReadLedger,
+    Refused,
+    WriteMark,
+    WriteWake,
+)
+from chaosplugin.core.run import Stage
+from chaosplugin.core.verdict import Finding, Reason
+from tests.core.world import (
+    HASH,
+    START,
+    World,
+    analysis_run,
+    marked,
+    pod,
+    scope_inputs,
+    with_patch,
+)
+
+
+def restored_with_a_mark(mark: ledger.Mark | None = None) -> World:
+    """Return a gate whose process has died after the mark; no experiment is there."""
+    world = World()
+    world.start(resume=True)
+    world.resume()
+    found = marked(world, mark)
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=found, experiment=None, value=HASH))
+    return world
+
+
+def test_a_marked_experiment_that_was_created_and_is_gone_was_deleted() -> None:
+    world = restored_with_a_mark()
+    history = world.expect(ReadHistory)
+    assert history.version == "7"
+    world.done(history, HistoryRead(created=True))
+    assert world.verdict is None, "it may have been created this very moment"
+
+    world.done(world.expect(Find), Found(None))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+
+
+def test_a_marked_experiment_that_appears_while_its_history_is_read_is_adopted() -> None:
+    world = restored_with_a_mark()
+    world.done(world.expect(ReadHistory), HistoryRead(created=True))
+
+    world.done(world.expect(Find), Found(world.chaos()))
+
+    assert world.stage is Stage.OBSERVING
+
+
+def test_a_marked_experiment_that_was_never_created_is_created_now() -> None:
+    world = restored_with_a_mark()
+
+    world.done(world.expect(ReadHistory), HistoryRead(created=False))
+
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+    world.expect(Create)
+
+
+def test_a_mark_beyond_the_api_servers_memory_never_starts_a_second_experiment() -> None:
+    world = restored_with_a_mark()
+
+    world.done(world.expect(ReadHistory), HistoryRead(created=None))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNKNOWN)
+    assert "about to be created" in world.message
+    world.done(world.expect(Find), Found(world.chaos()))
+    assert world.expect(Delete).uid == "chaos-1", "what arrives late is removed"
+
+
+def test_a_mark_that_counts_by_another_clusters_versions_never_starts_a_second_experiment() -> None:
+    world = restored_with_a_mark(ledger.Mark(kind="PodChaos", namespace="default", name="x", version=""))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNKNOWN)
+
+
+def test_a_history_that_cannot_be_read_is_asked_for_a_minute() -> None:
+    world = restored_with_a_mark()
+    for _ in range(70):
+        for command in [c for c in world.todo if isinstance(c, ReadHistory)]:
+            world.todo.remove(command)
+            world.done(command, Failed("away"))
+        world.wait(1)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNKNOWN)
+    assert "away" in world.message
+
+
+def test_a_mark_of_another_process_sends_back_to_the_ledger() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+
+    world.done(world.expect(WriteMark), MarkFound(marked(world)))
+
+    ledger_read = LedgerRead(analysis_run=marked(world), experiment=world.chaos(), value=HASH)
+    world.done(world.expect(ReadLedger), ledger_read)
+    assert world.stage is Stage.OBSERVING
+    assert not [command for command in world.todo if isinstance(command, Create)]
+
+
+def test_a_verdict_of_another_process_ends_the_gate_before_it_creates() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    record = ledger.VerdictRecord(
+        phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
+    )
+    judged = with_patch(ledger.verdict_patch(world.spec.identity, record, "1", "7"))
+
+    world.prove(scope_inputs(analysis_run=judged))
+
+    assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+    assert not [command for command in world.todo if isinstance(command, Create | WriteMark)]
+
+
+def test_an_analysis_run_that_cannot_be_marked_for_half_a_minute_is_an_error() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+    for _ in range(35):
+        for command in [c for c in world.todo if isinstance(c, WriteMark)]:
+            world.todo.remove(command)
+            world.done(command, Failed("away"))
+        world.wait(1)
+
+    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
+    assert "nothing was created" in world.message
+
+
+def test_the_mark_of_a_refused_create_is_taken_back_with_the_wake() -> None:
+    world = World()
+    world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
+
+    assert world.expect(WriteWake).unmark
