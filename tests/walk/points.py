@@ -33,6 +33,8 @@ class Stop:
             held.drop()
         for trouble in self.troubles:
             trouble.mend()
+        if self.troubles and self.gate.experiment:  # its pauses grow with the time for which it has failed
+            self.gate.change_experiment({"metadata": {"annotations": {"troubles": "mended"}}})
         if self.keeps_down:
             self.gate.keep_down(down=False)
 
