@@ -35,7 +35,7 @@ from chaosplugin.core.verdict import Finding, Reason
 
 LEDGER_GRACE = timedelta(seconds=30)
 """How long the ledger is tried to be read for a new run, beyond each request's own retries."""
-INTENT_GRACE = timedelta(seconds=5)
+INTENT_GRACE = timedelta(seconds=15)
 """How long a create waits to be marked first: the first Resume comes some 20 ms after Run, but with
 several metrics only after the slowest Run of them."""
 MARK_GRACE = timedelta(seconds=30)

@@ -23,6 +23,7 @@ from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
 from chaosplugin.core.run import Stage
+from chaosplugin.core.stages import INTENT_GRACE
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
 from tests.core.world import HASH, START, World, analysis_run, hit, make_spec, marked, pod, recovered
@@ -207,7 +208,7 @@ def test_nothing_is_patched_or_created_before_the_first_resume() -> None:
 def test_a_gate_whose_resume_does_not_come_is_created_all_the_same_and_marked_later() -> None:
     world = World()
     to_ready_targets(world)
-    world.wait(5.1)
+    world.wait(INTENT_GRACE.total_seconds() + 0.1)
     world.prove()
     world.done(world.expect(Create), Found(world.chaos()))
     assert not [command for command in world.todo if isinstance(command, WriteMark)]
