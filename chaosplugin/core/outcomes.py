@@ -110,7 +110,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         text = "this measurement is stored, and its verdict is not on the AnalysisRun; run the gate again"
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
-        finding = _adopt(run, experiment, now)
+        finding = adopt(run, experiment, now)
     elif finding is None and run.mark:
         run.stage, run.create_sent = Stage.UNCERTAIN, True  # by an earlier process, or another, perhaps
         finding = _ask_history(run)
@@ -165,7 +165,13 @@ def _mark_found(run: Run, analysis_run: AnalysisRun, now: datetime) -> Finding |
     return see_analysis_run(run, analysis_run, now)
 
 
-def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
+def is_a_twins(run: Run, experiment: ChaosObject) -> bool:
+    """Tell whether another process has begun this intent, as that of a second controller does."""
+    begun = run.stage in {Stage.PROVING, Stage.QUEUED} and run.experiment is None
+    return begun and ledger.is_ours(experiment, run.spec.identity)
+
+
+def adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     """Take over the experiment of this intent's name, if it is one of ours and still alive."""
     if not _is_ours(run, experiment):
         if run.mark and not run.mark_made:
@@ -202,7 +208,7 @@ def _adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
 def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding | None:
     if run.stage in {Stage.CREATING, Stage.UNCERTAIN}:
         if experiment is not None:
-            return _adopt(run, experiment, now)
+            return adopt(run, experiment, now)
         return _not_found(run)
     run.in_doubt = False
     known = run.experiment.metadata.uid if run.experiment else ""

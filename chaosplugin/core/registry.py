@@ -193,6 +193,8 @@ class Registry:
                 case ChaosObject() if self._is_experiment_of(run, thing):
                     see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
                     see(run, thing)
+                case ChaosObject() if not gone and outcomes.is_a_twins(run, thing):
+                    finding = outcomes.adopt(run, thing, now)
                 case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
                     finding = outcomes.see_analysis_run(run, None if gone else thing, now)
                     if finding and run.stage is Stage.RESTORING:

@@ -14,6 +14,8 @@ from chaosplugin.core.commands import (
     Keep,
     LedgerRead,
     ReadLedger,
+    ReadScope,
+    ScopeRead,
     VerdictWritten,
     WriteMark,
     WriteVerdict,
@@ -185,6 +187,22 @@ def test_gates_of_one_replica_set_run_one_after_another() -> None:
 
     world.prove()
     assert world.expect(WriteMark).run == second.id
+
+
+def test_an_experiment_that_a_twin_creates_during_the_proof_is_adopted() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b", ready=False))
+    reading = world.expect(ReadScope)
+
+    world.experiment(hit("web-a"), desired="Run")
+
+    assert world.stage is Stage.OBSERVING
+    world.done(reading, ScopeRead(None))
+    world.wait(40)
+    assert world.verdict is None or world.verdict[1] is not Reason.NOT_STEADY
 
 
 def to_ready_targets(world: World) -> None:
