@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system e2e e2e-full check bench fuzz fuzz-short lock clean
+.PHONY: help demo test test-system e2e e2e-full check bench fuzz fuzz-short soak lock clean
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
@@ -62,6 +62,11 @@ fuzz: $(VENV) ## fuzz each codec with 10^6 inputs, compare 10,000 objects with G
 fuzz-short: $(VENV) ## fuzz each codec for a minute
 	@echo "==> fuzzing, $(FUZZ_SECONDS) s each"
 	@$(BIN)/python -m tests.fuzz.campaign --seconds $(FUZZ_SECONDS)
+
+SOAK = $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES))
+
+soak: $(VENV) ## 1,000 gates under random faults and kills, held against an oracle (SEED=n GATES=n to repeat)
+	@$(BIN)/python -m tests.soak $(SOAK)
 
 lock: $(VENV) ## choose new versions for the lock files
 	@$(BIN)/python -m pip install --quiet uv

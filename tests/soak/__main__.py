@@ -1,0 +1,47 @@
+"""Gates under random faults and kills, held against an oracle that sees everything."""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import anyio
+
+from tests.soak.campaign import Result, soak
+
+MOST_MB = 3.0
+"""Growth of a plugin's memory for each hundred gates."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--gates", type=int, default=1000)
+    parser.add_argument("--together", type=int, default=30, help="gates at a time")
+    found = parser.parse_args()
+    began = time.monotonic()
+
+    def tell(text: str) -> None:
+        sys.stdout.write(f"{time.monotonic() - began:6.0f} s  {text}\n")
+        sys.stdout.flush()
+
+    tell(f"seed {found.seed}: make soak SEED={found.seed} GATES={found.gates} plays the same again")
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+
+    async def play() -> Result:
+        return await soak(folder, seed=found.seed, gates=found.gates, together=found.together, tell=tell)
+
+    result = anyio.run(play)
+    for line in result.lines():
+        tell(line)
+    tell(f"the controllers' log: {folder / 'controllers.log'}")
+    if result.slope > MOST_MB and found.gates >= 200:
+        tell(f"memory grows: {result.slope:.1f} MB for 100 gates, at most {MOST_MB} is wanted")
+        return 1
+    return 1 if result.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
