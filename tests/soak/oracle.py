@@ -245,14 +245,12 @@ def _no_targets(case: Case) -> list[str]:
 
 
 def _not_injected(case: Case) -> list[str]:
+    """Who kept Chaos Mesh from it is no matter: it may just be slow."""
     if case.experiment is None:
         return ["not injected what never was"]
-    state = case.experiment.at(case.decided) or case.experiment.last
-    records = records_of(state)
-    if records and all(record.get("injectedCount") for record in records) and not case.troubled():
-        return ["all targets were hit"]
-    caused = case.plan.apply_fails or case.done(*Deed) or case.troubled("Chaos Mesh", "stood still")
-    return [] if caused else ["nothing kept Chaos Mesh from hitting"]
+    records = records_of(case.experiment.at(case.decided) or case.experiment.last)
+    hit = bool(records) and all(record.get("injectedCount") for record in records)
+    return ["all targets were hit"] if hit and not case.troubled() else []
 
 
 def _terminated(case: Case) -> list[str]:
