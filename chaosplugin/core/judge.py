@@ -285,7 +285,7 @@ def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
         return _broken(run, seen, pods, f"{what} (maxRestarts {rules.max_restarts})")
     state = steady_state.recovery(before, pods.live, toll, run.wanted, ended_at)
     if state.since is None:
-        return _not_yet(run, seen, pods, state, server_now, ended_at + rules.recover_within)
+        return _not_yet(run, seen, pods, state, server_now, ended_at)
     return _back(run, seen, pods, state.since, server_now, ended_at)
 
 
@@ -302,8 +302,12 @@ def _not_yet(
     pods: PodStore,
     state: steady_state.Recovery,
     server_now: datetime,
-    limit: datetime,
+    ended_at: datetime,
 ) -> Judgement:
+    limit = ended_at + run.rules.recover_within
+    ask_at = min(limit, ended_at + steady_state.SETTLE)  # most are back before, and nothing is to be asked
+    if server_now < ask_at:
+        return Judgement(look_at=ask_at - run.offset)
     if run.wanted_version != pods.version:  # fewer may be wanted by now
         return Judgement(ask_replicas=True, look_at=limit - run.offset if server_now < limit else None)
     if server_now < limit:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod, ReplicaSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,15 @@ class EventsTopic:
     namespace: str
 
 
-Topic = ChaosTopic | ChildrenTopic | PodsTopic | AnalysisRunsTopic | EventsTopic
-Watched = ChaosObject | Pod | AnalysisRun | Event
+@dataclass(frozen=True, slots=True)
+class ReplicaSetsTopic:
+    """ReplicaSets of one namespace that carry Argo's label of the pod template's hash."""
+
+    namespace: str
+
+
+Topic = ChaosTopic | ChildrenTopic | PodsTopic | AnalysisRunsTopic | EventsTopic | ReplicaSetsTopic
+Watched = ChaosObject | Pod | AnalysisRun | Event | ReplicaSet
 
 
 class Applied(Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ is needed.
 import base64
 import importlib
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ import anyio
 import msgspec
 
 from chaosplugin.core import objects
+from chaosplugin.core.config import HASH_LABEL
 from chaosplugin.core.objects import (
     AnalysisRun,
     ChaosObject,
@@ -26,14 +28,14 @@ from chaosplugin.core.objects import (
     ReplicaSet,
     Rollout,
 )
-from chaosplugin.core.topics import PodsTopic, Topic, WatchEvent
+from chaosplugin.core.topics import PodsTopic, ReplicaSetsTopic, Topic, Watched, WatchEvent
 from chaosplugin.kube import history, resources
 from chaosplugin.kube.connection import Connection, in_cluster
 from chaosplugin.kube.errors import UNREADABLE
 from chaosplugin.kube.limiter import Limiter, Priority
 from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
-from chaosplugin.kube.resources import Resource
+from chaosplugin.kube.resources import Collection, Resource
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
@@ -47,7 +49,9 @@ from chaosplugin.provider.ports import (
     Unavailable,
 )
 
+_MANY = 100  # streams of single canaries; beyond that one stream tells the pods of all
 _REMEMBER_S = 600.0  # access reviews; a right that is granted or taken is noticed after that
+_LATELY_S = 5.0  # how long a reading is kept for whoever takes one of that age
 _MERGE_PATCH = "application/merge-patch+json"
 
 T = TypeVar("T")
@@ -76,6 +80,8 @@ class KubernetesCluster:
         self._session = session
         self._streams = streams
         self._reviews: dict[Access, tuple[float, bool]] = {}
+        self._reviewing: dict[Access, anyio.Lock] = {}
+        self._read_lately: OrderedDict[tuple[str, str], tuple[float, AnalysisRun]] = OrderedDict()
         self._origin: tuple[float, str] | None = None
 
     @property
@@ -83,9 +89,16 @@ class KubernetesCluster:
         return self._session.clock_offset
 
     async def allowed(self, access: Access) -> bool:
-        known = self._reviews.get(access)
-        if known is not None and time.monotonic() < known[0]:
-            return known[1]
+        async with self._reviewing.setdefault(access, anyio.Lock()):  # many gates ask at once
+            known = self._reviews.get(access)
+            if known is not None and time.monotonic() < known[0]:
+                return known[1]
+            anywhere = replace(access, namespace="")
+            granted = (access.namespace and await self.allowed(anywhere)) or await self._review(access)
+            self._reviews[access] = (time.monotonic() + _REMEMBER_S, granted)
+            return granted
+
+    async def _review(self, access: Access) -> bool:
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -105,9 +118,7 @@ class KubernetesCluster:
             what=f"ask whether we may {access.verb} {access.resource} {where}",
             body=msgspec.json.encode(body),
         )
-        answer = await self._answer(request, _Review)
-        self._reviews[access] = (time.monotonic() + _REMEMBER_S, answer.status.allowed)
-        return answer.status.allowed
+        return (await self._answer(request, _Review)).status.allowed
 
     async def origin(self) -> str:
         if self._origin is None or time.monotonic() >= self._origin[0]:
@@ -121,8 +132,18 @@ class KubernetesCluster:
 
     # -- Argo's objects and those that it controls
 
-    async def read_analysis_run(self, namespace: str, name: str) -> AnalysisRun:
-        return await self._read(resources.ANALYSIS_RUNS, namespace, name, AnalysisRun)
+    async def read_analysis_run(self, namespace: str, name: str, *, within_s: float = 0.0) -> AnalysisRun:
+        lately = self._read_lately
+        now = time.monotonic()
+        while lately and next(iter(lately.values()))[0] < now - _LATELY_S:
+            lately.popitem(last=False)
+        at, found = lately.get((namespace, name), (0.0, None))
+        if found is not None and at >= now - within_s:
+            return found
+        read = await self._read(resources.ANALYSIS_RUNS, namespace, name, AnalysisRun)
+        lately[namespace, name] = now, read  # as it was after that time
+        lately.move_to_end((namespace, name))
+        return read
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
         return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun)
@@ -134,6 +155,12 @@ class KubernetesCluster:
         return await self._read(resources.EXPERIMENTS, namespace, name, Experiment)
 
     async def list_replica_sets(self, namespace: str, selector: str) -> list[ReplicaSet]:
+        label, _, value = selector.partition("=")
+        if label == HASH_LABEL and value:
+            shared = await self._shared(ReplicaSetsTopic(namespace))
+            told = await self._streams.look(shared, (namespace, value))
+            if told is not None:
+                return [each for each in told if isinstance(each, ReplicaSet)]
         return await self._list(resources.REPLICA_SETS, namespace, {"labelSelector": selector}, ReplicaSet)
 
     async def read_replica_set(self, namespace: str, name: str) -> ReplicaSet:
@@ -246,10 +273,27 @@ class KubernetesCluster:
     async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         """Subscribe; where we may, all namespaces share one stream, and each topic gets its part."""
         found = resources.collection(topic)
-        if not isinstance(topic, PodsTopic) and await self._may_watch_everywhere(found.resource):
-            found = replace(found, namespace="")
+        if not isinstance(topic, PodsTopic) or self._streams.count(resources.PODS) >= _MANY:
+            found = await self._shared(topic)
         with self._streams.subscribe(found, topic) as subscription:
             yield subscription
+
+    def follows(self, topic: Topic) -> bool:
+        found = resources.collection(topic)
+        return any(map(self._streams.in_sync, (replace(found, namespace=""), found)))
+
+    def told(self, topic: Topic, name: str, *, listed_within_s: float = float("inf")) -> Watched | None:
+        found = resources.collection(topic)
+        for collection in (replace(found, namespace=""), found):
+            told = self._streams.find(collection, topic.namespace, name, listed_within_s=listed_within_s)
+            if told is not None:
+                return told
+        return None
+
+    async def _shared(self, topic: Topic) -> Collection:
+        """Return the largest collection that holds the topic and may be watched."""
+        found = resources.collection(topic, wide=True)
+        return replace(found, namespace="") if await self._may_watch_everywhere(found.resource) else found
 
     async def _may_watch_everywhere(self, resource: Resource) -> bool:
         try:

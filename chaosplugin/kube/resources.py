@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from chaosplugin.core.config import HASH_LABEL
 from chaosplugin.core.kinds import KINDS
-from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod, ReplicaSet
 from chaosplugin.core.topics import (
     AnalysisRunsTopic,
     ChaosTopic,
     ChildrenTopic,
     EventsTopic,
     PodsTopic,
+    ReplicaSetsTopic,
     Topic,
     Watched,
 )
@@ -80,6 +82,8 @@ class Collection:
     type: type[Watched]
     namespace: str
     selectors: tuple[tuple[str, str], ...]  # query parameters
+    label: str = ""
+    """objects are told apart by its value, where the selector takes any"""
 
     @property
     def path(self) -> str:
@@ -98,9 +102,24 @@ def belongs(found: Watched, topic: Topic) -> bool:
     return not isinstance(found, Event) or found.involved_object.kind in KINDS
 
 
-def collection(topic: Topic) -> Collection:
-    """Return what to watch for a topic, in its own namespace."""
+Part = tuple[str, str]
+"""A namespace, and a value of the collection's label: what one topic is about."""
+
+
+def part_of(found: Watched, label: str) -> Part:
+    """Return where an object belongs in a collection of this label."""
+    metadata = found.metadata
+    return metadata.namespace, (metadata.label(label) or "") if label else ""
+
+
+def collection(topic: Topic, *, wide: bool = False) -> Collection:
+    """Return what to watch for a topic, in its own namespace; `wide`: whatever the value of its label."""
     match topic:
+        case PodsTopic(namespace, label, _) if wide:
+            return Collection(PODS, Pod, namespace, (("labelSelector", label),), label)
+        case ReplicaSetsTopic(namespace):
+            selectors = (("labelSelector", HASH_LABEL),)
+            return Collection(REPLICA_SETS, ReplicaSet, namespace, selectors, HASH_LABEL)
         case ChaosTopic(kind, namespace):
             selectors = (("labelSelector", MANAGED_BY),)
             return Collection(chaos_resource(kind), ChaosObject, namespace, selectors)

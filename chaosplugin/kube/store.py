@@ -45,6 +45,9 @@ class Store:
     def __iter__(self) -> Iterator[Watched]:
         return iter(list(self._objects.values()))
 
+    def get(self, namespace: str, name: str) -> Watched | None:
+        return self._objects.get((namespace, name))
+
     def __len__(self) -> int:
         return len(self._objects)
 

@@ -1,17 +1,28 @@
 """Watch streams that many share."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
-from chaosplugin.core.topics import Applied, Deleted, Lost, Synced, Topic, WatchEvent
+from chaosplugin.core.topics import (
+    Applied,
+    Deleted,
+    Lost,
+    PodsTopic,
+    Synced,
+    Topic,
+    Watched,
+    WatchEvent,
+)
 from chaosplugin.kube.reflector import Pace, Reflector
-from chaosplugin.kube.resources import Collection, belongs
+from chaosplugin.kube.resources import Collection, Part, Resource, belongs, part_of
 from chaosplugin.kube.session import Session
 from chaosplugin.kube.store import Absent, Change, Complete, Failing, Present, Store
 
+_SYNC_S = 2.0
 _FULL = 1024  # events that wait for a slow subscriber before they are coalesced
 
 
@@ -73,33 +84,95 @@ def coalesce(events: list[WatchEvent]) -> list[WatchEvent]:
 
 
 class _Stream:
-    """One reflector and those who listen to it."""
+    """One reflector and those who listen to it, each to a part of what it tells."""
 
     def __init__(self, session: Session, collection: Collection, pace: Pace) -> None:
-        self._store = Store(collection.type)
-        self._last_word: Complete | Failing | None = None
-        self.subscriptions: set[Subscription] = set()
-        self.departures = 0
+        self.store = Store(collection.type)
         self.scope = anyio.CancelScope()
-        self._reflector = Reflector(session, collection, self._store, self._emit, pace)
+        self.used_at = time.monotonic()
+        self.listed_at = 0.0
+        """when all that is there was told anew"""
+        self.synced = anyio.Event()
+        """set while all that is there has been told"""
+        self._label = collection.label
+        self._parts: dict[Part, dict[str, Watched]] = {}
+        """by uid"""
+        self._where: dict[str, Part] = {}
+        """of each object, by uid, where a change of its label moves it from one part to another"""
+        self._listeners: dict[Part, set[Subscription]] = {}
+        self._last_word: Complete | Failing | None = None
+        self._reflector = Reflector(session, collection, self.store, self._emit, pace)
+
+    @property
+    def idle(self) -> bool:
+        return not self._listeners
 
     async def run(self) -> None:
         with self.scope:
             await self._reflector.run()
 
-    def join(self, subscription: Subscription) -> None:
+    def join(self, part: Part, subscription: Subscription) -> None:
         """Tell a newcomer what the others know, then all that follows."""
-        for found in self._store:
+        for found in self.part(part):
             subscription.put(Present(found))
         if self._last_word is not None:
             subscription.put(self._last_word)
-        self.subscriptions.add(subscription)
+        self._listeners.setdefault(part, set()).add(subscription)
+
+    def leave(self, part: Part, subscription: Subscription) -> None:
+        listeners = self._listeners[part]
+        listeners.discard(subscription)
+        if not listeners:
+            del self._listeners[part]
+
+    def part(self, part: Part) -> list[Watched]:
+        """Return what is there of a part."""
+        return list(self._parts.get(part, {}).values())
 
     def _emit(self, change: Change) -> None:
-        if isinstance(change, Complete | Failing):
-            self._last_word = change
-        for subscription in self.subscriptions:
-            subscription.put(change)
+        match change:
+            case Present(found):
+                part = part_of(found, self._label)
+                self._move(found, part)
+                self._parts.setdefault(part, {})[found.metadata.uid] = found
+                self._tell(part, change)
+            case Absent(found):
+                part = self._where.pop(found.metadata.uid, part_of(found, self._label))
+                self._drop(part, found)
+                self._tell(part, change)
+            case _:
+                self._conclude(change)
+
+    def _conclude(self, word: Complete | Failing) -> None:
+        self._last_word = word
+        if isinstance(word, Complete):
+            self.synced.set()
+            self.listed_at = time.monotonic()
+        elif self.synced.is_set():
+            self.synced = anyio.Event()
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.put(word)
+
+    def _move(self, found: Watched, part: Part) -> None:
+        """Take an object out of the part where it was, if its label has changed."""
+        if not self._label:
+            return
+        before = self._where.get(found.metadata.uid, part)
+        self._where[found.metadata.uid] = part
+        if before != part:
+            self._drop(before, found)
+            self._tell(before, Absent(found))
+
+    def _drop(self, part: Part, found: Watched) -> None:
+        there = self._parts.get(part, {})
+        there.pop(found.metadata.uid, None)
+        if not there:
+            self._parts.pop(part, None)
+
+    def _tell(self, part: Part, change: Change) -> None:
+        for listener in self._listeners.get(part, ()):
+            listener.put(change)
 
 
 class Streams:
@@ -111,30 +184,65 @@ class Streams:
         self._pace = pace
         self._streams: dict[Collection, _Stream] = {}
 
+    def count(self, resource: Resource) -> int:
+        """Return how many streams of a resource are open."""
+        return sum(each.resource == resource for each in self._streams)
+
     @contextmanager
     def subscribe(self, collection: Collection, topic: Topic) -> Iterator[Subscription]:
         """Listen to a topic on the stream of a collection that holds it."""
+        stream = self._opened(collection)
+        part = topic.namespace, topic.value if isinstance(topic, PodsTopic) and collection.label else ""
+        subscription = Subscription(topic)
+        stream.join(part, subscription)
+        try:
+            yield subscription
+        finally:
+            stream.leave(part, subscription)
+            if stream.idle:
+                self._group.start_soon(self._close_later, collection, stream)
+
+    def find(
+        self, collection: Collection, namespace: str, name: str, *, listed_within_s: float = float("inf")
+    ) -> Watched | None:
+        """Return an object as an open stream has told it last, if its full list is no older than that."""
+        stream = self._streams.get(collection)
+        if stream is None or not stream.synced.is_set():
+            return None
+        listed_lately = time.monotonic() - stream.listed_at <= listed_within_s
+        return stream.store.get(namespace, name) if listed_lately else None
+
+    def in_sync(self, collection: Collection) -> bool:
+        """Tell whether a stream is open, and has told all that is there."""
+        stream = self._streams.get(collection)
+        return stream is not None and stream.synced.is_set()
+
+    async def look(self, collection: Collection, part: Part) -> list[Watched] | None:
+        """Return a part as a stream tells it that stays open for a minute after the last look.
+
+        None: it cannot be had in time.
+        """
+        stream = self._opened(collection)
+        stream.used_at = time.monotonic()
+        with anyio.move_on_after(_SYNC_S):
+            await stream.synced.wait()
+        return stream.part(part) if stream.synced.is_set() else None
+
+    def _opened(self, collection: Collection) -> _Stream:
         stream = self._streams.get(collection)
         if stream is None:
             stream = self._streams[collection] = _Stream(self._session, collection, self._pace)
             self._group.start_soon(stream.run)
-        subscription = Subscription(topic)
-        stream.join(subscription)
-        try:
-            yield subscription
-        finally:
-            stream.subscriptions.discard(subscription)
-            stream.departures += 1
-            if not stream.subscriptions:
-                self._group.start_soon(self._close_later, collection, stream)
+            self._group.start_soon(self._close_later, collection, stream)
+        return stream
 
     async def _close_later(self, collection: Collection, stream: _Stream) -> None:
-        departures = stream.departures
-        await anyio.sleep(self._pace.linger_s)
-        if (
-            not stream.subscriptions
-            and departures == stream.departures
-            and self._streams.get(collection) is stream
-        ):
-            del self._streams[collection]
-            stream.scope.cancel()
+        """Close a stream that nobody uses for a while; whoever leaves it last begins this anew."""
+        linger = self._pace.linger_s
+        await anyio.sleep(linger)
+        while stream.idle and self._streams.get(collection) is stream:
+            if time.monotonic() - stream.used_at >= linger:
+                del self._streams[collection]
+                stream.scope.cancel()
+                return
+            await anyio.sleep(linger / 4)

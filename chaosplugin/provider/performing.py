@@ -41,6 +41,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.kinds import WORKFLOW
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 from chaosplugin.core.run import Run, Spec
+from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic
 from chaosplugin.core.verdict import Finding, Reason
 from chaosplugin.provider import proving
 from chaosplugin.provider.ports import (
@@ -54,6 +55,7 @@ from chaosplugin.provider.ports import (
     Unavailable,
 )
 
+_NEW_LIST_S = 3.0
 _CONFLICTS = 20
 """Tries of the verdict's patch; against a controller that writes 50 times a second 10 were needed."""
 
@@ -66,7 +68,7 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
     try:
         match command:
             case ReadLedger():
-                return await _read_ledger(spec, home, there)
+                return await _read_ledger(run, home, there)
             case ReadScope():
                 return await proving.read_scope(command, run, home, there)
             case ReadReplicas():
@@ -139,6 +141,14 @@ async def analysis_run(spec: Spec, home: Cluster) -> AnalysisRun | None:
     return found if found.metadata.uid == metadata.uid else None
 
 
+def _told(spec: Spec, home: Cluster, *, listed_within_s: float = float("inf")) -> AnalysisRun | None:
+    """Return the AnalysisRun as its watch tells it, which it does from the mark on."""
+    metadata = spec.analysis_run.metadata
+    topic = AnalysisRunsTopic(metadata.namespace)
+    found = home.told(topic, metadata.name, listed_within_s=listed_within_s)
+    return found if isinstance(found, AnalysisRun) and found.metadata.uid == metadata.uid else None
+
+
 async def _experiment(spec: Spec, there: Cluster) -> ChaosObject | None:
     try:
         return await there.read_chaos(spec.kind, spec.namespace, spec.name)
@@ -148,9 +158,21 @@ async def _experiment(spec: Spec, there: Cluster) -> ChaosObject | None:
         return None
 
 
-async def _read_ledger(spec: Spec, home: Cluster, there: Cluster) -> Outcome:
-    found = await analysis_run(spec, home)
-    experiment = await _experiment(spec, there)
+async def _read_ledger(run: Run, home: Cluster, there: Cluster) -> Outcome:
+    """Take what the watches tell, as far as they do; it may be moments old.
+
+    What is missed so is met later: an experiment when its name is taken, or by its watch. The AnalysisRun,
+    where another's verdict may just have been written, is taken only from a list that is new, as after a
+    restart, when thousands may be restored at once. That a restored run's experiment is gone is asked for,
+    as nothing would contradict it.
+    """
+    spec = run.spec
+    found = _told(spec, home, listed_within_s=_NEW_LIST_S) or await analysis_run(spec, home)
+    topic = ChaosTopic(spec.kind, spec.namespace)
+    experiment = there.told(topic, spec.name)
+    if not isinstance(experiment, ChaosObject):
+        certain = not run.restored and there.follows(topic)
+        experiment = None if certain else await _experiment(spec, there)
     if found is None or spec.value:
         return LedgerRead(analysis_run=found, experiment=experiment, value=spec.value)
     value = await proving.canary_of_experiment(spec, home)
@@ -212,8 +234,9 @@ async def _write_mark(command: WriteMark, spec: Spec, home: Cluster) -> Outcome:
 async def _write_verdict(command: WriteVerdict, spec: Spec, home: Cluster) -> Outcome:
     """Record the verdict on the version just read, so that of two writers one sees the other."""
     metadata = spec.analysis_run.metadata
-    for _ in range(_CONFLICTS):
-        found = await analysis_run(spec, home)
+    for tries in range(_CONFLICTS):
+        told = None if tries else _told(spec, home)  # one that is outdated is a conflict
+        found = told or await analysis_run(spec, home)
         if found is None:
             return AnalysisRunSeen(None)
         first = ledger.read_verdict(found, spec.identity)

@@ -19,7 +19,7 @@ from chaosplugin.core.objects import (
     Rollout,
 )
 from chaosplugin.core.registry import Transition
-from chaosplugin.core.topics import Topic, WatchEvent
+from chaosplugin.core.topics import Topic, Watched, WatchEvent
 
 
 class ClusterError(Exception):
@@ -95,7 +95,9 @@ class Cluster(Protocol):
         """Return the uid of namespace kube-system, or "" where it may not be read."""
         ...
 
-    async def read_analysis_run(self, namespace: str, name: str) -> AnalysisRun: ...
+    async def read_analysis_run(self, namespace: str, name: str, *, within_s: float = 0.0) -> AnalysisRun:
+        """Read, or take what was read within the last seconds."""
+        ...
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
         """Merge-patch; a `metadata.resourceVersion` in it makes Conflict possible."""
@@ -105,7 +107,9 @@ class Cluster(Protocol):
 
     async def read_experiment(self, namespace: str, name: str) -> Experiment: ...
 
-    async def list_replica_sets(self, namespace: str, selector: str) -> list[ReplicaSet]: ...
+    async def list_replica_sets(self, namespace: str, selector: str) -> list[ReplicaSet]:
+        """List; those of one hash of Argo's label are taken from a watch, so they may be moments old."""
+        ...
 
     async def read_replica_set(self, namespace: str, name: str) -> ReplicaSet: ...
 
@@ -161,6 +165,17 @@ class Cluster(Protocol):
         """Subscribe: one stream per topic is shared, and closed 60 s after its last subscriber.
 
         The iterator ends only when the subscription does; failures are told as `Lost`.
+        """
+        ...
+
+    def follows(self, topic: Topic) -> bool:
+        """Tell whether a watch of the topic is open, and has told all that is there."""
+        ...
+
+    def told(self, topic: Topic, name: str, *, listed_within_s: float = float("inf")) -> Watched | None:
+        """Return an object as an open watch has told it last; None where it has told of none.
+
+        `listed_within_s`: only if all that is there was told anew within the last seconds.
         """
         ...
 

@@ -11,13 +11,20 @@ from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.verdict import Finding, Reason
 from chaosplugin.provider.ports import Cluster, Denied, NotFound
 
+_JUST_READ_S = 1.0
+
 
 async def read_scope(command: ReadScope, run: Run, home: Cluster, there: Cluster) -> Outcome:
-    """Read afresh: a proof from an old reading would be none."""
+    """Read what may change for the worse afresh: what the Rollout calls current and stable, and its weight.
+
+    The AnalysisRun may be a second old: where all pods are Ready the ledger was read just before. If it was
+    ended meanwhile, the answer to the mark tells so, right after the create. ReplicaSets come from a watch,
+    as pods do: their owners never change, by uid, and how many pods they want is as old as the pods are.
+    """
     spec = run.spec
     metadata = spec.analysis_run.metadata
     try:
-        found = await home.read_analysis_run(metadata.namespace, metadata.name)
+        found = await home.read_analysis_run(metadata.namespace, metadata.name, within_s=_JUST_READ_S)
     except NotFound:
         return ScopeRead(None)
     if found.metadata.uid != metadata.uid:

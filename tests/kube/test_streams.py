@@ -1,3 +1,6 @@
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
 import anyio
 import msgspec
 from hypothesis import given
@@ -6,8 +9,11 @@ from hypothesis import strategies as st
 from chaosplugin.core.objects import Event as KubernetesEvent
 from chaosplugin.core.objects import InvolvedObject, Metadata, Pod
 from chaosplugin.core.topics import Applied, Deleted, EventsTopic, Lost, PodsTopic, Synced, WatchEvent
+from chaosplugin.kube.client import connect
+from chaosplugin.kube.resources import PODS, REPLICA_SETS
 from chaosplugin.kube.store import Absent, Complete, Failing, Present, Store
 from chaosplugin.kube.streams import Subscription, coalesce
+from tests.kube.conftest import Bed, clock, in_one_task
 
 TOPIC = PodsTopic("shop", "hash", "new")
 
@@ -139,3 +145,61 @@ async def test_events_about_other_objects_than_experiments_are_not_told() -> Non
 
     with anyio.fail_after(5):
         assert await anext(subscription) == Applied(topic, ours)
+
+
+async def test_pods_of_many_canaries_come_from_one_stream_each_to_whom_they_concern(bed: Bed) -> None:
+    """A pod that changes its label leaves one canary for another."""
+    path = "/api/v1/namespaces/default/pods"
+
+    def body(value: str) -> dict[str, object]:
+        containers = [{"name": "web", "image": "web:1"}]
+        return {"metadata": {"name": "moves", "labels": {"hash": value}}, "spec": {"containers": containers}}
+
+    topics = [PodsTopic("default", "hash", f"canary-{number}") for number in range(110)]
+    async with in_one_task(connect(bed.config, clock=clock)) as cluster, AsyncExitStack() as stack:
+        told = [await stack.enter_async_context(cluster.watch(topic)) for topic in topics]
+        with anyio.fail_after(30):
+            for events in told:
+                assert isinstance(await anext(events), Synced)
+            await bed.create(path, body("canary-108"))
+            assert isinstance(await anext(told[108]), Applied)
+            await bed.patch(f"{path}/moves", {"metadata": {"labels": {"hash": "canary-109"}}})
+            assert await _until_gone(told[108])
+            assert isinstance(await anext(told[109]), Applied)
+            await bed.delete(f"{path}/moves")
+            assert await _until_gone(told[109])
+        assert cluster._streams.count(PODS) == 101
+
+
+async def _until_gone(events: AsyncIterator[WatchEvent]) -> bool:
+    """A kubelet may write meanwhile."""
+    async for event in events:
+        if isinstance(event, Deleted):
+            return True
+    return False
+
+
+async def test_replica_sets_are_listed_from_a_watch_that_is_opened_once(bed: Bed) -> None:
+    path = "/apis/apps/v1/namespaces/default/replicasets"
+
+    def body(value: str) -> dict[str, object]:
+        labels = {"rollouts-pod-template-hash": value}
+        template = {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+        }
+        spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+        return {"metadata": {"name": f"web-{value}", "labels": labels}, "spec": spec}
+
+    await bed.create(path, body("one"))
+    await bed.create(path, body("two"))
+    async with in_one_task(connect(bed.config, clock=clock)) as cluster:
+        for value in ("one", "two", "one"):
+            (found,) = await cluster.list_replica_sets("default", f"rollouts-pod-template-hash={value}")
+            assert found.metadata.name == f"web-{value}"
+        assert await cluster.list_replica_sets("default", "rollouts-pod-template-hash=three") == []
+        assert cluster._streams.count(REPLICA_SETS) == 1
+        await bed.delete(f"{path}/web-one")
+        with anyio.fail_after(10):
+            while await cluster.list_replica_sets("default", "rollouts-pod-template-hash=one"):
+                await anyio.sleep(0.01)

@@ -200,7 +200,7 @@ def cases_of(plan: Plan, metric: Metric, place: Place, history: History, run: Tr
 
 
 def _of_another(measurement: Object, run: Trace) -> bool:
-    """Argo writes a status by name: what it made of a run that was just deleted lands on that one's successor."""
+    """Argo writes by name: what it made of a run that was just deleted lands on that one's successor."""
     began = measurement.get("startedAt")
     return began is not None and _seconds(began) < run.born - 1.5
 
