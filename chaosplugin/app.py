@@ -70,7 +70,8 @@ async def _connect(settings: Settings, clusters: LateClusters, clock: Callable[[
 
     while True:
         try:
-            async with open_clusters(settings.kubeconfig, clock=clock) as found:
+            rate = settings.kube_api_qps
+            async with open_clusters(settings.kubeconfig, clock=clock, rate=rate) as found:
                 clusters.found(found)
                 gc.collect()
                 gc.freeze()  # code stays: to look through it for garbage stops a call for 40 ms, now and then

@@ -29,6 +29,7 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
                                 Chaos Mesh has not undone the fault then, so it may go on in the pods
   --allow-workflow-task         Workflows with templates of type Task, which start pods
   --allow-status-check          Workflows with templates of type StatusCheck, which send requests
+  --kube-api-qps NUMBER         requests per second to an API server, 50 by default; a gate takes six
   --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
   --log-level LEVEL             debug, info (default), warning or error
 
@@ -88,7 +89,7 @@ def _settings(arguments: Sequence[str]) -> "Settings":
         force_cleanup=found.force_cleanup,
         wake=Wake(found.wake) if found.wake else None,
     )
-    return Settings(policy, found.kubeconfig or kubeconfig, found.log_level)
+    return Settings(policy, found.kubeconfig or kubeconfig, found.log_level, found.kube_api_qps)
 
 
 def _plugin_parser() -> "argparse.ArgumentParser":
@@ -113,9 +114,23 @@ def _plugin_parser() -> "argparse.ArgumentParser":
     ):
         parser.add_argument(f"--allow-{flag}", action="store_true")
     parser.add_argument("--force-cleanup", action="store_true")
+    parser.add_argument("--kube-api-qps", type=_rate, default=50.0)
     parser.add_argument("--kubeconfig")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
+
+
+def _rate(text: str) -> float:
+    """Read a number of requests per second."""
+    import argparse  # noqa: PLC0415
+
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 1 <= rate <= 10_000:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 1 to 10000")
+    return rate
 
 
 # -- by hand

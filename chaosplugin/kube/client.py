@@ -396,7 +396,9 @@ async def _serve(
     limits: Limits | None,
     pace: Pace | None,
 ) -> AsyncIterator[KubernetesCluster]:
-    session = Session(connection, clock=clock, limiter=Limiter(rate), limits=limits or Limits())
+    session = Session(
+        connection, clock=clock, limiter=Limiter(rate, burst=round(rate)), limits=limits or Limits()
+    )
     try:
         async with anyio.create_task_group() as group:
             yield KubernetesCluster(session, Streams(session, group, pace or Pace()))

@@ -19,10 +19,13 @@ from chaosplugin.kube.secret import SecretCredential
 class KubernetesClusters:
     """`Clusters` of provider/ports.py."""
 
-    def __init__(self, home: KubernetesCluster, tasks: TaskGroup, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, home: KubernetesCluster, tasks: TaskGroup, clock: Callable[[], datetime], rate: float
+    ) -> None:
         self._home = home
         self._tasks = tasks
         self._clock = clock
+        self._rate = rate
         self._endpoints: dict[tuple[str, str, str], tuple[SecretCredential, KubernetesCluster]] = {}
         self._connecting = anyio.Lock()
 
@@ -52,20 +55,20 @@ class KubernetesClusters:
         credential = SecretCredential(
             url, f"{namespace}/{secret}", partial(self._home.read_secret, namespace, secret)
         )
-        async with connect_endpoint(credential, clock=self._clock) as cluster:
+        async with connect_endpoint(credential, clock=self._clock, rate=self._rate) as cluster:
             task_status.started((credential, cluster))
             await anyio.sleep_forever()
 
 
 @asynccontextmanager
 async def open_clusters(
-    kubeconfig: str | None, *, clock: Callable[[], datetime]
+    kubeconfig: str | None, *, clock: Callable[[], datetime], rate: float = 50.0
 ) -> AsyncIterator[KubernetesClusters]:
-    """Use the home cluster, and further ones as they are asked for.
+    """Use the home cluster, and further ones as they are asked for, each at `rate` requests per second.
 
     Raises:
         NoCluster: there is no usable configuration of the home cluster.
     """
-    async with connect(kubeconfig, clock=clock) as home, anyio.create_task_group() as tasks:
-        yield KubernetesClusters(home, tasks, clock)
+    async with connect(kubeconfig, clock=clock, rate=rate) as home, anyio.create_task_group() as tasks:
+        yield KubernetesClusters(home, tasks, clock, rate)
         tasks.cancel_scope.cancel()

@@ -13,3 +13,5 @@ class Settings(NamedTuple):
     kubeconfig: str | None
     """None: the cluster that we run in"""
     log_level: str
+    kube_api_qps: float = 50.0
+    """requests per second to each API server, at most"""
