@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system e2e e2e-full check bench fuzz fuzz-short soak lock clean
+.PHONY: help demo test test-system e2e e2e-full check bench bench-gates fuzz fuzz-short soak lock clean
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
@@ -50,6 +50,9 @@ check: $(VENV) ## formatting, lint, types, layers, lock file
 
 bench: $(VENV) ## measure the plugin, write build/bench.json
 	@$(BIN)/python bench/run.py
+
+bench-gates: $(VENV) ## measure whole gates, and crowds of them, for minutes; adds to build/bench.json
+	@$(BIN)/python bench/gates.py $(BENCH)
 
 FUZZ_RUNS ?= 1000000
 FUZZ_SECONDS ?= 60

@@ -1,7 +1,11 @@
 """The lines of build/bench.json."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE = Path("build") / "bench.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +47,21 @@ def percentile(values: Sequence[float], rank: int) -> float:
     """Return the value that `rank` percent of them do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * rank // 100)]
+
+
+def bounded(name: str, unit: str, value: float, *, most: float) -> Figure:
+    """Bound a value that has no counterpart in Go."""
+    return Figure(name, round(value, 3), unit, 0.0, None, most, value <= most)
+
+
+def merge(figures: Iterable[Figure]) -> None:
+    """Print a table, and put its lines into the file beside those of other programs."""
+    measured = list(figures)
+    known = json.loads(FILE.read_text()) if FILE.exists() else []
+    names = {each.name for each in measured}
+    FILE.parent.mkdir(exist_ok=True)
+    kept = [each for each in known if each["name"] not in names]
+    FILE.write_text(json.dumps([*kept, *map(asdict, measured)], indent=1) + "\n")
+    for each in measured:
+        print(each.line())
+    print(f"added to {FILE}")

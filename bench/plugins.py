@@ -18,6 +18,9 @@ class Started:
         self.pid = process.pid
         self.address = ""
         self._process = process
+        self.counted = 0
+        """lines of the log, since `count` was called, that hold what it names"""
+        self._counts = ""
         self._ready = threading.Event()
         if not ready:
             self._ready.set()
@@ -31,6 +34,10 @@ class Started:
         """Wait for the line of the log that tells it."""
         if not self._ready.wait(_READY_S):
             raise TimeoutError(f"no line of the log has {self._mark}")
+
+    def count(self, words: str) -> None:
+        """Count lines of the log from now on."""
+        self.counted, self._counts = 0, words
 
     def close(self) -> None:
         """End the process, and read what it still says."""
@@ -48,6 +55,8 @@ class Started:
         for line in self._process.stderr or ():
             if self._mark and self._mark in line:
                 self._ready.set()
+            if self._counts and self._counts in line:
+                self.counted += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ class Stage:
         if await self._until(lambda: self._reached(act.moment)):
             await anyio.sleep(act.after)
             with suppress(ApiError, LookupError):  # what it is about is not there any more
-                self._do(act.deed)
+                if not self._all_runs_ended():
+                    self._do(act.deed)
         self._acting -= 1
 
     def _reached(self, moment: Moment) -> bool:

@@ -31,7 +31,8 @@ type request struct {
 	Address     string                `json:"address"`     // reattach, join, leave, paced
 	Pid         int                   `json:"pid"`         // reattach, join
 	Count       int                   `json:"count"`       // paced: calls of each caller
-	Callers     int                   `json:"callers"`     // paced
+	Callers     int                   `json:"callers"`     // paced, crowd
+	Members     []member              `json:"members"`     // crowd
 	Name        string                `json:"name"`        // dispense
 	Argument    string                `json:"argument"`    // raw: nil, empty, run, terminate, string
 }
@@ -68,6 +69,8 @@ func answer(r request) (any, error) {
 		return nil, leave(r.Address)
 	case "paced":
 		return paced(r)
+	case "crowd":
+		return crowd(r)
 	}
 	return nil, fmt.Errorf("host: no operation %q", r.Op)
 }
