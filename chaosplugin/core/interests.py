@@ -1,4 +1,7 @@
-"""Who watches what: kept, as each event and each call would otherwise cost a look at every run."""
+"""Who watches what: kept, as each event and each call would otherwise cost a look at every run.
+
+Nothing here may cost more where there are more runs, as there may be thousands.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +29,8 @@ class Interests:
         self._states: dict[str, tuple[object, ...]] = {}
         self._watches: dict[str, frozenset[Watch]] = {}
         self._followers: dict[Watch, dict[str, None]] = {}
-        self._wanted: frozenset[Watch] | None = _NONE
+        self._changes: dict[Watch, bool] = {}
+        """wanted, or not wanted any more, since somebody asked"""
 
     def of(self, run: Run) -> frozenset[Watch]:
         """Return what this run watches as it is now, and remember it."""
@@ -46,12 +50,16 @@ class Interests:
         """Return the ids of the runs that watch it, in the order in which they began to."""
         return tuple(self._followers.get(watch, ()))
 
-    @property
-    def wanted(self) -> frozenset[Watch]:
-        """All that is watched; the same object as long as nothing changes."""
-        if self._wanted is None:
-            self._wanted = frozenset(self._followers)
-        return self._wanted
+    def wants(self, watch: Watch) -> bool:
+        """Tell whether any run watches it."""
+        return watch in self._followers
+
+    def take_changes(self) -> dict[Watch, bool]:
+        """Return what is wanted, or not any more, since the last call; most often nothing."""
+        changes = self._changes
+        if changes:
+            self._changes = {}
+        return changes
 
     def _set(self, run_id: str, watches: frozenset[Watch]) -> None:
         before = self._watches.pop(run_id, _NONE)
@@ -60,14 +68,18 @@ class Interests:
             del followers[run_id]
             if not followers:
                 del self._followers[watch]
-                self._wanted = None
+                self._change(watch, wanted=False)
         for watch in watches - before:
             if watch not in self._followers:
                 self._followers[watch] = {}
-                self._wanted = None
+                self._change(watch, wanted=True)
             self._followers[watch][run_id] = None
         if watches:
             self._watches[run_id] = watches
+
+    def _change(self, watch: Watch, *, wanted: bool) -> None:
+        if self._changes.pop(watch, wanted) is wanted:  # else it is as it was
+            self._changes[watch] = wanted
 
 
 def _awaits_events(run: Run) -> bool:

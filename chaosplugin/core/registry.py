@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chaosplugin.core import delivery, outcomes, stages
+from chaosplugin.core import delivery, ledger, outcomes, stages
 from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, Outcome
@@ -59,9 +59,12 @@ class Registry:
         self._children: dict[Watch, Children] = {}
         self._lost: dict[Watch, str] = {}
         self._interests = Interests()
-        self._cleaned = self._interests.wanted
-        """for which stores were last dropped"""
-        self._queued = 0
+        self._queued: dict[str, None] = {}
+        """ids of the runs that wait for another on their ReplicaSet, in their order"""
+        self._on_canary: dict[str, dict[str, None]] = {}
+        """ids of runs by the uid of the ReplicaSet that they are proved for"""
+        self._of_analysis_run: dict[str, dict[str, None]] = {}
+        """ids of runs by the uid of their AnalysisRun"""
         self._deadlines: list[tuple[datetime, str]] = []
         """a heap; an entry counts if it is its run's deadline still"""
         self._over: deque[tuple[datetime, Run]] = deque()
@@ -94,7 +97,9 @@ class Registry:
             family=spec.family() if spec.family else None,
         )
         run.value = spec.value
+        self._drop_canary(spec.id)
         self._runs[spec.id] = run
+        self._of_analysis_run.setdefault(spec.identity.analysis_run_uid, {})[spec.id] = None
         self._interests.drop(spec.id)
         return self._advance(now, [run])
 
@@ -150,7 +155,7 @@ class Registry:
 
     def observe(self, now: datetime, watch: Watch, event: WatchEvent) -> list[Command]:
         """Take in one event of a watch."""
-        if watch not in self._interests.wanted:  # its end is under way
+        if not self._interests.wants(watch):  # its end is under way
             return []
         if isinstance(watch.topic, PodsTopic):
             self._observe_pods(watch, event)
@@ -184,7 +189,7 @@ class Registry:
 
     def _observe_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Command]:
         concerned: list[Run] = []
-        for run in self._followers(watch):
+        for run in self._concerned(watch, thing):
             finding: Finding | None = None
             match thing:
                 case ChaosObject() if isinstance(watch.topic, ChildrenTopic):
@@ -207,6 +212,17 @@ class Registry:
                 self._decide(run, finding, now)
             concerned.append(run)
         return self._advance(now, concerned)
+
+    def _concerned(self, watch: Watch, thing: object) -> Iterable[Run]:
+        """Return the few runs that an object may be about; all, where nothing in it tells."""
+        match thing:
+            case AnalysisRun():
+                ids = tuple(self._of_analysis_run.get(thing.metadata.uid, ()))
+            case ChaosObject() if (run_id := thing.metadata.label(ledger.RUN) or "") in self._runs:
+                ids = (run_id,)
+            case _:
+                return self._followers(watch)
+        return [self._runs[run_id] for run_id in ids if watch in self._interests.of(self._runs[run_id])]
 
     @staticmethod
     def _is_experiment_of(run: Run, experiment: ChaosObject) -> bool:
@@ -245,9 +261,15 @@ class Registry:
             self._deadlines = [(run.deadline, run_id) for run_id, run in runs if run.deadline is not None]
             heapq.heapify(self._deadlines)
 
-    def watches(self) -> frozenset[Watch]:
-        """Return what is to be watched now; the same object as long as that does not change."""
-        return self._interests.wanted
+    def watch_changes(self) -> Mapping[Watch, bool]:
+        """Return what is to be watched, or not any more, since the last call."""
+        changes = self._interests.take_changes()
+        for watch, wanted in changes.items():
+            if not wanted:
+                self._pods.pop(watch, None)
+                self._children.pop(watch, None)
+                self._lost.pop(watch, None)
+        return changes
 
     def run(self, run_id: str) -> Run | None:
         return self._runs.get(run_id)
@@ -309,13 +331,17 @@ class Registry:
                 self._decide(run, step.finding, now)
             self._interests.of(run)
             self.announcements += news(run, delivery.stuck(run, now))
+            if run.replica_set:
+                self._on_canary.setdefault(run.replica_set, {})[run.spec.id] = None
             if run.stage is not run.told:
                 self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
                 self._count_in(run)
             if run.stage is not before:
                 agenda.append(run)
-            if not agenda and self._queued:
-                agenda += [other for other in self._runs.values() if self._is_next(other)]
+            if not agenda:
+                agenda += [
+                    other for other in map(self._runs.get, self._queued) if other and self._is_next(other)
+                ]
         self._forget(now, moved.values())
         return commands
 
@@ -326,14 +352,15 @@ class Registry:
         """Another's fault may be on in the same ReplicaSet; asked only of those that could begin one."""
         if not run.replica_set or run.stage not in {Stage.QUEUED, Stage.CREATING}:
             return False
-        return any(
-            other is not run and other.replica_set == run.replica_set and other.holds_canary
-            for other in self._runs.values()
-        )
+        others = (self._runs[run_id] for run_id in self._on_canary.get(run.replica_set, ()))
+        return any(other is not run and other.holds_canary for other in others)
 
     def _count_in(self, run: Run) -> None:
         """Follow the stages of a run."""
-        self._queued += (run.stage is Stage.QUEUED) - (run.told is Stage.QUEUED)
+        if run.stage is Stage.QUEUED:
+            self._queued[run.spec.id] = None
+        else:
+            self._queued.pop(run.spec.id, None)
         run.told = run.stage
         if run.stage is Stage.DONE and run.verdict is not None:
             self._tombstones.append((run.verdict.finished_at, run.spec.id))
@@ -344,7 +371,7 @@ class Registry:
         run.stage, run.retry_at, run.decided_here = Stage.DECIDED, None, True
 
     def _forget(self, now: datetime, moved: Iterable[Run]) -> None:
-        """Drop tombstones of AnalysisRuns that have ended, and stores that nobody needs."""
+        """Drop tombstones of AnalysisRuns that have ended."""
         for run in moved:
             if run.stage is Stage.DONE and run.run_over and run.forget_at is None:
                 run.forget_at = now + STALE
@@ -358,14 +385,23 @@ class Registry:
             old = self._runs.get(run_id)
             if old and old.stage is Stage.DONE and old.verdict and old.verdict.finished_at == finished_at:
                 self._drop(old)
-        wanted = self._interests.wanted
-        if wanted is self._cleaned:
-            return
-        self._cleaned = wanted
-        self._pods = {w: store for w, store in self._pods.items() if w in wanted}
-        self._children = {w: store for w, store in self._children.items() if w in wanted}
-        self._lost = {w: reason for w, reason in self._lost.items() if w in wanted}
 
     def _drop(self, run: Run) -> None:
+        self._drop_canary(run.spec.id)
         self._runs.pop(run.spec.id, None)
+        self._queued.pop(run.spec.id, None)
         self._interests.drop(run.spec.id)
+        _take_out(self._of_analysis_run, run.spec.identity.analysis_run_uid, run.spec.id)
+
+    def _drop_canary(self, run_id: str) -> None:
+        run = self._runs.get(run_id)
+        if run is not None:
+            _take_out(self._on_canary, run.replica_set, run_id)
+
+
+def _take_out(index: dict[str, dict[str, None]], key: str, run_id: str) -> None:
+    found = index.get(key)
+    if found is not None:
+        found.pop(run_id, None)
+        if not found:
+            del index[key]

@@ -238,7 +238,7 @@ class ChaosProvider:
         if self._registry.announcements:
             told, self._registry.announcements = self._registry.announcements, []
             self._announcer.tell(told)
-        self._watching.want(self._registry.watches())
+        self._watching.follow(self._registry.watch_changes())
         if self._registry.next_deadline() != self._awaited:
             self._changed.set()
 

@@ -1,7 +1,7 @@
 """Keeps exactly those watches open that the registry wants, and hands it what they tell."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,18 +29,15 @@ class Watching:
         self._cluster_of = cluster_of
         self._tell = tell
         self._open: dict[Watch, anyio.CancelScope] = {}
-        self._wanted: frozenset[Watch] = frozenset()
 
-    def want(self, watches: frozenset[Watch]) -> None:
-        """Open what is missing, close what is not wanted any more."""
-        if watches is self._wanted:
-            return
-        self._wanted = watches
-        for watch in self._open.keys() - watches:
-            self._open.pop(watch).cancel()
-        for watch in watches - self._open.keys():
-            self._open[watch] = scope = anyio.CancelScope()
-            self._tasks.start_soon(self._follow, watch, scope, name=f"watch {watch.topic}")
+    def follow(self, changes: Mapping[Watch, bool]) -> None:
+        """Open what is wanted from now on, close what is not wanted any more."""
+        for watch, wanted in changes.items():
+            if not wanted:
+                self._open.pop(watch).cancel()
+            else:
+                self._open[watch] = scope = anyio.CancelScope()
+                self._tasks.start_soon(self._follow, watch, scope, name="watch")
 
     async def _follow(self, watch: Watch, scope: anyio.CancelScope) -> None:
         with scope:
