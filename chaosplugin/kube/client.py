@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -37,6 +38,7 @@ from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.resources import Collection, Resource
 from chaosplugin.kube.secret import SecretCredential
+from chaosplugin.kube.reviews import Review, Reviews
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
 from chaosplugin.provider.ports import (
@@ -50,7 +52,7 @@ from chaosplugin.provider.ports import (
 )
 
 _MANY = 100  # streams of single canaries; beyond that one stream tells the pods of all
-_REMEMBER_S = 600.0  # access reviews; a right that is granted or taken is noticed after that
+_REMEMBER_S = 600.0  # that the origin may not be read
 _LATELY_S = 5.0  # how long a reading is kept for whoever takes one of that age
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -60,13 +62,6 @@ T = TypeVar("T")
 class _Secret(msgspec.Struct):
     metadata: Metadata
     data: dict[str, str] | None = None
-
-
-class _Review(msgspec.Struct):
-    class _Status(msgspec.Struct):
-        allowed: bool = False
-
-    status: _Status
 
 
 class _Namespace(msgspec.Struct):
@@ -79,8 +74,7 @@ class KubernetesCluster:
     def __init__(self, session: Session, streams: Streams) -> None:
         self._session = session
         self._streams = streams
-        self._reviews: dict[Access, tuple[float, bool]] = {}
-        self._reviewing: dict[Access, anyio.Lock] = {}
+        self._reviews = Reviews(partial(self._answer, type_=Review))
         self._read_lately: OrderedDict[tuple[str, str], tuple[float, AnalysisRun]] = OrderedDict()
         self._origin: tuple[float, str] | None = None
 
@@ -89,36 +83,10 @@ class KubernetesCluster:
         return self._session.clock_offset
 
     async def allowed(self, access: Access) -> bool:
-        async with self._reviewing.setdefault(access, anyio.Lock()):  # many gates ask at once
-            known = self._reviews.get(access)
-            if known is not None and time.monotonic() < known[0]:
-                return known[1]
-            anywhere = replace(access, namespace="")
-            granted = (access.namespace and await self.allowed(anywhere)) or await self._review(access)
-            self._reviews[access] = (time.monotonic() + _REMEMBER_S, granted)
-            return granted
+        return await self._reviews.allowed(access)
 
-    async def _review(self, access: Access) -> bool:
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {
-                "resourceAttributes": {
-                    "verb": access.verb,
-                    "group": access.group,
-                    "resource": access.resource,
-                    "namespace": access.namespace,
-                }
-            },
-        }
-        where = f"in namespace {access.namespace}" if access.namespace else "in all namespaces"
-        request = Request(
-            method="POST",
-            path=resources.ACCESS_REVIEWS.path(),
-            what=f"ask whether we may {access.verb} {access.resource} {where}",
-            body=msgspec.json.encode(body),
-        )
-        return (await self._answer(request, _Review)).status.allowed
+    def allowed_lately(self, access: Access) -> bool | None:
+        return self._reviews.remembered(access)
 
     async def origin(self) -> str:
         if self._origin is None or time.monotonic() >= self._origin[0]:

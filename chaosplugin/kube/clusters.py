@@ -32,6 +32,9 @@ class KubernetesClusters:
     async def home(self) -> KubernetesCluster:
         return self._home
 
+    def home_now(self) -> KubernetesCluster:
+        return self._home
+
     async def endpoint(
         self, url: str, namespace: str, secret: str, *, begins: bool = False
     ) -> KubernetesCluster:

@@ -26,6 +26,9 @@ class LateClusters:
     async def home(self) -> Cluster:
         return await (await self._wait()).home()
 
+    def home_now(self) -> Cluster | None:
+        return self._found.home_now() if self._found is not None else None
+
     async def endpoint(self, url: str, namespace: str, secret: str, *, begins: bool = False) -> Cluster:
         return await (await self._wait()).endpoint(url, namespace, secret, begins=begins)
 

@@ -91,6 +91,10 @@ class Cluster(Protocol):
         """Ask whether we may; answers are cached for 10 minutes."""
         ...
 
+    def allowed_lately(self, access: Access) -> bool | None:
+        """Return what is remembered of such a question; None: it has to be asked."""
+        ...
+
     async def origin(self) -> str:
         """Return the uid of namespace kube-system, or "" where it may not be read."""
         ...
@@ -189,6 +193,10 @@ class Clusters(Protocol):
         Raises:
             ClusterError: nobody could say how to reach it.
         """
+        ...
+
+    def home_now(self) -> Cluster | None:
+        """Return the same without waiting; None: it is not known yet."""
         ...
 
     async def endpoint(self, url: str, namespace: str, secret: str, *, begins: bool = False) -> Cluster:
