@@ -365,7 +365,7 @@ async def _serve(
     pace: Pace | None,
 ) -> AsyncIterator[KubernetesCluster]:
     session = Session(
-        connection, clock=clock, limiter=Limiter(rate, burst=round(rate)), limits=limits or Limits()
+        connection, clock=clock, limiter=Limiter(rate, burst=max(50, round(rate))), limits=limits or Limits()
     )
     try:
         async with anyio.create_task_group() as group:

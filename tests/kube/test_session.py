@@ -288,16 +288,24 @@ async def test_answers_that_are_cut_off_are_asked_for_again(
 
 
 async def test_access_is_asked_once_in_ten_minutes(script: Script, cluster: KubernetesCluster) -> None:
-    script.then(answer({"status": {"allowed": True}}), answer({"status": {"allowed": False}}))
+    script.then(*(answer({"status": {"allowed": allowed}}) for allowed in (True, False, True)))
+    everywhere, here = Access("list", "", "pods"), Access("watch", "", "pods", "shop")
+    assert cluster.allowed_lately(everywhere) is None
 
-    assert await cluster.allowed(Access("list", "", "pods"))
-    assert await cluster.allowed(Access("list", "", "pods"))
-    assert not await cluster.allowed(Access("list", "", "pods", "shop"))
+    assert await cluster.allowed(everywhere)
+    assert await cluster.allowed(everywhere)
+    assert await cluster.allowed(Access("list", "", "pods", "shop")), "as in all namespaces"
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(cluster.allowed, here)
+    assert cluster.allowed_lately(here)
+    assert cluster.allowed_lately(Access("watch", "", "pods")) is False
 
     asked = [json.loads(seen.body)["spec"]["resourceAttributes"] for seen in script.seen]
     assert asked == [
         {"verb": "list", "group": "", "resource": "pods", "namespace": ""},
-        {"verb": "list", "group": "", "resource": "pods", "namespace": "shop"},
+        {"verb": "watch", "group": "", "resource": "pods", "namespace": ""},
+        {"verb": "watch", "group": "", "resource": "pods", "namespace": "shop"},
     ]
 
 
