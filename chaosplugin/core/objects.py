@@ -139,6 +139,8 @@ class BlueGreenStatus(_Object, frozen=True):
 class RolloutStatus(_Object, frozen=True):
     current_pod_hash: str = ""
     stable_rs: str = field(default="", name="stableRS")
+    replicas: int = 0
+    updated_replicas: int = 0
     canary: CanaryStatus = CanaryStatus()
     blue_green: BlueGreenStatus = BlueGreenStatus()
 

@@ -210,7 +210,7 @@ def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding |
         if experiment is not None:
             return adopt(run, experiment, now)
         return _not_found(run)
-    run.in_doubt = False
+    run.in_doubt, run.found_at = False, now
     known = run.experiment.metadata.uid if run.experiment else ""
     if experiment is None or not (experiment.metadata.uid == known or _is_ours(run, experiment)):
         run.experiment_gone = True  # another one that bears its name by now is not ours

@@ -159,6 +159,8 @@ class Run:
     experiment: ChaosObject | None = None
     fault: Fault | None = None
     experiment_gone: bool = False
+    found_at: datetime | None = None
+    """when it was last looked up, beside its watch"""
     in_doubt: bool = False
     """it has left the watch, and no deletion was seen"""
     one_shot: bool

@@ -272,6 +272,8 @@ def _full_traffic(inputs: ScopeInputs, rollout: Rollout, found: str) -> str:
         stable = inputs.stable
         if stable is None or stable.spec.replicas == 0:
             return "the stable ReplicaSet wants 0 pods"
+        if 0 < status.replicas == status.updated_replicas:
+            return "all pods of the Rollout are the canary's"
     return ""
 
 

@@ -37,8 +37,8 @@ from chaosplugin.kube.limiter import Limiter, Priority
 from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.resources import Collection, Resource
-from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.reviews import Review, Reviews
+from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
 from chaosplugin.provider.ports import (
@@ -54,6 +54,7 @@ from chaosplugin.provider.ports import (
 _MANY = 100  # streams of single canaries; beyond that one stream tells the pods of all
 _REMEMBER_S = 600.0  # that the origin may not be read
 _LATELY_S = 5.0  # how long a reading is kept for whoever takes one of that age
+DEFAULT_RATE = 50.0  # requests per second
 _MERGE_PATCH = "application/merge-patch+json"
 
 T = TypeVar("T")
@@ -312,7 +313,7 @@ async def connect(
     kubeconfig: str | None,
     *,
     clock: Callable[[], datetime],
-    rate: float = 50.0,
+    rate: float = DEFAULT_RATE,
     limits: Limits | None = None,
     pace: Pace | None = None,
 ) -> AsyncIterator[KubernetesCluster]:
@@ -333,7 +334,7 @@ async def connect_endpoint(
     credential: SecretCredential,
     *,
     clock: Callable[[], datetime],
-    rate: float = 50.0,
+    rate: float = DEFAULT_RATE,
     limits: Limits | None = None,
     pace: Pace | None = None,
 ) -> AsyncIterator[KubernetesCluster]:

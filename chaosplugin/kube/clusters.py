@@ -12,7 +12,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from chaosplugin.kube.client import KubernetesCluster, connect, connect_endpoint
+from chaosplugin.kube.client import DEFAULT_RATE, KubernetesCluster, connect, connect_endpoint
 from chaosplugin.kube.secret import SecretCredential
 
 
@@ -20,7 +20,11 @@ class KubernetesClusters:
     """`Clusters` of provider/ports.py."""
 
     def __init__(
-        self, home: KubernetesCluster, tasks: TaskGroup, clock: Callable[[], datetime], rate: float
+        self,
+        home: KubernetesCluster,
+        tasks: TaskGroup,
+        clock: Callable[[], datetime],
+        rate: float = DEFAULT_RATE,
     ) -> None:
         self._home = home
         self._tasks = tasks
@@ -65,7 +69,7 @@ class KubernetesClusters:
 
 @asynccontextmanager
 async def open_clusters(
-    kubeconfig: str | None, *, clock: Callable[[], datetime], rate: float = 50.0
+    kubeconfig: str | None, *, clock: Callable[[], datetime], rate: float = DEFAULT_RATE
 ) -> AsyncIterator[KubernetesClusters]:
     """Use the home cluster, and further ones as they are asked for, each at `rate` requests per second.
 

@@ -78,6 +78,11 @@ class Reflector:
         self._open = False
         self._told = False  # whether the stream has brought anything
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a stream is there, so that what changes is told at once."""
+        return self._open
+
     async def run(self) -> None:
         """Watch until cancelled."""
         pace = self._pace
@@ -99,6 +104,7 @@ class Reflector:
                 broke = self._open and isinstance(error, Unavailable) and not error.status
                 if not broke or self._version is None:
                     self._fail(str(error))
+            self._open = False
             if self._told:
                 backoff.reset()
             else:

@@ -107,6 +107,11 @@ class _Stream:
     def idle(self) -> bool:
         return not self._listeners
 
+    @property
+    def current(self) -> bool:
+        """Whether all that is there has been told, and what changes is told as it does."""
+        return self.synced.is_set() and self._reflector.is_open
+
     async def run(self) -> None:
         with self.scope:
             await self._reflector.run()
@@ -120,6 +125,7 @@ class _Stream:
         self._listeners.setdefault(part, set()).add(subscription)
 
     def leave(self, part: Part, subscription: Subscription) -> None:
+        self.used_at = time.monotonic()
         listeners = self._listeners[part]
         listeners.discard(subscription)
         if not listeners:
@@ -207,7 +213,7 @@ class Streams:
     ) -> Watched | None:
         """Return an object as an open stream has told it last, if its full list is no older than that."""
         stream = self._streams.get(collection)
-        if stream is None or not stream.synced.is_set():
+        if stream is None or not stream.current:
             return None
         listed_lately = time.monotonic() - stream.listed_at <= listed_within_s
         return stream.store.get(namespace, name) if listed_lately else None
@@ -215,7 +221,7 @@ class Streams:
     def in_sync(self, collection: Collection) -> bool:
         """Tell whether a stream is open, and has told all that is there."""
         stream = self._streams.get(collection)
-        return stream is not None and stream.synced.is_set()
+        return stream is not None and stream.current
 
     async def look(self, collection: Collection, part: Part) -> list[Watched] | None:
         """Return a part as a stream tells it that stays open for a minute after the last look.
@@ -226,7 +232,7 @@ class Streams:
         stream.used_at = time.monotonic()
         with anyio.move_on_after(_SYNC_S):
             await stream.synced.wait()
-        return stream.part(part) if stream.synced.is_set() else None
+        return stream.part(part) if stream.current else None
 
     def _opened(self, collection: Collection) -> _Stream:
         stream = self._streams.get(collection)

@@ -15,7 +15,7 @@ _JUST_READ_S = 1.0
 
 
 async def read_scope(command: ReadScope, run: Run, home: Cluster, there: Cluster) -> Outcome:
-    """Read what may change for the worse afresh: what the Rollout calls current and stable, and its weight.
+    """Read what may change for the worse afresh: what the Rollout calls current and stable, and all its pods.
 
     The AnalysisRun may be a second old: where all pods are Ready the ledger was read just before. If it was
     ended meanwhile, the answer to the mark tells so, right after the create. ReplicaSets come from a watch,
@@ -93,7 +93,13 @@ async def _stable(rollout: Rollout | None, home: Cluster) -> ReplicaSet | None:
         rollout.metadata.namespace, f"{HASH_LABEL}={rollout.status.stable_rs}"
     )
     own = (rs for rs in found if (by := rs.metadata.controller) and by.uid == rollout.metadata.uid)
-    return next(own, None)
+    stable = next(own, None)
+    if stable is None or stable.spec.replicas:
+        return stable
+    try:  # it may just have been scaled up, and a refusal is final
+        return await home.read_replica_set(stable.metadata.namespace, stable.metadata.name)
+    except NotFound:
+        return None
 
 
 async def canary_of_experiment(spec: Spec, home: Cluster) -> str | Finding:

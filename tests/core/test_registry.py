@@ -105,8 +105,7 @@ def test_terminate_answers_in_one_call_and_removes_the_fault() -> None:
 def test_terminate_keeps_a_verdict() -> None:
     world = World()
     world.to_observing()
-    world.experiment(hit("web-a"), desired="Stop")
-    world.wait(61)
+    world.to_timeout(hit("web-a"), desired="Stop")
 
     answer = world.terminate()
 
@@ -285,9 +284,8 @@ def test_the_wake_is_repeated_with_a_new_value_until_argo_has_it() -> None:
 def test_an_experiment_to_be_kept_is_labelled_and_paused_where_its_fault_is_on() -> None:
     world = World(keep=True)
     world.to_observing()
-    world.experiment(hit("web-a"), desired="Run")
 
-    world.wait(61)
+    world.to_timeout(hit("web-a"), desired="Run")
 
     assert world.expect(Keep).pause
     assert not [command for command in world.todo if isinstance(command, Delete)]

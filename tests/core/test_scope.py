@@ -80,6 +80,7 @@ def _rollout(
     weight: int | None = None,
     active: str = "",
     routing: bool = True,
+    pods: tuple[int, int] = (0, 0),
 ) -> Rollout:
     canary = CanaryStatus(weights=Weights(canary=Weight(weight=weight)) if weight is not None else None)
     return Rollout(
@@ -88,6 +89,8 @@ def _rollout(
         status=RolloutStatus(
             current_pod_hash=current,
             stable_rs=stable,
+            replicas=pods[0],
+            updated_replicas=pods[1],
             canary=canary,
             blue_green=BlueGreenStatus(active_selector=active),
         ),
@@ -209,6 +212,10 @@ _EMPTY = _replica_set("web-old", "old", _WEB, wants=0)
         (replace(_CANARY, rollout=_rollout(weight=100)), "its weight is 100"),
         (replace(_CANARY, rollout=_rollout(routing=False), stable=_EMPTY), "the stable ReplicaSet wants 0"),
         (replace(_CANARY, rollout=_rollout(routing=False), stable=None), "the stable ReplicaSet wants 0"),
+        (
+            replace(_CANARY, rollout=_rollout(routing=False, pods=(4, 4))),
+            "all pods of the Rollout are the can",
+        ),
     ],
 )
 def test_a_canary_with_all_traffic_is_refused_unless_opened(inputs: ScopeInputs, said: str) -> None:
@@ -222,6 +229,7 @@ def test_a_canary_with_all_traffic_is_refused_unless_opened(inputs: ScopeInputs,
     [
         replace(_CANARY, rollout=_rollout(weight=50), stable=_EMPTY),
         replace(_CANARY, rollout=_rollout(routing=False)),
+        replace(_CANARY, rollout=_rollout(routing=False, pods=(4, 2))),
         replace(_CANARY, rollout=_rollout(active="old")),
         replace(_CANARY, analysis_run=_run(_WEB, rollout_type="PrePromotion")),
     ],

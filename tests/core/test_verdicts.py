@@ -9,7 +9,9 @@ from chaosplugin.core.analysis import Metric, Phase
 from chaosplugin.core.commands import (
     Create,
     Delete,
+    Find,
     FindPods,
+    Found,
     PodsFound,
     ReadReplicas,
     Refused,
@@ -118,19 +120,32 @@ def test_killed_pods_that_are_replaced_survive() -> None:
 def test_a_fault_that_is_on_at_the_timeout_fails() -> None:
     world = World()
     world.to_observing()
-    world.experiment(hit("web-a"), desired="Run")
 
-    world.wait(61)
+    world.to_timeout(hit("web-a"), desired="Run")
 
     assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+
+
+def test_a_fault_that_was_over_in_time_is_not_late_because_its_watch_is() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    ended_at = world.now + timedelta(seconds=20)
+
+    world.wait(61)
+    assert world.verdict is None
+    found = world.chaos(recovered("web-a", ended_at), desired="Stop")
+    world.done(world.expect(Find), Found(found))
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
 
 def test_a_fault_that_does_not_recover_fails() -> None:
     world = World()
     world.to_observing()
-    world.experiment(hit("web-a"), desired="Stop")
 
-    world.wait(61)
+    world.to_timeout(hit("web-a"), desired="Stop")
 
     assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
 
@@ -139,9 +154,8 @@ def test_nothing_injected_is_inconclusive_with_chaos_meshs_own_words() -> None:
     world = World()
     world.to_observing()
     failed = RecordEvent(type="Failed", operation="Apply", message="no daemon", timestamp=START)
-    world.experiment(Record(id="default/web-a", phase="Not Injected", events=[failed]), desired="Run")
 
-    world.wait(61)
+    world.to_timeout(Record(id="default/web-a", phase="Not Injected", events=[failed]), desired="Run")
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "no daemon" in world.message

@@ -10,6 +10,7 @@ from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
     Create,
+    Find,
     Found,
     LedgerRead,
     Outcome,
@@ -267,6 +268,12 @@ class World:
         )
         action = "pod-kill" if self.spec.one_shot else "pod-failure"
         return ChaosObject(kind="PodChaos", metadata=metadata, spec={"action": action}, status=status)
+
+    def to_timeout(self, *records: Record, desired: str) -> None:
+        """Let the fault be so at the timeout, where it is looked at once more beside its watch."""
+        self.experiment(*records, desired=desired)
+        self.wait(61)
+        self.done(self.expect(Find), Found(self.chaos(*records, desired=desired)))
 
     def notes(self) -> dict[str, str]:
         found = self.created.get("annotations", {})

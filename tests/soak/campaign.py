@@ -15,8 +15,10 @@ from tests.soak.weather import Weather
 KILLS_FOR = 0.6
 """The part of the gates in which processes are killed; in the rest one plugin's memory is followed."""
 _SAMPLE_S = 1.0
-_WARM_UP = 0.3
-"""The part of a plugin's samples that is not looked at: caches fill, runs are remembered for a minute."""
+_WARM_UP = 100
+"""Samples that are not looked at: a run is remembered for a minute, a watch lingers as long."""
+_ENOUGH = 60
+"""Samples after which a slope says something."""
 _PAGE = 4096
 
 
@@ -34,8 +36,8 @@ class Result:
     @property
     def slope(self) -> float:
         """MB for each hundred gates, by least squares."""
-        points = self.memory[int(len(self.memory) * _WARM_UP) :]
-        if len(points) < 2:
+        points = self.memory[_WARM_UP:]
+        if len(points) < _ENOUGH:
             return 0.0
         mean_x, mean_y = (sum(each) / len(points) for each in zip(*points, strict=True))
         spread = sum((x - mean_x) ** 2 for x, _ in points)
