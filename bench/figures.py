@@ -54,7 +54,7 @@ def bounded(name: str, unit: str, value: float, *, most: float) -> Figure:
     return Figure(name, round(value, 3), unit, 0.0, None, most, value <= most)
 
 
-def merge(figures: Iterable[Figure]) -> None:
+def report(figures: Iterable[Figure], *, baseline: bool = False) -> None:
     """Print a table, and put its lines into the file beside those of other programs."""
     measured = list(figures)
     known = json.loads(FILE.read_text()) if FILE.exists() else []
@@ -62,6 +62,8 @@ def merge(figures: Iterable[Figure]) -> None:
     FILE.parent.mkdir(exist_ok=True)
     kept = [each for each in known if each["name"] not in names]
     FILE.write_text(json.dumps([*kept, *map(asdict, measured)], indent=1) + "\n")
+    if baseline:
+        print(f"{'':26}{'ours':>10} {'Go':>10}      {'ratio':>6}  target")
     for each in measured:
         print(each.line())
-    print(f"added to {FILE}")
+    print(f"in {FILE}")

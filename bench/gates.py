@@ -19,7 +19,7 @@ from anyio.to_thread import run_sync
 
 from bench import crowd, latency
 from bench.crowd import METRIC, Crowd, Member
-from bench.figures import Figure, bounded, merge, percentile
+from bench.figures import Figure, bounded, percentile, report
 from bench.loads import ANALYSIS_RUN
 from bench.plugins import Plugin, Started
 from tests.interop import hosts
@@ -50,7 +50,7 @@ def main() -> int:
             figures += anyio.run(_at_default_rate, folder, 500)
         if "crowd" in wanted:
             figures += anyio.run(_crowd, folder, found.crowd, found.over)
-    merge(figures)
+    report(figures)
     return 0 if all(each.ok for each in figures) else 1
 
 

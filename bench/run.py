@@ -4,18 +4,16 @@ The cluster is the sandbox. Both plugins are timed by the same Go process, in tu
 machine does hits both alike.
 """
 
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 from bench import bed, loads, watch
-from bench.figures import Figure, absolute, percentile, relative
+from bench.figures import Figure, absolute, percentile, relative, report
 from bench.plugins import Plugin, Started
 from tests.interop import hosts
 from tests.interop.hosts import Host
@@ -44,19 +42,8 @@ def main() -> int:
         watched = watch.figures(Path(scratch))
     figures = [*judge_starts(*began), *judge_calls(*called), absolute("memory", "MB", *memory, most=100)]
     figures += watched
-    report(figures)
+    report(figures, baseline=True)
     return 0 if all(each.ok for each in figures) else 1
-
-
-def report(figures: Iterable[Figure]) -> None:
-    """Print the table and write the file."""
-    target = Path("build") / "bench.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps([asdict(each) for each in figures], indent=1) + "\n")
-    print(f"{'':26}{'ours':>10} {'Go':>10}      {'ratio':>6}  target")
-    for each in figures:
-        print(each.line())
-    print(f"written to {target}")
 
 
 # -- a process's beginning
