@@ -65,6 +65,8 @@ def check(case: Case) -> list[str]:
     phases = {"Survived": "Successful", "SteadyStateBroken": "Failed", "NotRecovered": "Failed"}
     phases |= {"Timeout": "Failed", "ScopeViolation": "Failed"}
     wanted = phases.get(case.reason, "Inconclusive")
+    if case.reason == "Metric Terminated" and case.phase == "Successful":
+        wanted = case.phase  # Argo's own words about a verdict that came before the end
     if case.phase != wanted or case.reason not in causes:
         return [f"{case.phase} for the reason {case.reason!r}"]
     return causes[case.reason](case)
@@ -256,6 +258,9 @@ def _not_injected(case: Case) -> list[str]:
 def _terminated(case: Case) -> list[str]:
     if case.done(*ENDING):
         return []
+    ended = case.run.first(lambda run: "completedAt" in (run.get("status") or {}))
+    if ended is not None and ended < case.seen_at and case.troubled("killed"):
+        return []  # one of two controllers had ended the analysis, by Errors of its dead plugin
     asked = case.run.first(lambda run: run["spec"].get("terminate"))
     others = [
         each
