@@ -72,7 +72,9 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
         return judgement
     finding = _never_started(run, seen, server_now)
     if finding is None and server_now >= deadline:
-        looked = run.found_at is not None and run.found_at + run.offset >= deadline
+        looked = run.family is not None or (
+            run.found_at is not None and run.found_at + run.offset >= deadline
+        )
         if (chaos_lost or not looked) and now < _blind_until(run, deadline):  # the watch may just be late
             return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
         finding = _late(run, seen, chaos_lost)

@@ -59,12 +59,9 @@ class Registry:
         self._children: dict[Watch, Children] = {}
         self._lost: dict[Watch, str] = {}
         self._interests = Interests()
-        self._queued: dict[str, None] = {}
-        """ids of the runs that wait for another on their ReplicaSet, in their order"""
-        self._on_canary: dict[str, dict[str, None]] = {}
-        """ids of runs by the uid of the ReplicaSet that they are proved for"""
-        self._of_analysis_run: dict[str, dict[str, None]] = {}
-        """ids of runs by the uid of their AnalysisRun"""
+        self._queued: dict[str, None] = {}  # ids of runs that wait for their ReplicaSet, in their order
+        self._on_canary: dict[str, dict[str, None]] = {}  # ids by the uid of the ReplicaSet that is proved
+        self._of_analysis_run: dict[str, dict[str, None]] = {}  # ids by the uid of the AnalysisRun
         self._deadlines: list[tuple[datetime, str]] = []
         """a heap; an entry counts if it is its run's deadline still"""
         self._over: deque[tuple[datetime, Run]] = deque()
@@ -263,8 +260,7 @@ class Registry:
 
     def watch_changes(self) -> Mapping[Watch, bool]:
         """Return what is to be watched, or not any more, since the last call."""
-        changes = self._interests.take_changes()
-        for watch, wanted in changes.items():
+        for watch, wanted in (changes := self._interests.take_changes()).items():
             if not wanted:
                 self._pods.pop(watch, None)
                 self._children.pop(watch, None)
@@ -394,14 +390,11 @@ class Registry:
         _take_out(self._of_analysis_run, run.spec.identity.analysis_run_uid, run.spec.id)
 
     def _drop_canary(self, run_id: str) -> None:
-        run = self._runs.get(run_id)
-        if run is not None:
+        if run := self._runs.get(run_id):
             _take_out(self._on_canary, run.replica_set, run_id)
 
 
 def _take_out(index: dict[str, dict[str, None]], key: str, run_id: str) -> None:
-    found = index.get(key)
-    if found is not None:
-        found.pop(run_id, None)
-        if not found:
-            del index[key]
+    index.get(key, {}).pop(run_id, None)
+    if not index.get(key, True):
+        del index[key]

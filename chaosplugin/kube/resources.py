@@ -112,7 +112,9 @@ def part_of(found: Watched, label: str) -> Part:
     return metadata.namespace, (metadata.label(label) or "") if label else ""
 
 
-def collection(topic: Topic, *, wide: bool = False) -> Collection:
+def collection(  # noqa: PLR0911 - one flat match over the topics
+    topic: Topic, *, wide: bool = False
+) -> Collection:
     """Return what to watch for a topic, in its own namespace; `wide`: whatever the value of its label."""
     match topic:
         case PodsTopic(namespace, label, _) if wide:

@@ -63,14 +63,14 @@ def _broken() -> World:
 def _not_recovered() -> World:
     world = World()
     world.to_observing()
-    world.experiment(hit("web-a"), desired="Stop")
-    world.wait(61)
+    world.to_timeout(hit("web-a"), desired="Stop")
     return world
 
 
 def _timeout() -> World:
-    world = _injected()
-    world.wait(61)
+    world = World()
+    world.to_observing()
+    world.to_timeout(hit("web-a"), desired="Run")
     return world
 
 

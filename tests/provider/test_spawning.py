@@ -101,6 +101,9 @@ class OneCluster:
     async def home(self) -> Cluster:
         return self.cluster
 
+    def home_now(self) -> Cluster:
+        return self.cluster
+
     async def endpoint(self, url: str, namespace: str, secret: str, *, begins: bool = False) -> Cluster:
         raise NotImplementedError
 
