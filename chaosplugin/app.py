@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from chaosplugin import __version__
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.late import LateClusters
@@ -75,7 +76,7 @@ async def _connect(settings: Settings, clusters: LateClusters, clock: Callable[[
                 clusters.found(found)
                 gc.collect()
                 gc.freeze()  # code stays: to look through it for garbage stops a call for 40 ms, now and then
-                log.info("ready")
+                log.info("ready", extra={"version": __version__})
                 await anyio.sleep_forever()
         except NoCluster as error:
             log.error("no cluster to work with: %s", error)  # noqa: TRY400 - one line for the user

@@ -36,6 +36,7 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
 examples:
   chaosplugin demo                       a canary that survives, and one that does not, in a minute
   chaosplugin sandbox --folder /tmp/bed  an embedded cluster to try things on; writes a kubeconfig
+  chaosplugin --self-check               what a gate needs, tried; --namespace NAME for one namespace
 
 exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C
 """
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         sys.stderr.write(startup.BY_HAND)
         return 1
+    if arguments[0] == "--self-check":
+        return _self_check(arguments[1:])
     return _by_hand(arguments)
 
 
@@ -136,6 +139,21 @@ def _rate(text: str) -> float:
 # -- by hand
 
 
+def _self_check(arguments: Sequence[str]) -> int:
+    import argparse  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(
+        prog="chaosplugin --self-check",
+        description="Try what a gate needs; exit code 1 if something is missing.",
+    )
+    parser.add_argument("--namespace", default="", help="rights in this one only; by default in all")
+    parser.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG"), metavar="FILE")
+    found = parser.parse_args(arguments)
+    from chaosplugin import selfcheck  # noqa: PLC0415
+
+    return selfcheck.run(found.kubeconfig or None, found.namespace)
+
+
 def _by_hand(arguments: Sequence[str]) -> int:
     import argparse  # noqa: PLC0415
 
@@ -148,6 +166,7 @@ def _by_hand(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"chaosplugin {__version__}")
+    parser.add_argument("--self-check", action="store_true", help="try what a gate needs; must come first")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("demo", help="show a canary being gated, on an embedded cluster")
     sandbox = commands.add_parser("sandbox", help="serve an embedded cluster until ctrl-C")

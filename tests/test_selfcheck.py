@@ -1,0 +1,73 @@
+"""`chaosplugin --self-check` against the embedded cluster."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from chaosplugin import __version__
+from chaosplugin.sandbox import cluster
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
+
+
+@contextmanager
+def _cluster(folder: Path) -> Iterator[cluster.Cluster]:
+    running = cluster.start(lambda: datetime.now(UTC), folder)  # noqa: TID251 - a bed stands where app does
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(running) as bed:
+        yield bed
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[cluster.Cluster]:
+    with _cluster(tmp_path) as running:
+        yield running
+
+
+def _check(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "chaosplugin", "--self-check", *arguments]
+    seen = {**os.environ, **environment}
+    return subprocess.run(command, env=seen, capture_output=True, text=True, check=False)
+
+
+def test_where_nothing_is_missing_it_says_so(bed: cluster.Cluster) -> None:
+    said = _check(KUBECONFIG=str(bed.kubeconfig(ARGO_ROLLOUTS)))
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.count("ok       ") == 5
+    assert said.stdout.startswith(f"ok       chaosplugin {__version__}, Python 3.")
+    assert "in all namespaces we have every right" in said.stdout
+
+
+def test_missing_rights_are_named_with_the_command_that_grants_them(bed: cluster.Cluster) -> None:
+    bed.access.revoke(ARGO_ROLLOUTS)
+    bed.access.grant(ARGO_ROLLOUTS, UPSTREAM_ROLE)
+    said = _check("--namespace", "default", KUBECONFIG=str(bed.kubeconfig(ARGO_ROLLOUTS)))
+
+    assert said.returncode == 1
+    assert "MISSING  in namespace default we may not create podchaos" in said.stdout
+    assert "kubectl apply -k deploy/namespace" in said.stdout
+    assert "kubectl apply -k deploy/identity" in said.stdout
+    assert "analysisruns" not in said.stdout
+
+
+def test_without_a_cluster_it_says_how_to_give_one() -> None:
+    said = _check(KUBECONFIG="")
+
+    assert said.returncode == 1
+    assert "--kubeconfig" in said.stdout
+    assert said.stderr == ""
+
+
+def test_a_folder_without_room_for_sockets_is_named(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    said = _check(KUBECONFIG=str(tmp_path / "none"), TMPDIR=str(deep))
+
+    assert said.returncode == 1
+    assert f"MISSING  no socket can be made in {deep}" in said.stdout
