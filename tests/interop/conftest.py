@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop import hosts, peers
+from tests.packaging import release
 
 NAME = "chaosplugin/chaos-mesh"
 
@@ -36,12 +38,21 @@ def tmp_path() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture
-def plugin(tmp_path: Path) -> Plugin:
-    file, scratch = tmp_path / "chaosplugin", tmp_path / "tmp"
+def _write_script(file: Path) -> None:
     file.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m chaosplugin "$@"\n')
     file.chmod(0o755)
+
+
+@pytest.fixture(params=["installed", pytest.param("one file", marks=pytest.mark.system)])
+def plugin(request: pytest.FixtureRequest, tmp_path: Path) -> Plugin:
+    """The plugin as it is installed here, and the file of a release."""
+    scratch = tmp_path / "tmp"
     scratch.mkdir()
+    file = tmp_path / "chaosplugin"
+    if request.param == "installed":
+        _write_script(file)
+    else:
+        shutil.copy(release.file(), file)
     return Plugin(file, scratch)
 
 

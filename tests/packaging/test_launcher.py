@@ -1,0 +1,247 @@
+"""What the launcher meets on disks, and what it says where it cannot go on."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.bareroot import PLUGIN, USER, BareRoot
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+def _works(said: "subprocess.CompletedProcess[str]") -> bool:
+    return said.returncode == 0 and said.stdout.startswith("chaosplugin ") and not said.stderr
+
+
+def _refusal(said: "subprocess.CompletedProcess[str]") -> str:
+    assert said.returncode == 126
+    assert said.stdout == ""
+    assert said.stderr.startswith("[ERROR] chaosplugin: ")
+    assert said.stderr.count("\n") == 1
+    return said.stderr
+
+
+# -- places
+
+
+def test_a_read_only_plugin_bin_makes_it_unpack_to_tmp(bare: BareRoot) -> None:
+    assert _works(bare.run("--version", home="ro"))
+    assert len(bare.trees(bare.tmp)) == 1
+    assert bare.trees() == []
+
+
+def test_a_tmp_that_is_noexec_is_passed_over(bare: BareRoot) -> None:
+    bare.file.parent.chmod(0o777)  # not private, so tmp would come first
+
+    assert "/tmp: mounted noexec" in _refusal(bare.run("--version", tmp="noexec"))
+    assert _works(bare.run("--version", environment={"CHAOSPLUGIN_CACHE": "/plugin-bin"}, tmp="noexec"))
+
+
+def test_nowhere_to_unpack_is_one_line_that_names_each_place(bare: BareRoot) -> None:
+    message = _refusal(bare.run("--version", home="ro", tmp="ro"))
+
+    assert "/plugin-bin/chaosplugin: Read-only file system" in message
+    assert "/tmp: Read-only file system" in message
+    assert "CHAOSPLUGIN_CACHE" in message
+
+
+def test_a_full_disk_is_said_and_nothing_is_left_on_it(bare: BareRoot) -> None:
+    message = _refusal(bare.run("--version", home="ro", tmp="full"))
+
+    assert "/tmp: too little space" in message
+
+
+def test_a_given_cache_comes_first(bare: BareRoot) -> None:
+    said = bare.run("--version", environment={"CHAOSPLUGIN_CACHE": "/tmp"})
+
+    assert _works(said)
+    assert len(bare.trees(bare.tmp)) == 1
+    assert bare.trees() == []
+
+
+# -- strangers
+
+
+def _tree_name(bare: BareRoot) -> str:
+    bare.run("--version")
+    (tree,) = bare.trees()
+    shutil.rmtree(tree)
+    return tree.name
+
+
+def test_a_folder_planted_by_somebody_else_is_refused(bare: BareRoot) -> None:
+    planted = bare.tmp / _tree_name(bare)
+    planted.mkdir()
+    planted.chmod(0o777)
+
+    assert "belongs to somebody else" in _refusal(bare.run("--version", home="ro"))
+    assert planted.exists()
+
+
+def test_a_folder_of_ours_that_others_may_write_to_is_refused(bare: BareRoot) -> None:
+    planted = bare.tmp / _tree_name(bare)
+    planted.mkdir()
+    os.chown(planted, USER, USER)
+    planted.chmod(0o777)
+
+    assert "others may write to it" in _refusal(bare.run("--version", home="ro"))
+
+
+def test_a_planted_symlink_is_not_followed(bare: BareRoot) -> None:
+    name = _tree_name(bare)
+    elsewhere = bare.tmp / "elsewhere"
+    elsewhere.mkdir()
+    os.chown(elsewhere, USER, USER)
+    (bare.tmp / name).symlink_to("elsewhere")
+
+    assert "is no folder" in _refusal(bare.run("--version", home="ro"))
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("plant", [Path.touch, lambda lock: lock.symlink_to("/plugin-bin/x")])
+def test_a_planted_lock_file_is_refused(bare: BareRoot, plant: object) -> None:
+    assert callable(plant)
+    plant(bare.tmp / f".chaosplugin-{USER}.lock")
+
+    assert "/tmp: " in _refusal(bare.run("--version", home="ro"))
+
+
+# -- damage
+
+
+def test_a_start_that_was_killed_while_unpacking_is_begun_anew(bare: BareRoot) -> None:
+    part = bare.cache / f"{_tree_name(bare)}.part"
+    (part / "stdlib").mkdir(parents=True)
+    (part / "stdlib" / "os.pyc").write_text("half")
+    for path in (part, part / "stdlib", part / "stdlib" / "os.pyc"):
+        os.chown(path, USER, USER)
+
+    assert _works(bare.run("--version"))
+    assert not part.exists()
+
+
+def _lose(file: Path) -> None:
+    file.unlink()
+
+
+def _cut(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.truncate(100)
+
+
+def _garble(file: Path) -> None:
+    """Change content, not size: what a power cut may leave."""
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [_lose, _cut, _garble])
+@pytest.mark.parametrize("name", ["stdlib/os.pyc", "lib/libc.so.6", ".manifest"])
+def test_a_damaged_tree_is_unpacked_again(bare: BareRoot, damage: object, name: str) -> None:
+    bare.run("--version")
+    (tree,) = bare.trees()
+    (tree / ".durable").unlink(missing_ok=True)
+    assert callable(damage)
+    damage(tree / name)
+
+    assert _works(bare.run("--version"))
+    assert any((tree / name).read_bytes())
+
+
+@pytest.mark.parametrize("lost", [1, 5_000_000])
+def test_a_file_that_is_cut_off_says_so(bare: BareRoot, lost: int) -> None:
+    with bare.file.open("r+b") as opened:
+        opened.truncate(bare.file.stat().st_size - lost)
+
+    assert "cut off" in _refusal(bare.run("--version"))
+
+
+def test_a_changed_byte_in_the_payload_is_found(bare: BareRoot) -> None:
+    with bare.file.open("r+b") as opened:
+        opened.seek(5_000_000)
+        byte = opened.read(1)
+        opened.seek(5_000_000)
+        opened.write(bytes([byte[0] ^ 1]))
+
+    assert "the plugin's file is damaged" in _refusal(bare.run("--version"))
+    assert bare.trees() == []
+
+
+# -- several
+
+
+def test_ten_first_starts_at_once_share_one_tree(bare: BareRoot) -> None:
+    said: list[subprocess.CompletedProcess[str]] = []
+    threads = [threading.Thread(target=lambda: said.append(bare.run("--version"))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [_works(each) for each in said] == [True] * 10
+    assert len(bare.trees()) == 1
+
+
+def test_another_versions_tree_is_removed_when_nobody_uses_it(bare: BareRoot) -> None:
+    other = bare.cache / f".chaosplugin-{USER}-{'0' * 24}"
+    other.mkdir(mode=0o700)
+    os.chown(other, USER, USER)
+    with (other / ".use").open("w") as used:  # as the process of that version does
+        os.chown(used.fileno(), USER, USER)
+        fcntl.flock(used, fcntl.LOCK_SH)
+        bare.run("--version")
+        kept = other.exists()
+    bare.run("--version")
+
+    assert kept
+    assert not other.exists()
+    assert len(bare.trees()) == 1
+
+
+def test_a_running_plugin_holds_its_tree(bare: BareRoot) -> None:
+    with bare.running({}) as outer:
+        assert outer.stdout is not None
+        outer.stdout.readline()
+        (tree,) = bare.trees()
+        with (tree / ".use").open("r+") as used, pytest.raises(BlockingIOError):
+            fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# -- install
+
+
+def test_install_copies_the_file_whole_and_needs_nothing(bare: BareRoot) -> None:
+    said = bare.run("install", "/plugin-bin/copy", tmp="ro")
+    copy = bare.cache.parent / "copy"
+
+    assert (said.returncode, said.stdout) == (0, "installed /plugin-bin/copy\n")
+    assert copy.read_bytes() == bare.file.read_bytes()
+    assert copy.stat().st_mode & 0o777 == 0o755
+    assert bare.trees() == []
+
+
+def test_install_into_a_folder_and_over_an_old_copy(bare: BareRoot) -> None:
+    target = bare.tmp / "chaosplugin"
+    target.write_text("old")
+    (bare.tmp / "chaosplugin.part").write_text("left by an init container that was killed")
+    said = bare.run("install", "/tmp")
+
+    assert said.stdout == "installed /tmp/chaosplugin\n"
+    assert target.read_bytes() == bare.file.read_bytes()
+    assert [path.name for path in bare.tmp.iterdir()] == ["chaosplugin"]
+
+
+def test_install_on_a_full_disk_leaves_nothing_and_says_why(bare: BareRoot) -> None:
+    assert "No space left on device" in _refusal(bare.run("install", "/tmp/copy", tmp="full"))
+
+
+def test_the_path_of_the_file_may_be_relative_or_a_link(tmp_path: Path, bare: BareRoot) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(bare.root.with_name("root.folders") / PLUGIN)
+    said = subprocess.run(["./link", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert _works(said)
