@@ -84,7 +84,8 @@ def _compressed(content: bytes) -> bytes:
     parameters = zstandard.ZstdCompressionParameters.from_level(
         _LEVEL, window_log=_WINDOW, enable_ldm=True, write_checksum=True, write_content_size=True
     )
-    return zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+    compressed: bytes = zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+    return compressed
 
 
 def _digest(data: bytes) -> bytes:
