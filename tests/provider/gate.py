@@ -34,7 +34,7 @@ def clock() -> datetime:
 
 
 def podchaos(action: str = "pod-failure", **spec: object) -> Object:
-    given: Object = {"action": action, "mode": "all", "selector": {}, "duration": "1s", **spec}
+    given: Object = {"action": action, "mode": "all", "selector": {}, "duration": "2s", **spec}
     return {
         "apiVersion": "chaos-mesh.org/v1alpha1",
         "kind": "PodChaos",

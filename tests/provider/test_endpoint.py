@@ -123,4 +123,4 @@ async def test_a_gate_goes_on_with_the_token_that_replaces_its_own_and_the_next_
             assert first.phase is Phase.SUCCESSFUL, first.message
             assert second.phase is Phase.ERROR
             assert second.message.startswith('Denied: read Secret default/far: secrets "far" not found')
-            assert not far.api.list(resources.POD_CHAOS)
+            await bed.heard(lambda: not far.api.list(resources.POD_CHAOS))  # it goes after the verdict
