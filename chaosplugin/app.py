@@ -10,8 +10,9 @@ import importlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,13 @@ from chaosplugin.kube.yaml import load
 from chaosplugin.provider.late import LateClusters
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.provider.settings import Settings
+from chaosplugin.provider.telling import TellingProvider
 from chaosplugin.telemetry import logs
-from chaosplugin.telemetry.gates import log_transition
+from chaosplugin.telemetry.observing import Observing
 from chaosplugin.transport import goplugin, rollouts
 
 if TYPE_CHECKING:
+    from chaosplugin.core.analysis import MetricProvider
     from chaosplugin.transport.startup import Begun
 
 log = logging.getLogger(__name__)
@@ -64,16 +67,21 @@ class Clock:
         return step if abs(step) >= timedelta(seconds=1) else timedelta()
 
 
-async def _connect(settings: Settings, clusters: LateClusters, clock: Callable[[], datetime]) -> None:
+async def _connect(
+    settings: Settings, clusters: LateClusters, clock: Callable[[], datetime], watched: Observing
+) -> None:
     """Let `clusters` find the home cluster, until cancelled; where there is none, say why, and look again."""
     await anyio.to_thread.run_sync(importlib.import_module, "chaosplugin.kube.clusters")
     from chaosplugin.kube.clusters import open_clusters  # noqa: PLC0415 - it has been imported
 
+    observer = watched.observe if watched.wanted else None
     while True:
         try:
-            rate = settings.kube_api_qps
-            async with open_clusters(settings.kubeconfig, clock=clock, rate=rate) as found:
+            async with open_clusters(
+                settings.kubeconfig, clock=clock, rate=settings.kube_api_qps, observer=observer
+            ) as found:
                 clusters.found(found)
+                watched.not_ready = ""
                 gc.collect()
                 gc.freeze()  # code stays: to look through it for garbage stops a call for 40 ms, now and then
                 log.info("ready", extra={"version": __version__})
@@ -81,6 +89,7 @@ async def _connect(settings: Settings, clusters: LateClusters, clock: Callable[[
         except NoCluster as error:
             log.error("no cluster to work with: %s", error)  # noqa: TRY400 - one line for the user
             clusters.missing(error)
+            watched.not_ready = str(error)
         await anyio.sleep(_RETRY_S)
 
 
@@ -96,6 +105,7 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
         log.warning("%s", complaint)
     clusters = LateClusters()
     clock = Clock()
+    watched = Observing(settings, clock)
     async with anyio.create_task_group() as tasks:
         provider = ChaosProvider(
             tasks,
@@ -104,21 +114,26 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
             step=clock.step,
             policy=settings.policy,
             load_yaml=load,
-            observer=log_transition,
+            observer=watched.observe,
+            sampled=watched.sampled,
         )
-        tasks.start_soon(_connect, settings, clusters, clock)
+        asked: MetricProvider = provider
+        if watched.wanted:
+            asked = TellingProvider(provider, watched.observe, clock=clock, sampled=watched.sampled)
+            tasks.start_soon(watched.serve, lambda: provider.runs)
+        tasks.start_soon(_connect, settings, clusters, clock, watched)
         tasks.start_soon(provider.serve)
         await goplugin.serve(
-            begun.listener, begun.host, {rollouts.PLUGIN_NAME: rollouts.metric_service(provider)}
+            begun.listener, begun.host, {rollouts.PLUGIN_NAME: rollouts.metric_service(asked)}
         )
         tasks.cancel_scope.cancel()
 
 
-def run_demo(environ: Mapping[str, str]) -> int:
+def run_demo(environ: Mapping[str, str], arguments: Sequence[str], *, stay: bool) -> int:
     """Show a canary being gated on the embedded cluster; 0 only if all ended as it must."""
     from chaosplugin.sandbox import demo  # noqa: PLC0415
 
-    return anyio.run(demo.run, now, environ, backend="asyncio")
+    return anyio.run(partial(demo.run, now, environ, arguments, stay=stay), backend="asyncio")
 
 
 def run_sandbox(folder: str, port: int) -> int:

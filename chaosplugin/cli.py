@@ -7,10 +7,10 @@ arguments, 130 ended by ctrl-C.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from chaosplugin.provider.settings import Settings
+from chaosplugin.provider.settings import Metrics, Settings, Traces
 from chaosplugin.transport import startup
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
   --kube-api-qps NUMBER         requests per second to an API server, 50 by default; a gate takes six
   --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
   --log-level LEVEL             debug, info (default), warning or error
+  --metrics-address HOST:PORT   serve /metrics, /healthz, /readyz and /debug/runs; :PORT is all addresses
+  --metrics-cert FILE, --metrics-key FILE
+                                over TLS, with this certificate and key
+  --metrics-token-file FILE     /metrics and /debug/runs want this bearer token
+
+traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER is set in the environment; of the
+other variables OTEL_* those for headers, protocol, sampler, resource, batches and OTEL_SDK_DISABLED hold
 
 examples:
   chaosplugin demo                       a canary that survives, and one that does not, in a minute
@@ -77,8 +84,9 @@ def _settings(arguments: Sequence[str]) -> "Settings":
     from chaosplugin.core.policy import Policy, Wake  # noqa: PLC0415 - by hand it is not needed
 
     kubeconfig = os.environ.get("KUBECONFIG") or None
+    traces = traces_of(os.environ)
     if not arguments:
-        return Settings(Policy(), kubeconfig, "info")
+        return Settings(Policy(), kubeconfig, "info", traces=traces)
     found = _plugin_parser().parse_args(arguments)
     policy = Policy(
         allow_unowned=found.allow_unowned,
@@ -92,7 +100,48 @@ def _settings(arguments: Sequence[str]) -> "Settings":
         force_cleanup=found.force_cleanup,
         wake=Wake(found.wake) if found.wake else None,
     )
-    return Settings(policy, found.kubeconfig or kubeconfig, found.log_level, found.kube_api_qps)
+    return Settings(
+        policy,
+        found.kubeconfig or kubeconfig,
+        found.log_level,
+        found.kube_api_qps,
+        _metrics(found),
+        traces,
+    )
+
+
+def _metrics(found: "argparse.Namespace") -> Metrics | None:
+    if found.metrics_address is None:
+        return None
+    host, _, port = found.metrics_address.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        text = f"--metrics-address: met {found.metrics_address!r}, wanted HOST:PORT or :PORT"
+        raise startup.CannotStartError(f"args in argo-rollouts-config: {text}")
+    host = host.removeprefix("[").removesuffix("]")
+    return Metrics(host, int(port), found.metrics_cert, found.metrics_key, found.metrics_token_file)
+
+
+def traces_of(environ: Mapping[str, str]) -> Traces | None:
+    """Read what decides whether anything is traced, as the specification of OTEL_* has it.
+
+    One exception: without any endpoint nothing is sent, as nobody has asked for it.
+    """
+
+    def said(name: str) -> str:
+        return environ.get(name, "").strip()
+
+    def number(name: str, default: int) -> int:
+        text = said(name)
+        return (int(text) if text.isdecimal() else 0) or default
+
+    exporter = said("OTEL_TRACES_EXPORTER")
+    endpoint = said("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or said("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if said("OTEL_SDK_DISABLED").lower() == "true" or exporter == "none" or not (exporter or endpoint):
+        return None
+    protocol = said("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or said("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+    waiting = number("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
+    batch = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
+    return Traces(exporter or "otlp", protocol, waiting, min(batch, waiting))
 
 
 def _plugin_parser() -> "argparse.ArgumentParser":
@@ -119,6 +168,9 @@ def _plugin_parser() -> "argparse.ArgumentParser":
     parser.add_argument("--force-cleanup", action="store_true")
     parser.add_argument("--kube-api-qps", type=_rate, default=50.0)
     parser.add_argument("--kubeconfig")
+    parser.add_argument("--metrics-address", metavar="HOST:PORT")
+    for name in ("cert", "key", "token-file"):
+        parser.add_argument(f"--metrics-{name}", metavar="FILE")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
 
@@ -168,7 +220,9 @@ def _by_hand(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"chaosplugin {__version__}")
     parser.add_argument("--self-check", action="store_true", help="try what a gate needs; must come first")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("demo", help="show a canary being gated, on an embedded cluster")
+    demo = commands.add_parser("demo", help="show a canary being gated, on an embedded cluster")
+    demo.add_argument("--metrics-address", metavar="HOST:PORT", help="of the demo's plugin")
+    demo.add_argument("--stay", action="store_true", help="keep all running after the story, until ctrl-C")
     sandbox = commands.add_parser("sandbox", help="serve an embedded cluster until ctrl-C")
     sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; must exist")
     sandbox.add_argument("--port", type=int, default=0, help="of the API server; by default a free one")
@@ -178,7 +232,9 @@ def _by_hand(arguments: Sequence[str]) -> int:
 
     try:
         if found.command == "demo":
-            return app.run_demo(os.environ)
+            address = found.metrics_address
+            plugin_arguments = ["--metrics-address", address] if address else []
+            return app.run_demo(os.environ, plugin_arguments, stay=found.stay)
         return app.run_sandbox(found.folder, found.port)
     except KeyboardInterrupt:
         return 130

@@ -217,6 +217,12 @@ class AnalysisRun(_Object, frozen=True):
         return next((r for r in self.status.metric_results or () if r.name == metric), None)
 
 
+def secrets_of(run: AnalysisRun) -> tuple[str, ...]:
+    """Return the secrets among a call's arguments."""
+    args = run.spec.args
+    return tuple(arg.secret for arg in args if arg.secret) if args else ()
+
+
 # -- Chaos Mesh
 
 

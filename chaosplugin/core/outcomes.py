@@ -40,6 +40,9 @@ RETRY = timedelta(seconds=1)
 BASELINE = "chaosplugin.io/baseline"
 REPLICA_SET = "chaosplugin.io/replicaset"
 CANARY = "chaosplugin.io/canary"
+TRACEPARENT = "chaosplugin.io/traceparent"
+TRACE_TIMES = "chaosplugin.io/trace-times"
+"""begin of the gate and of the create, to the microsecond: the API server's times are whole seconds"""
 
 
 def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes

@@ -75,7 +75,9 @@ class Registry:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    def start(self, now: datetime, spec: Spec, *, errors: int, resume: bool) -> list[Command]:
+    def start(
+        self, now: datetime, spec: Spec, *, errors: int, resume: bool, sampled: bool = False
+    ) -> list[Command]:
         """Begin the run of this intent, unless it has been begun.
 
         A retry after an Error begins anew; a copy of the call that got the Error does not.
@@ -89,6 +91,7 @@ class Registry:
             errors=errors,
             started_at=now,
             restored=resume,
+            sampled=sampled,
             one_shot=spec.one_shot,
             rules=spec.rules,
             family=spec.family() if spec.family else None,
@@ -105,6 +108,7 @@ class Registry:
     ) -> tuple[Measurement, list[Command]]:
         """Answer Run (nothing given) or Resume from memory."""
         run = self._runs[run_id]
+        run.begun_at = given.started_at if given else run.begun_at
         resumed, answered = run.resumed or given is not None, run.verdict is not None
         commands: list[Command] = []
         if (resumed, answered) != (run.resumed, run.answered):
@@ -117,6 +121,7 @@ class Registry:
     ) -> tuple[Measurement, list[Command]]:
         """End a gate early, and answer; one with a verdict keeps it."""
         run = self._runs[run_id]
+        run.begun_at = given.started_at
         if run.verdict is None:
             if run.stage is Stage.RESTORING:
                 run.create_sent = True  # by an earlier process, perhaps: it has to be looked for

@@ -13,6 +13,7 @@ from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.steady_state import Baseline, Rules
 from chaosplugin.core.topics import PodsTopic
+from chaosplugin.core.trace import ROOT, Trace, trace_of
 from chaosplugin.core.verdict import Verdict
 
 RESUME_GRACE = timedelta(seconds=30)
@@ -110,6 +111,8 @@ class Run:
     started_at: datetime
     restored: bool
     """begun by a Resume: an earlier process may have gone any part of the way"""
+    sampled: bool = False
+    """its trace is recorded"""
     stage: Stage = Stage.RESTORING
     told: Stage = Stage.RESTORING
     """the stage that was last told to the observers"""
@@ -144,6 +147,12 @@ class Run:
     replica_set: str = ""
     """uid of the one ReplicaSet whose pods may be hit"""
     replica_set_name: str = ""
+    begun_at: datetime | None = None
+    """when the measurement began, to the second: `started_at` is this process's"""
+    injected_at: datetime | None = None
+    """when this process first saw that all targets were hit"""
+    ready_at: datetime | None = None
+    """since when all targets were Ready, before the fault"""
     wanted: int | None = None
     wanted_version: int = -1
     """version of the pod store for which `wanted` was read"""
@@ -209,6 +218,10 @@ class Run:
         return PodsTopic(self.spec.namespace, self.spec.label, self.value)
 
     @property
+    def trace(self) -> Trace:
+        return trace_of(self.spec.identity, self.errors)
+
+    @property
     def holds_canary(self) -> bool:
         """A fault of this run may be on: others must wait."""
         return self.create_sent and not self.gone and not self.kept
@@ -233,6 +246,8 @@ class Run:
         """Answer a call: the same answer as long as nothing has changed."""
         started_at = (given.started_at if given else None) or self.started_at.replace(microsecond=0)
         metadata = {"chaosplugin.io/run": self.spec.id, "experiment": self.spec.subject}
+        if self.sampled:
+            metadata["traceparent"] = self.trace.parent(ROOT, sampled=True)
         if self.verdict:
             return Measurement(
                 phase=self.verdict.phase,

@@ -31,6 +31,7 @@ from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import Refusal, names
 from chaosplugin.core.run import RESUME_GRACE, Run, Stage
 from chaosplugin.core.steady_state import baseline
+from chaosplugin.core.trace import ROOT
 from chaosplugin.core.verdict import Finding, Reason
 
 LEDGER_GRACE = timedelta(seconds=30)
@@ -145,6 +146,7 @@ def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
     step.by(run.targets_until)
     if step.finding or not pods.synced or (_ready(run, pods) and not _may_begin(run, now, step)):
         return
+    run.ready_at = (run.ready_at or now) if _ready(run, pods) else None
     first = run.scope_version < 0
     changed = run.scope_version != pods.version or run.prove_at is not None
     if run.prove_at is not None and now < run.prove_at and run.scope_version == pods.version:
@@ -217,6 +219,9 @@ def _creating(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: boo
         outcomes.REPLICA_SET: f"{run.replica_set_name}/{run.replica_set}",
         outcomes.CANARY: run.value,
     }
+    if run.sampled:
+        notes[outcomes.TRACEPARENT] = run.trace.parent(ROOT, sampled=True)
+        notes[outcomes.TRACE_TIMES] = f"{run.started_at.isoformat()}/{now.isoformat()}"
     try:
         if run.family and run.family.window:
             run.family.window.check(now + run.offset)
@@ -268,6 +273,8 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
     _marking(run, now, step)
     _stopping(run, now, step)
     _recalling(run, now, step)
+    if run.fault is not None and run.fault.complete:
+        run.injected_at = run.injected_at or now
     violation = _strangers(run, pods, now, step)
     if violation:
         step.finding = violation

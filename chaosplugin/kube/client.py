@@ -41,6 +41,7 @@ from chaosplugin.kube.reviews import Review, Reviews
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
+from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.ports import (
     Access,
     AlreadyExists,
@@ -316,6 +317,7 @@ async def connect(
     rate: float = DEFAULT_RATE,
     limits: Limits | None = None,
     pace: Pace | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[KubernetesCluster]:
     """Use the cluster of a kubeconfig's current context; without one, the cluster that we run in.
 
@@ -325,7 +327,9 @@ async def connect(
         NoCluster: neither is usable.
     """
     connection = await (_from_kubeconfig(kubeconfig, clock) if kubeconfig else in_cluster())
-    async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
+    async with _serve(
+        connection, clock=clock, rate=rate, limits=limits, pace=pace, observer=observer
+    ) as cluster:
         yield cluster
 
 
@@ -337,6 +341,7 @@ async def connect_endpoint(
     rate: float = DEFAULT_RATE,
     limits: Limits | None = None,
     pace: Pace | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[KubernetesCluster]:
     """Use another API server, with the credentials of a Secret and no others.
 
@@ -345,7 +350,9 @@ async def connect_endpoint(
             that is not taken.
     """
     connection = await credential.connection()
-    async with _serve(connection, clock=clock, rate=rate, limits=limits, pace=pace) as cluster:
+    async with _serve(
+        connection, clock=clock, rate=rate, limits=limits, pace=pace, observer=observer
+    ) as cluster:
         yield cluster
 
 
@@ -364,13 +371,18 @@ async def _serve(
     rate: float,
     limits: Limits | None,
     pace: Pace | None,
+    observer: Observer | None,
 ) -> AsyncIterator[KubernetesCluster]:
     session = Session(
-        connection, clock=clock, limiter=Limiter(rate, burst=max(50, round(rate))), limits=limits or Limits()
+        connection,
+        clock=clock,
+        limiter=Limiter(rate, burst=max(50, round(rate))),
+        limits=limits or Limits(),
+        observer=observer,
     )
     try:
         async with anyio.create_task_group() as group:
-            yield KubernetesCluster(session, Streams(session, group, pace or Pace()))
+            yield KubernetesCluster(session, Streams(session, group, pace or Pace(), observer))
             group.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):

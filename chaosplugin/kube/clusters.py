@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from chaosplugin.kube.client import DEFAULT_RATE, KubernetesCluster, connect, connect_endpoint
 from chaosplugin.kube.secret import SecretCredential
+from chaosplugin.provider.facts import Observer
 
 
 class KubernetesClusters:
@@ -25,11 +26,13 @@ class KubernetesClusters:
         tasks: TaskGroup,
         clock: Callable[[], datetime],
         rate: float = DEFAULT_RATE,
+        observer: Observer | None = None,
     ) -> None:
         self._home = home
         self._tasks = tasks
         self._clock = clock
         self._rate = rate
+        self._observer = observer
         self._endpoints: dict[tuple[str, str, str], tuple[SecretCredential, KubernetesCluster]] = {}
         self._connecting = anyio.Lock()
 
@@ -62,20 +65,29 @@ class KubernetesClusters:
         credential = SecretCredential(
             url, f"{namespace}/{secret}", partial(self._home.read_secret, namespace, secret)
         )
-        async with connect_endpoint(credential, clock=self._clock, rate=self._rate) as cluster:
+        async with connect_endpoint(
+            credential, clock=self._clock, rate=self._rate, observer=self._observer
+        ) as cluster:
             task_status.started((credential, cluster))
             await anyio.sleep_forever()
 
 
 @asynccontextmanager
 async def open_clusters(
-    kubeconfig: str | None, *, clock: Callable[[], datetime], rate: float = DEFAULT_RATE
+    kubeconfig: str | None,
+    *,
+    clock: Callable[[], datetime],
+    rate: float = DEFAULT_RATE,
+    observer: Observer | None = None,
 ) -> AsyncIterator[KubernetesClusters]:
     """Use the home cluster, and further ones as they are asked for, each at `rate` requests per second.
 
     Raises:
         NoCluster: there is no usable configuration of the home cluster.
     """
-    async with connect(kubeconfig, clock=clock, rate=rate) as home, anyio.create_task_group() as tasks:
-        yield KubernetesClusters(home, tasks, clock, rate)
+    async with (
+        connect(kubeconfig, clock=clock, rate=rate, observer=observer) as home,
+        anyio.create_task_group() as tasks,
+    ):
+        yield KubernetesClusters(home, tasks, clock, rate, observer)
         tasks.cancel_scope.cancel()

@@ -26,6 +26,7 @@ from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.resources import Collection
 from chaosplugin.kube.session import Request, Session
 from chaosplugin.kube.store import Change, Failing, Store
+from chaosplugin.provider.facts import Observer, Pulse, WatchBegan, WatchCut, WatchEnded
 from chaosplugin.provider.ports import ClusterError, Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -65,7 +66,10 @@ class Reflector:
         store: Store,
         emit: Callable[[Change], None],
         pace: Pace,
+        observer: Observer | None = None,
     ) -> None:
+        self._tell_observer = observer or (lambda _: None)
+        self._pulse = Pulse(collection.resource.plural, time.monotonic())
         self._session = session
         self._collection = collection
         self._store = store
@@ -85,26 +89,37 @@ class Reflector:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        self._tell_observer(WatchBegan(self._pulse))
+        try:
+            await self._for_ever()
+        finally:
+            self._tell_observer(WatchEnded(self._pulse))
+
+    async def _for_ever(self) -> None:
         pace = self._pace
         backoff = Backoff(first=pace.first_delay_s, last=pace.last_delay_s, calm=pace.calm_s)
         while True:
             began = time.monotonic()
             self._open = self._told = False
             at_least, at_once = 0.0, False
+            why = "end"
             try:
                 await self._once()
                 at_once = time.monotonic() - began > pace.calm_s
             except _NoInitialEvents:
                 self._streams_lists = False
             except Garbled as error:
+                why = "garbled"
                 self._fail(f"{self._collection.what}: {error}")
             except ClusterError as error:
+                why = _why(error)
                 at_least = error.retry_after if isinstance(error, TryLater) else 0.0
                 # a stream that was open, and broke, has lost nothing yet
                 broke = self._open and isinstance(error, Unavailable) and not error.status
                 if not broke or self._version is None:
                     self._fail(str(error))
             self._open = False
+            self._tell_observer(WatchCut(self._pulse, why))
             if self._told:
                 backoff.reset()
             else:
@@ -179,6 +194,7 @@ class Reflector:
 
     def _take(self, lines: bytes) -> None:
         """Take events; decoded all at once, which is cheap, unless there is something strange among them."""
+        self._pulse.heard_at = time.monotonic()
         try:
             events = self._event.decode_lines(lines)
         except UNREADABLE:
@@ -257,6 +273,13 @@ class Reflector:
     def _tell(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._emit(change)
+
+
+def _why(error: ClusterError) -> str:
+    """Sort the ends of a stream into few words, for figures."""
+    if error.status == 410:
+        return "expired"
+    return "broken" if isinstance(error, Unavailable) else "refused"
 
 
 class _NoInitialEvents(Exception):

@@ -4,8 +4,10 @@ Raises only the errors of provider/ports.py. Redirects are never followed, cooki
 """
 
 import logging
+import secrets
 import socket
 import ssl
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -20,11 +22,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from chaosplugin import __version__
+from chaosplugin.core.trace import traceparent
 from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
 from chaosplugin.kube.connection import Connection
 from chaosplugin.kube.errors import NoCluster, TryLater, one_line, refusal
 from chaosplugin.kube.limiter import Limiter, Priority
+from chaosplugin.provider.facts import Gate, Observer, Requested, gate
 from chaosplugin.provider.ports import ClusterError, Unavailable
 
 _Address = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
@@ -91,8 +95,10 @@ class Session:
         clock: Callable[[], datetime],
         limiter: Limiter,
         limits: Limits,
+        observer: Observer | None = None,
     ) -> None:
         self._connection = connection
+        self._observer = observer
         self._clock = clock
         self._limiter = limiter
         self._limits = limits
@@ -204,9 +210,14 @@ class Session:
             headers["Content-Type"] = request.content_type
         if shown.authorization:
             headers["Authorization"] = shown.authorization
+        asker = gate.get()
+        span_id = secrets.token_hex(8) if asker is not None and asker.sampled else ""
+        if asker is not None and span_id:
+            headers["traceparent"] = traceparent(asker.trace.id, span_id, sampled=True)
         query = f"?{urlencode(request.query)}" if request.query else ""
         progress = _Progress()
-        with self._translated(request.what, progress), anyio.fail_after(begins_s):
+        told = self._told(request, asker, span_id)
+        with told as tell, self._translated(request.what, progress), anyio.fail_after(begins_s):
             response = await (self._kept if request.repeat else self._fresh).request(
                 request.method,
                 URL(self._connection.server + request.path + query, encoded=True),
@@ -219,8 +230,43 @@ class Session:
                 server_hostname=self._connection.server_hostname,
                 trace_request_ctx=progress,
             )
+            tell(response.status)
         self._offset.observe(response.headers.get("Date", ""), self._clock())
         return response
+
+    @contextmanager
+    def _told(self, request: Request, asker: Gate | None, span_id: str) -> Iterator[Callable[[int], None]]:
+        """Tell the observer of a request and how it was answered, or not answered."""
+        if self._observer is None:
+            yield lambda _: None
+            return
+        at, began = self._clock(), time.monotonic()
+        status, error = 0, ""
+
+        def answered(code: int) -> None:
+            nonlocal status
+            status = code
+
+        try:
+            yield answered
+        except ClusterError as failure:
+            error = str(failure)
+            raise
+        finally:
+            fact = Requested(
+                method=request.method,
+                path=request.path,
+                watch="watch" in request.query,
+                what=request.what,
+                server=self._connection.server,
+                status=status,
+                error=error,
+                gate=asker,
+                span_id=span_id,
+                at=at,
+                seconds=time.monotonic() - began,
+            )
+            self._observer(fact)
 
     @contextmanager
     def _translated(self, what: str, progress: _Progress) -> Iterator[None]:

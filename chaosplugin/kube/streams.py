@@ -21,6 +21,7 @@ from chaosplugin.kube.reflector import Pace, Reflector
 from chaosplugin.kube.resources import Collection, Part, Resource, belongs, part_of
 from chaosplugin.kube.session import Session
 from chaosplugin.kube.store import Absent, Change, Complete, Failing, Present, Store
+from chaosplugin.provider.facts import Observer, gate
 
 _SYNC_S = 2.0
 _FULL = 1024  # events that wait for a slow subscriber before they are coalesced
@@ -86,7 +87,9 @@ def coalesce(events: list[WatchEvent]) -> list[WatchEvent]:
 class _Stream:
     """One reflector and those who listen to it, each to a part of what it tells."""
 
-    def __init__(self, session: Session, collection: Collection, pace: Pace) -> None:
+    def __init__(
+        self, session: Session, collection: Collection, pace: Pace, observer: Observer | None
+    ) -> None:
         self.store = Store(collection.type)
         self.scope = anyio.CancelScope()
         self.used_at = time.monotonic()
@@ -101,7 +104,7 @@ class _Stream:
         """of each object, by uid, where a change of its label moves it from one part to another"""
         self._listeners: dict[Part, set[Subscription]] = {}
         self._last_word: Complete | Failing | None = None
-        self._reflector = Reflector(session, collection, self.store, self._emit, pace)
+        self._reflector = Reflector(session, collection, self.store, self._emit, pace, observer)
 
     @property
     def idle(self) -> bool:
@@ -113,6 +116,7 @@ class _Stream:
         return self.synced.is_set() and self._reflector.is_open
 
     async def run(self) -> None:
+        gate.set(None)  # it is shared, whoever was the first to want it
         with self.scope:
             await self._reflector.run()
 
@@ -184,10 +188,13 @@ class _Stream:
 class Streams:
     """The open streams of one cluster, at most one for each collection."""
 
-    def __init__(self, session: Session, group: TaskGroup, pace: Pace) -> None:
+    def __init__(
+        self, session: Session, group: TaskGroup, pace: Pace, observer: Observer | None = None
+    ) -> None:
         self._session = session
         self._group = group
         self._pace = pace
+        self._observer = observer
         self._streams: dict[Collection, _Stream] = {}
 
     def count(self, resource: Resource) -> int:
@@ -237,7 +244,9 @@ class Streams:
     def _opened(self, collection: Collection) -> _Stream:
         stream = self._streams.get(collection)
         if stream is None:
-            stream = self._streams[collection] = _Stream(self._session, collection, self._pace)
+            stream = self._streams[collection] = _Stream(
+                self._session, collection, self._pace, self._observer
+            )
             self._group.start_soon(stream.run)
             self._group.start_soon(self._close_later, collection, stream)
         return stream

@@ -1,9 +1,6 @@
-"""What the provider needs of the outside: a cluster, and somebody to tell facts to.
+"""What the provider needs of the outside: a cluster. `kube` implements it, and is not imported here."""
 
-`kube` implements `Cluster`, `telemetry` implements `Observer`; neither is imported here.
-"""
-
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +15,6 @@ from chaosplugin.core.objects import (
     ReplicaSet,
     Rollout,
 )
-from chaosplugin.core.registry import Transition
 from chaosplugin.core.topics import Topic, Watched, WatchEvent
 
 
@@ -209,7 +205,3 @@ class Clusters(Protocol):
             ClusterError: the Secret cannot be read, or is refused; the message names the key.
         """
         ...
-
-
-Observer = Callable[[Transition], None]
-"""Told what happened, after it happened; must neither block nor raise."""

@@ -18,17 +18,20 @@ from chaosplugin.core import announcements, delivery, ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.commands import Command, Delete, Outcome, ReadLedger, Release
 from chaosplugin.core.interests import Watch
-from chaosplugin.core.objects import AnalysisRun
+from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import Run, Spec
 from chaosplugin.core.topics import WatchEvent
+from chaosplugin.core.trace import trace_of
 from chaosplugin.core.verdict import Reason
+from chaosplugin.provider import facts
 from chaosplugin.provider.announcing import Announcer
+from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.performing import perform, translate
-from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters, Observer
+from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters
 from chaosplugin.provider.specs import Specs, require
 from chaosplugin.provider.sweeping import sweep_for_ever
 from chaosplugin.provider.watching import Watching
@@ -58,6 +61,7 @@ class ChaosProvider:
         policy: Policy,
         load_yaml: Callable[[str], object],
         observer: Observer,
+        sampled: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._tasks = tasks
         self._clusters = clusters
@@ -66,6 +70,7 @@ class ChaosProvider:
         self._policy = policy
         self._specs = Specs(policy=policy, load_yaml=load_yaml, origin=lambda: self._origin)
         self._observer = observer
+        self._sampled = sampled
         self._registry = Registry()
         self._watching = Watching(tasks, self._cluster_of, self._observe)
         self._changed = anyio.Event()
@@ -81,7 +86,9 @@ class ChaosProvider:
         self._tasks.start_soon(self._learn_origin)
         self._tasks.start_soon(self._announcer.serve)
         clock = self._clock if self._policy.force_cleanup else None
-        self._tasks.start_soon(sweep_for_ever, self._clusters.home, self._registry.runs, clock)
+        self._tasks.start_soon(
+            sweep_for_ever, self._clusters.home, self._registry.runs, self._observer, clock
+        )
         while True:
             self._changed = anyio.Event()
             at = self._awaited = self._registry.next_deadline()
@@ -98,12 +105,13 @@ class ChaosProvider:
 
     def run(self, run: AnalysisRun | None, metric: Metric) -> Measurement:
         """Begin a measurement, or answer the one that was begun for this intent."""
+        now = self._clock()
         try:
             found = require(run)
             spec = self._specs.of(found, metric)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, None)
-        self._begin(found, spec, resume=False)
+        self._begin(now, found, spec, resume=False)
         measurement, commands = self._registry.answer(self._clock(), spec.id)
         self._apply(commands)
         return self._as_told(measurement)
@@ -117,7 +125,7 @@ class ChaosProvider:
                 return self._stranger(measurement)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, measurement)
-        self._begin(found, spec, resume=True)
+        self._begin(self._clock(), found, spec, resume=True)
         answer, commands = self._registry.answer(self._clock(), spec.id, measurement)
         self._apply(commands)
         if (awaited := self._unresumed.pop(spec.id, None)) is not None:
@@ -131,8 +139,8 @@ class ChaosProvider:
             spec = self._specs.of(found, metric)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, measurement)
-        self._begin(found, spec, resume=True)
         now = self._clock()
+        self._begin(now, found, spec, resume=True)
         answer, commands = self._registry.terminate(
             now, spec.id, "the measurement was terminated", measurement
         )
@@ -158,13 +166,21 @@ class ChaosProvider:
             return measurement
         return replace(measurement, resume_at=measurement.resume_at + self._step())
 
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The gates that this process knows, to look at."""
+        return self._registry.runs
+
     # -- between calls and registry ----------------------------------------------------------------
 
-    def _begin(self, run: AnalysisRun, spec: Spec, *, resume: bool) -> None:
-        now = self._clock()
+    def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, *, resume: bool) -> None:
         known = self._registry.run(spec.id)
         errors = ledger.errors(run, spec.identity.metric)
-        commands = self._registry.start(now, spec, errors=errors, resume=resume)
+        if known is None or known.errors != errors:
+            sampled = self._sampled(trace_of(spec.identity, errors).id)
+        else:
+            sampled = known.sampled
+        commands = self._registry.start(now, spec, errors=errors, resume=resume, sampled=sampled)
         begun = self._registry.run(spec.id)
         if begun is None or begun is known:
             return
@@ -183,9 +199,10 @@ class ChaosProvider:
         if push is not None:
             self._apply(self._registry.allow(self._clock(), run.spec.id, push=push))
             return
-        self._tasks.start_soon(self._review, run.spec)
+        self._tasks.start_soon(self._review, run.spec, facts.gate_of(run))
 
-    async def _review(self, spec: Spec) -> None:
+    async def _review(self, spec: Spec, gate: facts.Gate) -> None:
+        facts.gate.set(gate)
         access = _patch_in(spec)
         namespace = access.namespace
         while (run := self._registry.run(spec.id)) is not None and run.push is None:
@@ -216,12 +233,21 @@ class ChaosProvider:
     def _refused(
         self, run: AnalysisRun | None, metric: Metric, refusal: Refusal, given: Measurement | None
     ) -> Measurement:
-        secrets = [arg.secret for arg in (run.spec.args if run else None) or () if arg.secret]
+        secrets = secrets_of(run) if run else ()
         message = Redactor.of(secrets).text(f"{refusal.reason}: {refusal}")
-        _log.warning("refused: %s", message)
+        trace = trace_of(ledger.identify(run, metric.name), ledger.errors(run, metric.name)) if run else None
+        fact = facts.Refused(
+            analysis_run=run,
+            metric=metric.name,
+            trace=trace,
+            reason=refusal.reason,
+            message=message,
+            at=self._clock(),
+        )
+        self._observer(fact)
         if run is not None and run.metadata.uid:
             self._announcer.tell([announcements.refusal(run, metric.name, message)])
-        now = self._clock().replace(microsecond=0)
+        now = fact.at.replace(microsecond=0)
         return Measurement(
             phase=refusal.reason.phase,
             message=message,
@@ -259,6 +285,7 @@ class ChaosProvider:
         run = self._registry.run(command.run)
         if run is None:
             return
+        facts.gate.set(facts.gate_of(run))
         outcome: Outcome
         offset = None
         if isinstance(command, ReadLedger) and not run.resumed:
@@ -271,6 +298,7 @@ class ChaosProvider:
         else:
             outcome = await perform(command, run, home, there)
             offset = there.clock_offset
+        self._observer(facts.Performed(run, command, outcome))
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
         if isinstance(command, Delete | Release) and (wrong := delivery.stuck(run, self._clock())):
             forced = "removed finalizers by --force-cleanup: " if isinstance(command, Release) else ""

@@ -10,7 +10,7 @@ import msgspec
 from chaosplugin.core import condition, config, experiment, ledger
 from chaosplugin.core.analysis import Metric
 from chaosplugin.core.family import Family
-from chaosplugin.core.objects import AnalysisRun, AnalysisRunStatus
+from chaosplugin.core.objects import AnalysisRun, AnalysisRunStatus, secrets_of
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.core.run import Spec
@@ -135,7 +135,7 @@ def specify(
         on_no_targets=found.on_no_targets,
         keep=not found.cleanup,
         dry_run=any(entry.metric_name == metric.name for entry in run.spec.dry_run or ()),
-        secrets=tuple(arg.secret for arg in run.spec.args or () if arg.secret),
+        secrets=secrets_of(run),
         policy=policy,
         family=partial(Family, found.template, found.window) if found.template.kind.spawns else None,
     )

@@ -8,7 +8,6 @@ this cluster is looked at, by the uid of its kube-system; what cannot be known i
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
-from typing import NamedTuple
 
 import anyio
 
@@ -16,6 +15,7 @@ from chaosplugin.core import ledger
 from chaosplugin.core.judge import STUCK
 from chaosplugin.core.kinds import KINDS
 from chaosplugin.core.objects import ChaosObject
+from chaosplugin.provider.facts import Observer, Swept, gate, gate_left
 from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
 
 _log = logging.getLogger(__name__)
@@ -26,16 +26,10 @@ AGAIN_S = 10.0
 mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more."""
 
 
-class Swept(NamedTuple):
-    """What a sweep has come across, as numbers of experiments."""
-
-    deleted: int = 0
-    unattended: int = 0
-
-
 async def sweep_for_ever(
     home: Callable[[], Awaitable[Cluster]],
     busy: Collection[str],
+    observer: Observer,
     force: Callable[[], datetime] | None = None,
 ) -> None:
     """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of.
@@ -48,6 +42,7 @@ async def sweep_for_ever(
             cluster = await home()
             overdue = force() + cluster.clock_offset - STUCK if force else None
             swept = await sweep(cluster, busy, overdue)
+            observer(swept)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
         await anyio.sleep(AGAIN_S if swept.unattended else EVERY_S)
@@ -62,7 +57,7 @@ async def sweep(home: Cluster, busy: Collection[str], overdue: datetime | None =
     if not origin:
         return Swept()
     selector = f"{ledger.MANAGED_BY}={ledger.MANAGER},{ledger.ORIGIN}={origin},!{ledger.KEEP}"
-    deleted = unattended = 0
+    deleted = unattended = stuck = 0
     for kind in KINDS:
         try:
             found = await home.list_chaos(kind, "", selector)
@@ -70,14 +65,17 @@ async def sweep(home: Cluster, busy: Collection[str], overdue: datetime | None =
             continue
         for experiment in found:
             run = experiment.metadata.label(ledger.RUN)
-            deleted_at = experiment.metadata.deletion_timestamp
-            if run in busy or (deleted_at and (overdue is None or deleted_at > overdue)):
+            if run in busy:
                 continue
-            if await _is_left(home, experiment):
-                deleted += await _delete(home, experiment)
+            deleted_at = experiment.metadata.deletion_timestamp
+            if deleted_at and (overdue is None or deleted_at > overdue):
+                stuck += 1
+            elif await _is_left(home, experiment):
+                gone = await _delete(home, experiment)
+                deleted, stuck = deleted + gone, stuck + 1 - gone
             else:
                 unattended += 1
-    return Swept(deleted, unattended)
+    return Swept(deleted, unattended, stuck)
 
 
 async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
@@ -96,6 +94,15 @@ async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
 
 
 async def _delete(home: Cluster, experiment: ChaosObject) -> int:
+    """Delete it, or its finalizers, as the last part of its gate's trace; return 1 if that was accepted."""
+    token = gate.set(gate_left(experiment))
+    try:
+        return await _remove(home, experiment)
+    finally:
+        gate.reset(token)
+
+
+async def _remove(home: Cluster, experiment: ChaosObject) -> int:
     metadata = experiment.metadata
     force = metadata.deletion_timestamp is not None
     remove = home.release_chaos if force else home.delete_chaos

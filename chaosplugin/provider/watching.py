@@ -8,6 +8,7 @@ from anyio.abc import TaskGroup
 
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.topics import Lost, WatchEvent
+from chaosplugin.provider.facts import gate
 from chaosplugin.provider.ports import Cluster, ClusterError
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Watching:
                 self._tasks.start_soon(self._follow, watch, scope, name="watch")
 
     async def _follow(self, watch: Watch, scope: anyio.CancelScope) -> None:
+        gate.set(None)  # the stream is shared, whoever was the first to want it
         with scope:
             while True:
                 try:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,17 +64,29 @@ class Stage:
     url: str
 
 
-async def run(clock: Callable[[], datetime], environ: Mapping[str, str] | None = None) -> int:
-    """Play both canaries; return 0 if they ended as they must, 1 if not."""
+async def run(
+    clock: Callable[[], datetime],
+    environ: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    *,
+    stay: bool = False,
+) -> int:
+    """Play both canaries; return 0 if they ended as they must, 1 if not.
+
+    `arguments` are the plugin's; with `stay` all keeps running after the story, to be looked at.
+    """
     began = time.monotonic()
     environ = environ or {}
     terminal = Terminal(sys.stdout, environ, lambda: time.monotonic() - began)
     log: deque[LogRecord] = deque(maxlen=LOG_LINES)
     terminal.plain("A canary, gated by Chaos Mesh experiments, in an embedded cluster.", Ink.BOLD)
     with tempfile.TemporaryDirectory(prefix="chaosplugin-demo-") as folder:
-        async with _set(clock, Path(folder), environ, terminal, log.append) as stage:
+        async with _set(clock, Path(folder), environ, arguments, terminal, log.append) as stage:
             try:
                 await _play(stage)
+                if stay:
+                    terminal.title("Both canaries ended as they must; all keeps running until ctrl-C.")
+                    await anyio.sleep_forever()
             except NotAsExpected as error:
                 terminal.title("The demo did not end as it must.")
                 terminal.plain(str(error), Ink.RED)
@@ -92,6 +104,7 @@ async def _set(
     clock: Callable[[], datetime],
     folder: Path,
     environ: Mapping[str, str],
+    arguments: Sequence[str],
     terminal: Terminal,
     log: Callable[[LogRecord], None],
 ) -> AsyncIterator[Stage]:
@@ -102,7 +115,7 @@ async def _set(
             "KUBECONFIG": str(bed.kubeconfig(ARGO_ROLLOUTS, "argo-rollouts")),
             "TMPDIR": str(folder),
         }
-        command = Command([sys.executable, "-m", "chaosplugin"], environment)
+        command = Command([sys.executable, "-m", "chaosplugin", *arguments], environment)
         settings = controller.Settings(Login(bed.url, bed.token(ARGO_ROLLOUTS)), {PLUGIN: command})
         async with (
             controller.start(settings, clock, log) as host,

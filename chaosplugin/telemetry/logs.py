@@ -6,10 +6,11 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from chaosplugin.provider.facts import gate
 from chaosplugin.telemetry.hclog import HclogFormatter, fields_of
 from chaosplugin.telemetry.stderr import Pump, Writer
 
@@ -81,14 +82,49 @@ def for_host(level: str) -> Iterator[None]:
         handler.close()
 
 
-def for_person(level: str) -> None:
-    """Log to a terminal or a file."""
+def for_person(level: str, form: str = "text") -> None:
+    """Log to a terminal or a file, as text, or in the form `json` as a host would get it."""
     handler = logging.StreamHandler()
-    handler.setFormatter(TextFormatter())
+    handler.setFormatter(HclogFormatter() if form == "json" else TextFormatter())
     _configure(handler, level)
 
 
+class _InGate(logging.Filter):
+    """Adds the gate that a line is about, and takes that gate's secrets out of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        asked = gate.get()
+        if asked is None:
+            return True
+        for key, value in (("run", asked.run), ("trace_id", asked.trace.id)):
+            record.__dict__.setdefault(key, value)
+        if asked.secrets:
+            record.msg, record.args = asked.redact(record.getMessage()), None
+            for key, field in fields_of(record).items():
+                record.__dict__[key] = asked.redact(str(field))
+            if record.exc_info:
+                record.exc_text = asked.redact(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+class _Counting(logging.Handler):
+    """Counts warnings of the transport, by its modules."""
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._count = count
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._count(record.name.rpartition(".")[2])
+
+
+def count_warnings(count: Callable[[str], None]) -> None:
+    """Count what the transport warns of from now on: broken protocol, mostly."""
+    logging.getLogger("chaosplugin.transport").addHandler(_Counting(count))
+
+
 def _configure(handler: logging.Handler, level: str) -> None:
+    handler.addFilter(_InGate())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_exception

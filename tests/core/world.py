@@ -170,8 +170,9 @@ def scope_inputs(**changes: object) -> scope.ScopeInputs:
 class World:
     """A registry, a clock, and the commands that nobody has performed yet."""
 
-    def __init__(self, *, push: bool = True, **changes: object) -> None:
+    def __init__(self, *, push: bool = True, sampled: bool = False, **changes: object) -> None:
         self.now = START
+        self.sampled = sampled
         self.spec = make_spec(**changes)
         self.registry = Registry()
         self.todo: list[Command] = []
@@ -183,7 +184,9 @@ class World:
         self.todo += commands
 
     def start(self, *, errors: int = 0, resume: bool = False) -> Measurement:
-        self.take(self.registry.start(self.now, self.spec, errors=errors, resume=resume))
+        self.take(
+            self.registry.start(self.now, self.spec, errors=errors, resume=resume, sampled=self.sampled)
+        )
         self.take(self.registry.allow(self.now, self.spec.id, push=self.push))
         return self.call(None)
 

@@ -18,6 +18,7 @@ from chaosplugin.core.registry import Transition
 from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.clusters import open_clusters
 from chaosplugin.kube.yaml import load
+from chaosplugin.provider.facts import Fact, Observer
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
@@ -202,6 +203,16 @@ def own(owner: Object) -> Object:
     }
 
 
+def into(stages: list[str]) -> Observer:
+    """Return an observer that notes the stages of gates."""
+
+    def observe(fact: Fact) -> None:
+        if isinstance(fact, Transition):
+            stages.append(fact.after.value)
+
+    return observe
+
+
 @asynccontextmanager
 async def gate(folder: Path, policy: Policy | None = None, **settings: Any) -> AsyncIterator[Gate]:
     async with (
@@ -211,16 +222,13 @@ async def gate(folder: Path, policy: Policy | None = None, **settings: Any) -> A
     ):
         stages: list[str] = []
 
-        def observe(transition: Transition) -> None:
-            stages.append(transition.after.value)
-
         provider = ChaosProvider(
             tasks,
             clusters,
             clock=lambda: clock() + bed.ahead,
             policy=policy or Policy(),
             load_yaml=load,
-            observer=observe,
+            observer=into(stages),
         )
         bed = Gate(cluster, provider, await clusters.home(), stages)
         tasks.start_soon(provider.serve)

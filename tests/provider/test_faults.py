@@ -25,7 +25,7 @@ from chaosplugin.sandbox.api.faults import where
 from chaosplugin.sandbox.api.resources import CRDS, POD_CHAOS
 from chaosplugin.sandbox.api.store import Change
 from chaosplugin.sandbox.cluster import Settings, start
-from tests.provider.gate import Gate, clock, config, podchaos
+from tests.provider.gate import Gate, clock, config, into, podchaos
 from tests.realbed.pki import make as make_pki
 
 PACE = Pace(idle_s=1.5, initial_s=5, first_delay_s=0.05, last_delay_s=0.5)
@@ -231,7 +231,7 @@ async def world(folder: Path, trouble: Trouble) -> AsyncIterator[World]:
                 step=steady.step,
                 policy=Policy(),
                 load_yaml=load,
-                observer=lambda transition: stages.append(transition.after.value),
+                observer=into(stages),
             )
             made.append(World(cluster, provider, home, stages, wall=wall, folder=folder, tls=tls))
             tasks.start_soon(trouble, made[0])

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 
 from chaosplugin.core import ledger
-from chaosplugin.provider.sweeping import Swept, sweep
+from chaosplugin.core.outcomes import TRACEPARENT
+from chaosplugin.core.trace import ROOT, Trace
+from chaosplugin.kube.client import connect
+from chaosplugin.provider.facts import Fact, Requested, Swept
+from chaosplugin.provider.sweeping import sweep
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
+from chaosplugin.sandbox.cluster import Cluster, start
 from chaosplugin.sandbox.narrator import is_ready
-from tests.provider.gate import NAMESPACE, Gate, clock, gate, podchaos
+from tests.provider.gate import NAMESPACE, clock, gate, podchaos
 
 
-def leave(bed: Gate, uid: str, **labels: str) -> None:
+def leave(cluster: Cluster, uid: str, **labels: str) -> None:
     """Leave an experiment behind, as a process that died would have."""
-    origin = bed.cluster.api.get(resources.NAMESPACES, "", "kube-system").object["metadata"]["uid"]
+    origin = cluster.api.get(resources.NAMESPACES, "", "kube-system").object["metadata"]["uid"]
     metadata = {
         "name": "left",
         "labels": {
@@ -27,14 +32,14 @@ def leave(bed: Gate, uid: str, **labels: str) -> None:
         },
         "annotations": {ledger.RUN: f"{NAMESPACE}/web-1"},
     }
-    bed.cluster.api.create(resources.POD_CHAOS, {**podchaos(duration="5m"), "metadata": metadata}, NAMESPACE)
+    cluster.api.create(resources.POD_CHAOS, {**podchaos(duration="5m"), "metadata": metadata}, NAMESPACE)
 
 
 async def test_what_an_ended_analysis_left_behind_is_deleted(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
         bed.deploy(replicas=1)
         run = bed.analysis_run()
-        leave(bed, run.metadata.uid)
+        leave(bed.cluster, run.metadata.uid)
         assert await sweep(bed.home, ()) == Swept(unattended=1), "the analysis goes on"
 
         done = {"status": {"phase": "Successful"}}
@@ -46,7 +51,7 @@ async def test_what_an_ended_analysis_left_behind_is_deleted(tmp_path: Path) -> 
 
 async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
-        leave(bed, "never-was")
+        leave(bed.cluster, "never-was")
 
         assert (await sweep(bed.home, ())).deleted == 1
 
@@ -54,14 +59,14 @@ async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Pat
 @pytest.mark.parametrize("labels", [{ledger.KEEP: "true"}, {ledger.ORIGIN: "another-cluster"}])
 async def test_what_is_kept_or_came_from_elsewhere_stays(tmp_path: Path, labels: dict[str, str]) -> None:
     async with gate(tmp_path) as bed:
-        leave(bed, "never-was", **labels)
+        leave(bed.cluster, "never-was", **labels)
 
         assert (await sweep(bed.home, ())).deleted == 0
 
 
 async def test_what_this_process_takes_care_of_stays(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
-        leave(bed, "never-was")
+        leave(bed.cluster, "never-was")
 
         assert (await sweep(bed.home, {"0123456789"})).deleted == 0
 
@@ -70,7 +75,7 @@ async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> N
     async with gate(tmp_path) as bed:
         bed.cluster.access.revoke(ARGO_ROLLOUTS)
         bed.cluster.access.grant(ARGO_ROLLOUTS, UPSTREAM_ROLE)
-        leave(bed, "never-was")
+        leave(bed.cluster, "never-was")
 
         assert (await sweep(bed.home, ())).deleted == 0
 
@@ -80,7 +85,7 @@ async def test_what_is_stuck_in_its_deletion_is_forced_only_from_a_given_time_on
         bed.deploy()
         await bed.until(lambda: bed.pods and all(is_ready(pod) for pod in bed.pods))  # what can be selected
         bed.cluster.chaos.fail("Recover", "no daemon")
-        leave(bed, "never-was")
+        leave(bed.cluster, "never-was")
         await bed.until(lambda: bed.injected)
         bed.cluster.api.delete(resources.POD_CHAOS, NAMESPACE, "left")
 
@@ -89,3 +94,26 @@ async def test_what_is_stuck_in_its_deletion_is_forced_only_from_a_given_time_on
         assert (await sweep(bed.home, (), clock() + timedelta(seconds=2))).deleted == 1
 
         await bed.until(lambda: not bed.experiments)
+
+
+@pytest.mark.parametrize("flags", ["01", "00", "zz"])
+async def test_the_deletion_of_what_is_left_belongs_to_its_gates_trace(tmp_path: Path, flags: str) -> None:
+    trace = Trace("0af7651916cd43dd8448eb211c80319c")
+    told: list[Fact] = []
+    async with start(clock, tmp_path) as cluster:
+        leave(cluster, "never-was")
+        parent = f"00-{trace.id}-{trace.span(ROOT)}-{flags}"
+        note = {"metadata": {"annotations": {TRACEPARENT: parent}}}
+        cluster.api.merge(resources.POD_CHAOS, NAMESPACE, "left", note)
+        kubeconfig = str(cluster.kubeconfig(ARGO_ROLLOUTS))
+        async with connect(kubeconfig, clock=clock, observer=told.append) as home:
+            await sweep(home, ())
+    requests = [fact for fact in told if isinstance(fact, Requested)]
+    (deletion,) = [fact for fact in requests if fact.method == "DELETE"]
+
+    assert {fact.gate for fact in requests if fact.method != "DELETE"} == {None}
+    if flags == "01":
+        assert deletion.gate is not None
+        assert (deletion.gate.trace, deletion.gate.run) == (trace, "0123456789")
+    else:
+        assert deletion.gate is None

@@ -1,6 +1,7 @@
 """A process whose stderr is a host's pipe: everything that may come out of it."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from textwrap import indent
 
 import pytest
+
+from chaosplugin.telemetry import logs
 
 PREAMBLE = """
 import logging, os, subprocess, sys, threading, time, warnings
@@ -136,6 +139,14 @@ def test_levels_below_the_wanted_one_are_not_written() -> None:
     assert [json.loads(line)["@message"] for line in run.stderr.splitlines()] == ["y"]
 
 
+def test_a_collector_gets_json_where_there_is_no_host() -> None:
+    body = f'{PREAMBLE}logs.for_person("info", "json"); log.warning("hello", extra=dict(run=7))'
+    run = subprocess.run([sys.executable, "-c", body], capture_output=True, timeout=60, check=True)
+    entry = json.loads(run.stderr)
+
+    assert (entry["@level"], entry["@message"], entry["run"]) == ("warn", "hello", "7")
+
+
 def test_a_person_gets_text() -> None:
     command = [
         sys.executable,
@@ -144,3 +155,54 @@ def test_a_person_gets_text() -> None:
     ]
     run = subprocess.run(command, capture_output=True, timeout=60, check=True)
     assert run.stderr.decode().strip().endswith("WARNING test: hello run=7")
+
+
+IN_GATE = """
+from chaosplugin.core.trace import Trace
+from chaosplugin.provider.facts import Gate, gate
+trace = Trace("0af7651916cd43dd8448eb211c80319c")
+gate.set(Gate("0123456789", trace, "", sampled=False, secrets=("hunter2",)))
+"""
+
+
+def test_a_line_that_is_logged_for_a_gate_names_run_and_trace() -> None:
+    (entry,) = entries_of(f'{IN_GATE}log.info("reading")')
+
+    assert entry["run"] == "0123456789"
+    assert entry["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_what_the_line_itself_says_of_its_run_stands() -> None:
+    (entry,) = entries_of(f'{IN_GATE}log.info("reading", extra=dict(run="other"))')
+
+    assert entry["run"] == "other"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'log.warning("denied: hunter2")',
+        'log.warning("denied: %s", "hunter2")',
+        'log.warning("denied", extra=dict(why="hunter2"))',
+        'try: raise ValueError("hunter2")\nexcept ValueError: log.exception("denied")',
+    ],
+)
+def test_secrets_of_a_gate_reach_no_line(body: str) -> None:
+    (entry,) = entries_of(IN_GATE + body)
+
+    assert "hunter2" not in json.dumps(entry)
+    assert "*****" in json.dumps(entry)
+
+
+def test_warnings_of_the_transport_are_counted_by_layer() -> None:
+    counted: list[str] = []
+    logs.count_warnings(counted.append)
+    try:
+        transport = logging.getLogger("chaosplugin.transport.goplugin")
+        transport.warning("net/rpc stream given up")
+        transport.info("ending")
+        logging.getLogger("chaosplugin.kube.session").warning("away")
+    finally:
+        logging.getLogger("chaosplugin.transport").handlers.clear()
+
+    assert counted == ["goplugin"]
