@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo dist release test test-system e2e e2e-full check bench bench-gates fuzz fuzz-short soak lock lock-debian clean
+.PHONY: help demo dist release test test-system e2e e2e-full check bench bench-gates dashboards fuzz fuzz-short soak lock lock-debian clean
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
@@ -22,8 +22,13 @@ COVERAGE_FLOOR ?= 94
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+ifeq ($(TELEMETRY),)
 demo: $(RUNTIME) ## watch a canary being gated, and one being aborted, in an embedded cluster
 	@$(BIN)/chaosplugin demo
+else
+demo: $(VENV) # with Prometheus and Jaeger beside it, as `make demo TELEMETRY=1`
+	@$(BIN)/python -m tests.observability.demo
+endif
 
 dist: $(PACKAGING) ## what a release carries: the one file for amd64 and arm64, SBOM, wheel, sdist (3 minutes)
 	@$(ONEFILE) build --cache $(CACHE)/onefile
@@ -70,6 +75,9 @@ bench: $(VENV) $(FILE) ## measure the plugin, write build/bench.json
 
 bench-gates: $(VENV) ## measure whole gates, and crowds of them, for minutes; adds to build/bench.json
 	@$(BIN)/python bench/gates.py $(BENCH)
+
+dashboards: $(VENV) ## write observability/dashboards of their Python source
+	@$(BIN)/python -m observability.source
 
 FUZZ_RUNS ?= 1000000
 FUZZ_SECONDS ?= 60
