@@ -113,8 +113,8 @@ def _settings(arguments: Sequence[str]) -> "Settings":
 def _metrics(found: "argparse.Namespace") -> Metrics | None:
     if found.metrics_address is None:
         return None
-    host, _, port = found.metrics_address.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    host, colon, port = found.metrics_address.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
         text = f"--metrics-address: met {found.metrics_address!r}, wanted HOST:PORT or :PORT"
         raise startup.CannotStartError(f"args in argo-rollouts-config: {text}")
     host = host.removeprefix("[").removesuffix("]")

@@ -12,9 +12,11 @@ import aiohttp
 import anyio
 import pytest
 
+from chaosplugin import cli
 from chaosplugin.provider.settings import Metrics as Address
 from chaosplugin.telemetry import http
 from chaosplugin.telemetry.metrics import Metrics
+from chaosplugin.transport.startup import CannotStartError
 from tests.core.world import START, World
 from tests.observability.judges import free_ports
 from tests.realbed.pki import make as make_pki
@@ -193,3 +195,23 @@ async def test_a_loop_that_stands_still_is_noticed() -> None:
 
     assert lag is not None
     assert lag > 0.2
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [(":9464", "", 9464), ("127.0.0.1:9464", "127.0.0.1", 9464), ("[::1]:9464", "::1", 9464)],
+)
+def test_an_address_is_host_and_port(given: str, host: str, port: int) -> None:
+    settings = cli._settings(["--metrics-address", given, "--metrics-token-file", "/token"])
+
+    assert settings.metrics == Address(host, port, None, None, "/token")
+
+
+@pytest.mark.parametrize("given", ["9464", "localhost", ":http", ":0", ":65536", ""])
+def test_what_is_no_address_is_refused_in_one_line(given: str) -> None:
+    with pytest.raises(CannotStartError, match=r"--metrics-address: met .*, wanted HOST:PORT or :PORT$"):
+        cli._settings(["--metrics-address", given])
+
+
+def test_without_an_address_there_are_no_metrics() -> None:
+    assert cli._settings(["--log-level", "debug"]).metrics is None
