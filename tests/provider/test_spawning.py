@@ -15,7 +15,7 @@ from chaosplugin.provider.ports import Cluster
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.resources import Object
-from tests.provider.gate import NAMESPACE, Gate, clock, config, gate
+from tests.provider.gate import NAMESPACE, Gate, clock, config, gate, into
 
 _FAIL = {"action": "pod-failure", "mode": "all", "selector": {}}
 
@@ -85,7 +85,7 @@ async def another(bed: Gate) -> AsyncIterator[ChaosProvider]:
             clock=clock,
             policy=Policy(),
             load_yaml=load,
-            observer=lambda transition: bed.stages.append(transition.after.value),
+            observer=into(bed.stages),
         )
         tasks.start_soon(provider.serve)
         yield provider
