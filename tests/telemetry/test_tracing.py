@@ -184,7 +184,7 @@ def test_a_collector_that_never_answers_holds_up_neither_gate_nor_exit() -> None
 
 
 async def test_a_variable_that_the_sdk_cannot_read_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    watched = Observing(Settings(Policy(), None, "info", None, Traces("console", "grpc", 10, 10)), clock)
+    watched = Observing(Settings(Policy(), None, "info", traces=Traces("console", "grpc", 10, 10)), clock)
     early = watched.sampled(TRACE.id)
     with variables(OTEL_BSP_SCHEDULE_DELAY="-1"):
         async with anyio.create_task_group() as tasks:
@@ -241,7 +241,8 @@ from chaosplugin.core.policy import Policy
 from chaosplugin.provider.settings import Metrics, Settings, Traces
 from chaosplugin.telemetry.observing import Observing
 async def main():
-    watched = Observing(Settings(Policy(), None, "info", {metrics}, {traces}), chaosplugin.app.Clock())
+    settings = Settings(Policy(), None, "info", metrics={metrics}, traces={traces})
+    watched = Observing(settings, chaosplugin.app.Clock())
     async with anyio.create_task_group() as tasks:
         if watched.wanted: tasks.start_soon(watched.serve, dict)
         while watched._early is not None: await anyio.sleep(0.01)
