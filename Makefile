@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo dist release test test-system e2e e2e-full check bench bench-gates dashboards fuzz fuzz-short soak lock lock-debian clean
+.PHONY: help demo dist release test test-system e2e e2e-full check proto bench bench-gates dashboards fuzz fuzz-short soak lock lock-debian clean
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
@@ -64,11 +64,19 @@ e2e-full: $(VENV) dist realbed ## the same with every variant
 realbed:
 	@$(PYTHON) -m tests.realbed.build
 
-check: $(VENV) ## formatting, lint, types, layers, lock file
+check: $(VENV) ## formatting, lint, types, layers, lock file, generated code
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_architecture.py tests/test_lock.py
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_lock.py tests/test_proto.py
+
+PB := chaosplugin/transport/_pb
+
+proto: $(VENV) ## generate the code of proto/, unless a change would break its users
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/published.binpb
+	$(BIN)/python proto/generate.py $(PB)
+	$(BIN)/buf build proto --exclude-source-info --output proto/published.binpb
 
 bench: $(VENV) $(FILE) ## measure the plugin, write build/bench.json
 	@$(BIN)/python bench/run.py

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import bed, loads, onefile, telemetry, watch
+from bench import bed, loads, onefile, server, telemetry, watch
 from bench.figures import Figure, absolute, percentile, relative, report
 from bench.plugins import Plugin, Started
 from tests.interop import hosts
@@ -39,10 +39,11 @@ def main() -> int:
             load = loads.Loads(given.analysis_run)
             began = starts(plugins, host, environment, load)
             called, memory = calls(plugins, host, environment, load)
+            served = list(server.figures(binary, host, environment, load, Path(scratch)))
         watched = watch.figures(Path(scratch))
         packed = list(onefile.measure(binary, environment))
     figures = [*judge_starts(*began), *judge_calls(*called), absolute("memory", "MB", *memory, most=100)]
-    figures += [*watched, *packed, *telemetry.measure()]
+    figures += [*watched, *packed, *served, *telemetry.measure()]
     report(figures, baseline=True)
     return 0 if all(each.ok for each in figures) else 1
 

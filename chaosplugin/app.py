@@ -10,7 +10,8 @@ import importlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ import anyio
 from chaosplugin import __version__
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.yaml import load
+from chaosplugin.provider.facts import NET_RPC, Rpc
 from chaosplugin.provider.late import LateClusters
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.provider.settings import Settings
@@ -31,7 +33,8 @@ from chaosplugin.transport import goplugin, rollouts
 
 if TYPE_CHECKING:
     from chaosplugin.core.analysis import MetricProvider
-    from chaosplugin.transport.startup import Begun
+    from chaosplugin.transport.grpc.addresses import Target
+    from chaosplugin.transport.startup import Begun, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +106,15 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
     """Serve until the host says quit, or is gone. What is still to be done is left to the cluster."""
     for complaint in begun.complaints:
         log.warning("%s", complaint)
+    async with _providing(settings, NET_RPC) as provider:
+        await goplugin.serve(
+            begun.listener, begun.host, {rollouts.PLUGIN_NAME: rollouts.metric_service(provider)}
+        )
+
+
+@asynccontextmanager
+async def _providing(settings: Settings, rpc: Rpc) -> AsyncIterator["MetricProvider"]:
+    """Give a provider that is there before the cluster is found."""
     clusters = LateClusters()
     clock = Clock()
     watched = Observing(settings, clock)
@@ -119,14 +131,50 @@ async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
         )
         asked: MetricProvider = provider
         if watched.wanted:
-            asked = TellingProvider(provider, watched.observe, clock=clock, sampled=watched.sampled)
+            asked = TellingProvider(provider, watched.observe, clock=clock, sampled=watched.sampled, rpc=rpc)
             tasks.start_soon(watched.serve, lambda: provider.runs)
         tasks.start_soon(_connect, settings, clusters, clock, watched)
         tasks.start_soon(provider.serve)
-        await goplugin.serve(
-            begun.listener, begun.host, {rollouts.PLUGIN_NAME: rollouts.metric_service(asked)}
-        )
+        yield asked
         tasks.cancel_scope.cancel()
+
+
+def run_grpc_plugin(settings: Settings, waiting: "Waiting") -> None:
+    """Be the plugin of a host that speaks go-plugin's gRPC mode, until its end.
+
+    Raises:
+        CannotStartError: the host's certificate is none.
+    """
+    with logs.for_host(settings.log_level):
+        anyio.run(_serve_grpc_plugin, settings, waiting, backend="asyncio")
+
+
+async def _serve_grpc_plugin(settings: Settings, waiting: "Waiting") -> None:
+    from chaosplugin.transport.grpc import metrics  # noqa: PLC0415 - only in this mode
+    from chaosplugin.transport.grpc.goplugin import Plugin  # noqa: PLC0415
+
+    async with _providing(settings, metrics.RPC) as provider:
+        await Plugin(waiting).serve(provider, now)
+
+
+def run_bridge(target: "Target", log_level: str, begun: "Begun") -> None:
+    """Be the plugin of a host until its end, and let a server do the work."""
+    with logs.for_host(log_level):
+        anyio.run(_serve_bridge, target, begun, backend="asyncio")
+
+
+async def _serve_bridge(target: "Target", begun: "Begun") -> None:
+    from chaosplugin.transport.bridge import BridgeProvider  # noqa: PLC0415 - only in this mode
+    from chaosplugin.transport.grpc.channel import Channel  # noqa: PLC0415
+
+    channel = Channel(target)
+    log.info("bridging to %s", target.address.target)
+    try:
+        service = rollouts.metric_service(BridgeProvider(channel, now))
+        await goplugin.serve(begun.listener, begun.host, {rollouts.PLUGIN_NAME: service})
+    finally:
+        with anyio.CancelScope(shield=True):
+            await channel.close()
 
 
 def run_demo(environ: Mapping[str, str], arguments: Sequence[str], *, stay: bool) -> int:

@@ -8,13 +8,15 @@ arguments, 130 ended by ctrl-C.
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from chaosplugin.provider.settings import Metrics, Settings, Traces
 from chaosplugin.transport import startup
 
 if TYPE_CHECKING:
     import argparse
+
+    from chaosplugin.transport.grpc.addresses import Target
 
 _EPILOG = """\
 as a plugin (started by Argo Rollouts' controller; options are `args` in argo-rollouts-config):
@@ -32,6 +34,7 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
   --kube-api-qps NUMBER         requests per second to an API server, 50 by default; a gate takes six
   --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
   --log-level LEVEL             debug, info (default), warning or error
+  --protocol netrpc|grpc        grpc is for other hosts of go-plugin than Argo Rollouts
   --metrics-address HOST:PORT   serve /metrics, /healthz, /readyz and /debug/runs; :PORT is all addresses
   --metrics-cert FILE, --metrics-key FILE
                                 over TLS, with this certificate and key
@@ -40,10 +43,17 @@ as a plugin (started by Argo Rollouts' controller; options are `args` in argo-ro
 traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER is set in the environment; of the
 other variables OTEL_* those for headers, protocol, sampler, resource, batches and OTEL_SDK_DISABLED hold
 
+as a bridge (likewise; the first of the args is `bridge`):
+  bridge --target ADDRESS       forward to `chaosplugin serve`; `chaosplugin bridge --help` tells the options
+
 examples:
   chaosplugin demo                       a canary that survives, and one that does not, in a minute
   chaosplugin sandbox --folder /tmp/bed  an embedded cluster to try things on; writes a kubeconfig
   chaosplugin --self-check               what a gate needs, tried; --namespace NAME for one namespace
+  chaosplugin serve --listen unix:///run/chaosplugin/socket
+                                         gates for bridges and other programs
+  chaosplugin run template.yaml --rollout web
+                                         a gate from a CI job; its exit code is the verdict
 
 exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C
 """
@@ -66,28 +76,64 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plugin(arguments: Sequence[str]) -> int:
-    """Be the plugin: nothing heavy is imported before the handshake line is out."""
+    """Be the plugin, or a bridge: nothing heavy is imported before the handshake line is out."""
     try:
-        settings = _settings(arguments)
+        wanted = _bridge(arguments[1:]) if arguments[:1] == ["bridge"] else _settings(arguments)
+        if isinstance(wanted, Settings) and wanted.grpc:
+            return _grpc_plugin(wanted)
         begun = startup.begin(os.environ)
     except startup.CannotStartError as error:
         sys.stderr.write(f"[ERROR] chaosplugin: {error}\n")  # a prefix that the host's log understands
         return 1
     from chaosplugin import app  # noqa: PLC0415 - after the handshake line
 
-    app.run_plugin(settings, begun)
+    if isinstance(wanted, Settings):
+        app.run_plugin(wanted, begun)
+    else:
+        app.run_bridge(*wanted, begun)
     return 0
+
+
+def _grpc_plugin(settings: Settings) -> int:
+    """Be a plugin in go-plugin's gRPC mode: gRPC has to be imported before the handshake line."""
+    waiting = startup.begin_grpc(os.environ)
+    from chaosplugin import app  # noqa: PLC0415
+
+    app.run_grpc_plugin(settings, waiting)
+    return 0
+
+
+def _bridge(arguments: Sequence[str]) -> "tuple[Target, str]":
+    from chaosplugin import options  # noqa: PLC0415 - a plugin does without
+
+    return options.bridge(arguments)
 
 
 def _settings(arguments: Sequence[str]) -> "Settings":
     """Read the plugin's `args`; without any, no parser is imported."""
-    from chaosplugin.core.policy import Policy, Wake  # noqa: PLC0415 - by hand it is not needed
-
-    kubeconfig = os.environ.get("KUBECONFIG") or None
-    traces = traces_of(os.environ)
     if not arguments:
-        return Settings(Policy(), kubeconfig, "info", traces=traces)
-    found = _plugin_parser().parse_args(arguments)
+        from chaosplugin.core.policy import Policy  # noqa: PLC0415 - by hand it is not needed
+
+        kubeconfig = os.environ.get("KUBECONFIG") or None
+        return Settings(Policy(), kubeconfig, "info", traces=traces_of(os.environ))
+    from chaosplugin.options import HostParser  # noqa: PLC0415
+
+    parser = HostParser(prog="chaosplugin", add_help=False, allow_abbrev=False)
+    parser.add_argument("--protocol", choices=("netrpc", "grpc"), default="netrpc")
+    _add_options(parser)
+    _add_metrics(parser)
+    found = parser.parse_args(arguments)
+    return _observed(found)._replace(grpc=found.protocol == "grpc")
+
+
+def _observed(found: "argparse.Namespace") -> Settings:
+    """Read the settings of a process that metrics and traces may tell of."""
+    return _of_options(found)._replace(metrics=_metrics(found), traces=traces_of(os.environ))
+
+
+def _of_options(found: "argparse.Namespace") -> Settings:
+    from chaosplugin.core.policy import Policy, Wake  # noqa: PLC0415
+
     policy = Policy(
         allow_unowned=found.allow_unowned,
         allow_stable=found.allow_stable,
@@ -100,25 +146,15 @@ def _settings(arguments: Sequence[str]) -> "Settings":
         force_cleanup=found.force_cleanup,
         wake=Wake(found.wake) if found.wake else None,
     )
-    return Settings(
-        policy,
-        found.kubeconfig or kubeconfig,
-        found.log_level,
-        found.kube_api_qps,
-        _metrics(found),
-        traces,
-    )
+    kubeconfig = found.kubeconfig or os.environ.get("KUBECONFIG") or None
+    return Settings(policy, kubeconfig, found.log_level, found.kube_api_qps)
 
 
 def _metrics(found: "argparse.Namespace") -> Metrics | None:
     if found.metrics_address is None:
         return None
-    host, colon, port = found.metrics_address.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
-        text = f"--metrics-address: met {found.metrics_address!r}, wanted HOST:PORT or :PORT"
-        raise startup.CannotStartError(f"args in argo-rollouts-config: {text}")
-    host = host.removeprefix("[").removesuffix("]")
-    return Metrics(host, int(port), found.metrics_cert, found.metrics_key, found.metrics_token_file)
+    host, port = found.metrics_address
+    return Metrics(host, port, found.metrics_cert, found.metrics_key, found.metrics_token_file)
 
 
 def traces_of(environ: Mapping[str, str]) -> Traces | None:
@@ -144,15 +180,7 @@ def traces_of(environ: Mapping[str, str]) -> Traces | None:
     return Traces(exporter or "otlp", protocol, waiting, min(batch, waiting))
 
 
-def _plugin_parser() -> "argparse.ArgumentParser":
-    import argparse  # noqa: PLC0415
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            """The host shows stderr line by line: one line says it all."""
-            raise startup.CannotStartError(f"args in argo-rollouts-config: {message}")
-
-    parser = Parser(prog="chaosplugin", add_help=False, allow_abbrev=False)
+def _add_options(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("--wake", choices=("push", "poll"))
     parser.add_argument("--allow-endpoint", action="append", default=[], metavar="HOST[:PORT]")
     for flag in (
@@ -168,11 +196,23 @@ def _plugin_parser() -> "argparse.ArgumentParser":
     parser.add_argument("--force-cleanup", action="store_true")
     parser.add_argument("--kube-api-qps", type=_rate, default=50.0)
     parser.add_argument("--kubeconfig")
-    parser.add_argument("--metrics-address", metavar="HOST:PORT")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+
+
+def _add_metrics(parser: "argparse.ArgumentParser") -> None:
+    parser.add_argument("--metrics-address", type=_host_and_port, metavar="HOST:PORT")
     for name in ("cert", "key", "token-file"):
         parser.add_argument(f"--metrics-{name}", metavar="FILE")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    return parser
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Read where to listen; no host is all addresses."""
+    import argparse  # noqa: PLC0415
+
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST:PORT or :PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _rate(text: str) -> float:
@@ -209,7 +249,7 @@ def _self_check(arguments: Sequence[str]) -> int:
 def _by_hand(arguments: Sequence[str]) -> int:
     import argparse  # noqa: PLC0415
 
-    from chaosplugin import __version__  # noqa: PLC0415
+    from chaosplugin import __version__, options  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         prog="chaosplugin",
@@ -226,8 +266,23 @@ def _by_hand(arguments: Sequence[str]) -> int:
     sandbox = commands.add_parser("sandbox", help="serve an embedded cluster until ctrl-C")
     sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; must exist")
     sandbox.add_argument("--port", type=int, default=0, help="of the API server; by default a free one")
+    serve = commands.add_parser("serve", help="serve gates to bridges and other programs, by gRPC")
+    options.add_serve(serve)
+    _add_options(serve)
+    _add_metrics(serve)
+    commands.add_parser("bridge", help="what the controller starts where a server does the work")
+    for command, what in options.GATES.items():
+        commands.add_parser(command, help=what)
+    if arguments[0] in options.GATES:
+        return _gates(arguments[0], arguments[1:])
+    if arguments[0] == "bridge":
+        options.bridge_parser(argparse.ArgumentParser).parse_args(arguments[1:])
+        sys.stderr.write(startup.BY_HAND)
+        return 1
     found = parser.parse_args(arguments)
 
+    if found.command == "serve":
+        return _serve(serve, found)
     from chaosplugin import app  # noqa: PLC0415
 
     try:
@@ -238,3 +293,43 @@ def _by_hand(arguments: Sequence[str]) -> int:
         return app.run_sandbox(found.folder, found.port)
     except KeyboardInterrupt:
         return 130
+
+
+def _gates(command: str, arguments: Sequence[str]) -> int:
+    from chaosplugin import options  # noqa: PLC0415
+    from chaosplugin.transport.grpc.addresses import BadAddress  # noqa: PLC0415
+
+    parser = options.gate_parser(command)
+    _add_options(parser)
+    parser.set_defaults(log_level="warning")
+    found = parser.parse_args(arguments)
+    try:
+        server = options.target(found) if found.target else None
+    except BadAddress as error:
+        parser.error(str(error))
+    from chaosplugin import commands  # noqa: PLC0415
+
+    where = commands.Where(server, _of_options(found), found.json)
+    match command:
+        case "run":
+            given = (found.template, found.rollout, found.namespace, found.name, found.metric)
+            return commands.run(where, commands.Start(*given, found.arg, found.set))
+        case "watch":
+            return commands.watch(where, found.namespace, found.gate)
+        case "ls":
+            return commands.ls(where, found.namespace)
+        case _:
+            return commands.stop(where, found.namespace, found.gate)
+
+
+def _serve(parser: "argparse.ArgumentParser", found: "argparse.Namespace") -> int:
+    from chaosplugin import options  # noqa: PLC0415
+    from chaosplugin.transport.grpc.addresses import BadAddress  # noqa: PLC0415
+
+    try:
+        listening = options.listening(found)
+    except BadAddress as error:
+        parser.error(str(error))
+    from chaosplugin import serving  # noqa: PLC0415
+
+    return serving.run(_observed(found), listening, found.log_format)

@@ -41,7 +41,7 @@ class PodsTopic:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRunsTopic:
-    """AnalysisRuns of one namespace that carry our mark, the label chaosplugin.io/gate."""
+    """AnalysisRuns of one namespace, or of all (""), that carry our mark, the label chaosplugin.io/gate."""
 
     namespace: str
 

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from chaosplugin.kube.client import DEFAULT_RATE, KubernetesCluster, connect, connect_endpoint
+from chaosplugin.kube.records import RecordCluster
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.provider.facts import Observer
 
@@ -35,6 +36,12 @@ class KubernetesClusters:
         self._observer = observer
         self._endpoints: dict[tuple[str, str, str], tuple[SecretCredential, KubernetesCluster]] = {}
         self._connecting = anyio.Lock()
+        self.records = RecordCluster.beside(home)
+        """home once more, with records in the place of AnalysisRuns"""
+
+    def of_records(self) -> "KubernetesClusters":
+        """Return the same, with records for AnalysisRuns at home."""
+        return KubernetesClusters(self.records, self._tasks, self._clock, self._rate)
 
     async def home(self) -> KubernetesCluster:
         return self._home

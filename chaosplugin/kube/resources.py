@@ -60,6 +60,9 @@ ROLLOUTS = Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout")
 EXPERIMENTS = Resource("argoproj.io", "v1alpha1", "experiments", "Experiment")
 ANALYSIS_RUNS = Resource("argoproj.io", "v1alpha1", "analysisruns", "AnalysisRun")
 WORKFLOW_NODES = Resource(CHAOS_GROUP, "v1alpha1", "workflownodes", "WorkflowNode")
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 
 
@@ -97,13 +100,15 @@ class Collection:
 
 def belongs(found: Watched, topic: Topic) -> bool:
     """Whether an object of the topic's collection, perhaps of all namespaces, is of the topic itself."""
-    if found.metadata.namespace != topic.namespace:
+    if topic.namespace and found.metadata.namespace != topic.namespace:
         return False
     return not isinstance(found, Event) or found.involved_object.kind in KINDS
 
 
 Part = tuple[str, str]
 """A namespace, and a value of the collection's label: what one topic is about."""
+EVERYTHING: Part = ("", "")
+"""Of a topic in all namespaces"""
 
 
 def part_of(found: Watched, label: str) -> Part:

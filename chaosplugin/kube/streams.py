@@ -18,7 +18,7 @@ from chaosplugin.core.topics import (
     WatchEvent,
 )
 from chaosplugin.kube.reflector import Pace, Reflector
-from chaosplugin.kube.resources import Collection, Part, Resource, belongs, part_of
+from chaosplugin.kube.resources import EVERYTHING, Collection, Part, Resource, belongs, part_of
 from chaosplugin.kube.session import Session
 from chaosplugin.kube.store import Absent, Change, Complete, Failing, Present, Store
 from chaosplugin.provider.facts import Observer, gate
@@ -137,6 +137,8 @@ class _Stream:
 
     def part(self, part: Part) -> list[Watched]:
         """Return what is there of a part."""
+        if part == EVERYTHING:
+            return [found for each in self._parts.values() for found in each.values()]
         return list(self._parts.get(part, {}).values())
 
     def _emit(self, change: Change) -> None:
@@ -181,7 +183,7 @@ class _Stream:
             self._parts.pop(part, None)
 
     def _tell(self, part: Part, change: Change) -> None:
-        for listener in self._listeners.get(part, ()):
+        for listener in (*self._listeners.get(part, ()), *self._listeners.get(EVERYTHING, ())):
             listener.put(change)
 
 

@@ -75,6 +75,17 @@ def _redactor(secrets: tuple[str, ...]) -> Redactor:
 
 
 @dataclass(frozen=True, slots=True)
+class Rpc:
+    """How calls come: the system, as OpenTelemetry names it, and what a method's full name begins with."""
+
+    system: str
+    service: str
+
+
+NET_RPC = Rpc("go_net_rpc", "Plugin.")
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """Argo called: `phase` is what a measurement was answered with; `seconds` of this process's time."""
 
@@ -83,6 +94,7 @@ class Called:
     at: datetime
     seconds: float
     phase: Phase | None
+    rpc: Rpc = NET_RPC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ so that a call that dies takes nothing with it.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -81,13 +81,16 @@ class ChaosProvider:
         self._origin = ""
         self._announcer = Announcer(clusters.home, clock)
 
-    async def serve(self) -> None:
-        """Keep deadlines until cancelled; runs beside the calls."""
+    async def serve(self, turn: Callable[[], Awaitable[bool]] | None = None) -> None:
+        """Keep deadlines until cancelled; runs beside the calls.
+
+        `turn` tells whether it is for this process to sweep; without it, it is.
+        """
         self._tasks.start_soon(self._learn_origin)
         self._tasks.start_soon(self._announcer.serve)
         clock = self._clock if self._policy.force_cleanup else None
         self._tasks.start_soon(
-            sweep_for_ever, self._clusters.home, self._registry.runs, self._observer, clock
+            sweep_for_ever, self._clusters.home, self._registry.runs, self._observer, clock, turn
         )
         while True:
             self._changed = anyio.Event()
@@ -170,6 +173,10 @@ class ChaosProvider:
     def runs(self) -> Mapping[str, Run]:
         """The gates that this process knows, to look at."""
         return self._registry.runs
+
+    def check(self, run: AnalysisRun, metric: Metric) -> None:
+        """Refuse what a Run would refuse at once. Raises: Refusal."""
+        self._specs.of(run, metric)
 
     # -- between calls and registry ----------------------------------------------------------------
 

@@ -44,3 +44,5 @@ class Settings(NamedTuple):
     """None: metrics are neither kept nor served"""
     traces: Traces | None = None
     """None: nothing is traced"""
+    grpc: bool = False
+    """go-plugin's gRPC mode, for hosts other than Argo Rollouts"""

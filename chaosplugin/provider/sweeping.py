@@ -31,18 +31,21 @@ async def sweep_for_ever(
     busy: Collection[str],
     observer: Observer,
     force: Callable[[], datetime] | None = None,
+    turn: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
     """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of.
 
-    `force` is the clock by which a deletion is stuck, where the operator has allowed to force it.
+    `force` is the clock by which a deletion is stuck, where the operator has allowed to force it; `turn`
+    tells, where there are several processes, whether it is for this one to sweep now.
     """
     while True:
         swept = Swept()
         try:
-            cluster = await home()
-            overdue = force() + cluster.clock_offset - STUCK if force else None
-            swept = await sweep(cluster, busy, overdue)
-            observer(swept)
+            if turn is None or await turn():
+                cluster = await home()
+                overdue = force() + cluster.clock_offset - STUCK if force else None
+                swept = await sweep(cluster, busy, overdue)
+                observer(swept)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
         await anyio.sleep(AGAIN_S if swept.unattended else EVERY_S)

@@ -9,7 +9,7 @@ from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Answer, Measurement, Metric, MetricProvider
 from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.trace import ROOT, trace_of
-from chaosplugin.provider.facts import Called, Gate, Observer, gate
+from chaosplugin.provider.facts import NET_RPC, Called, Gate, Observer, Rpc, gate
 
 T = TypeVar("T")
 _KEPT = 1024
@@ -25,11 +25,13 @@ class TellingProvider:
         *,
         clock: Callable[[], datetime],
         sampled: Callable[[str], bool],
+        rpc: Rpc = NET_RPC,
     ) -> None:
         self._provider = provider
         self._observer = observer
         self._clock = clock
         self._sampled = sampled
+        self._rpc = rpc
         self._gates: dict[tuple[str, str, int, int], Gate] = {}
         """of the latest calls: a gate has many"""
 
@@ -91,7 +93,7 @@ class TellingProvider:
 
     def _told(self, method: str, asked: Gate | None, at: datetime, began: float, answer: object) -> None:
         phase = answer.phase if isinstance(answer, Measurement) else None
-        self._observer(Called(method, asked, at, perf_counter() - began, phase))
+        self._observer(Called(method, asked, at, perf_counter() - began, phase, self._rpc))
 
     def _gate(self, run: AnalysisRun | None, metric: Metric) -> Gate | None:
         if run is None or not run.metadata.uid:

@@ -52,9 +52,10 @@ class Span:
 def call(fact: Called, gate: Gate) -> Span:
     """A call of Argo's, as part of its gate."""
     trace = gate.trace
+    name = f"{fact.rpc.service}{fact.method}"
     attributes: dict[str, Value] = {
-        "rpc.system.name": "go_net_rpc",
-        "rpc.method": f"Plugin.{fact.method}",
+        "rpc.system.name": fact.rpc.system,
+        "rpc.method": name,
         "chaos.run": gate.run,
     }
     if fact.phase is not None:
@@ -63,7 +64,7 @@ def call(fact: Called, gate: Gate) -> Span:
         trace_id=trace.id,
         span_id=_fresh(),
         parent=trace.span(ROOT),
-        name=f"Plugin.{fact.method}",
+        name=name,
         start=fact.at,
         end=fact.at + timedelta(seconds=fact.seconds),
         kind=Kind.SERVER,

@@ -1,4 +1,4 @@
-"""A private folder for one socket, and the removal of those that dead processes left behind.
+"""A private folder for a socket, and the removal of those that dead processes left behind.
 
 A process holds an exclusive lock (flock) on its folder while it lives; the kernel releases it with the
 process, however that ends. So a folder whose lock can be had belongs to nobody, whatever pids say. Only
@@ -14,6 +14,7 @@ from typing import Final
 
 _PREFIX: Final = "chaosplugin-"
 _SOCKET: Final = "socket"
+_INNER: Final = "inner"
 _TRIES: Final = 8
 _MAX_ENTRIES: Final = 10_000  # of a crowded /tmp; what is left behind goes another time
 
@@ -36,9 +37,15 @@ class PrivateFolder:
     def socket(self) -> Path:
         return self.path / _SOCKET
 
+    @property
+    def inner(self) -> Path:
+        """Of a socket behind the one that is announced."""
+        return self.path / _INNER
+
     def remove(self) -> None:
-        with suppress(FileNotFoundError):
-            self.socket.unlink()
+        for name in (self.socket, self.inner):
+            with suppress(FileNotFoundError):
+                name.unlink()
         with suppress(OSError):  # somebody put something else there
             self.path.rmdir()
         os.close(self._fd)
@@ -78,8 +85,9 @@ def _remove_unless_locked(folder: Path) -> None:
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
             raise PermissionError(f"{folder} is not ours")
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with suppress(FileNotFoundError):
-            os.unlink(_SOCKET, dir_fd=fd)
+        for name in (_SOCKET, _INNER):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
         folder.rmdir()
     finally:
         os.close(fd)

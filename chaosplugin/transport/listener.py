@@ -50,6 +50,15 @@ class Listener:
     def path(self) -> str:
         return os.fspath(self._folder.socket)
 
+    @property
+    def inner(self) -> str:
+        """Another name in the folder, for a socket behind the one that is announced."""
+        return os.fspath(self._folder.inner)
+
+    def leave(self) -> None:
+        """Let another server have the socket's name."""
+        self._folder.socket.unlink()
+
     def remove_stale_neighbours(self) -> int:
         """Remove what dead processes left where we are; return how many."""
         return remove_stale(self._folder.path.parent)
@@ -98,6 +107,10 @@ class Host:
         os.dup2(writing, 1)
         os.close(writing)
 
+    def tell(self, line: str) -> None:
+        """Write to the host's end of what was fd 1."""
+        os.write(self._stdout, line.encode())
+
     def is_gone(self) -> bool:
         """Whether it has ended: we have another parent, or had from the start, and nobody reads our pipes."""
         if os.getppid() != self._parent:
@@ -116,4 +129,15 @@ def announce(listener: Listener, version: int) -> Host:
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     atexit.register(listener.close)  # whatever else fails before there is a server
     os.write(1, handshake.line(listener.path, version).encode())
+    return Host()
+
+
+def keep_silent(listener: Listener) -> Host:
+    """Take fd 1 away from the host before the line is written, and leave the socket's name to another server.
+
+    END_SIGNALS wait here, too: `Host.tell` is to follow, when that server answers.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    atexit.register(listener.close)
+    listener.leave()
     return Host()

@@ -8,11 +8,16 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
-
-from chaosplugin.transport.stream import Stream
+from typing import Protocol
 
 _CHUNK = 64 * 1024
 _MAX_WAITING = 16  # chunks on their way to the loop
+
+
+class Sink(Protocol):
+    """What takes prints: at once, or not at all."""
+
+    def offer(self, data: bytes) -> object: ...
 
 
 class Prints:
@@ -21,14 +26,14 @@ class Prints:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._loop = asyncio.get_running_loop()
-        self._streams: set[Stream] = set()
+        self._streams: set[Sink] = set()
         self._room = threading.BoundedSemaphore(_MAX_WAITING)
         threading.Thread(target=self._read, name="prints", daemon=True).start()
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Sink) -> None:
         self._streams.add(stream)
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: Sink) -> None:
         self._streams.discard(stream)
 
     def _read(self) -> None:

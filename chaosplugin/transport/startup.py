@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chaosplugin.transport.listener import CannotListenError, Host, Listener, announce, listen
+from chaosplugin.transport.listener import CannotListenError, Host, Listener, announce, keep_silent, listen
 from chaosplugin.wire import handshake
 from chaosplugin.wire.errors import ProtocolError
 
@@ -35,6 +35,50 @@ def begin(environ: Mapping[str, str]) -> Begun:
     Raises:
         CannotStartError: the host wants what we are not, or there is nowhere to listen.
     """
+    offer, listener = _listen(environ, handshake.Protocol.NETRPC)
+    return Begun(listener, announce(listener, offer.version), tuple(offer.complaints))
+
+
+class Waiting(NamedTuple):
+    """A host waits for the line of a gRPC server, which is to listen at `socket`."""
+
+    listener: Listener
+    host: Host
+    version: int
+    client_certificate: str
+    """PEM of the only one that may connect; "": no TLS"""
+
+    @property
+    def socket(self) -> str:
+        return self.listener.path
+
+    @property
+    def inner(self) -> str:
+        """For a socket behind that one."""
+        return self.listener.inner
+
+    def announce(self, certificate: str) -> None:
+        """Write the line; `certificate` as it stands there."""
+        self.host.tell(handshake.line(self.socket, self.version, handshake.Protocol.GRPC, certificate))
+
+    def close(self) -> None:
+        """Leave no folder behind."""
+        self.listener.close()
+
+
+def begin_grpc(environ: Mapping[str, str]) -> Waiting:
+    """Find a place for a gRPC server, and say nothing yet.
+
+    Raises:
+        CannotStartError: as `begin`.
+    """
+    offer, listener = _listen(environ, handshake.Protocol.GRPC)
+    return Waiting(listener, keep_silent(listener), offer.version, offer.client_certificate)
+
+
+def _listen(
+    environ: Mapping[str, str], protocol: handshake.Protocol
+) -> tuple[handshake.Negotiated, Listener]:
     kind = handshake.cookie(environ)
     if kind is not handshake.Kind.METRIC:
         raise CannotStartError(
@@ -42,8 +86,6 @@ def begin(environ: Mapping[str, str]) -> Begun:
             "name it under metricProviderPlugins in the ConfigMap argo-rollouts-config"
         )
     try:
-        offer = handshake.negotiate(environ)
-        listener = listen(environ)
+        return handshake.negotiate(environ, protocol), listen(environ)
     except (ProtocolError, CannotListenError) as error:
         raise CannotStartError(str(error)) from error
-    return Begun(listener, announce(listener, offer.version), tuple(offer.complaints))

@@ -17,7 +17,7 @@ from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 COOKIE_KEY: Final = "ARGO_ROLLOUTS_RPC_PLUGIN"
 CORE_VERSION: Final = 1
 APP_VERSION: Final = 1
-MAX_LINE: Final = 4096  # bytes; a path is at most 107, a certificate is never sent
+MAX_LINE: Final = 4096  # bytes; a path is at most 107, a certificate is sent only to a host that gave its own
 
 _VERSIONS: Final = "PLUGIN_PROTOCOL_VERSIONS"
 _CLIENT_CERT: Final = "PLUGIN_CLIENT_CERT"
@@ -45,22 +45,31 @@ def cookie(environ: Mapping[str, str]) -> Kind | None:
         return None
 
 
+class Protocol(StrEnum):
+    """What is spoken after the line; the values are its fifth field."""
+
+    NETRPC = "netrpc"
+    GRPC = "grpc"
+
+
 class Negotiated(NamedTuple):
-    """The app version to announce, and what of the offer could not be read."""
+    """The app version to announce, what of the offer could not be read, and the host's certificate (PEM)."""
 
     version: int
     complaints: Sequence[str]
+    client_certificate: str = ""
 
 
-def negotiate(environ: Mapping[str, str]) -> Negotiated:
+def negotiate(environ: Mapping[str, str], protocol: Protocol = Protocol.NETRPC) -> Negotiated:
     """Choose the app version as Go's server does: ours if offered, else ours all the same.
 
     The host refuses a version that it did not offer, with a message that names both.
 
     Raises:
-        LocalProtocolError: the host wants AutoMTLS; it would talk TLS to a plain socket.
+        LocalProtocolError: the host wants AutoMTLS in net/rpc; it would talk TLS to a plain socket.
     """
-    if environ.get(_CLIENT_CERT):
+    certificate = environ.get(_CLIENT_CERT, "")
+    if certificate and protocol is Protocol.NETRPC:
         raise LocalProtocolError(
             f"{_CLIENT_CERT} is set: this plugin speaks no TLS, turn AutoMTLS off in the host"
         )
@@ -70,7 +79,7 @@ def negotiate(environ: Mapping[str, str]) -> Negotiated:
         for item in (offered.split(",") if offered else ())
         if not (item.isascii() and item.isdigit())
     ]
-    return Negotiated(APP_VERSION, complaints)
+    return Negotiated(APP_VERSION, complaints, certificate)
 
 
 def client_environment(kind: Kind) -> dict[str, str]:
@@ -83,15 +92,19 @@ def client_environment(kind: Kind) -> dict[str, str]:
     }
 
 
-def line(path: str, version: int = APP_VERSION) -> str:
+def line(
+    path: str, version: int = APP_VERSION, protocol: Protocol = Protocol.NETRPC, certificate: str = ""
+) -> str:
     """Return the line, with its newline, that tells a host where we listen.
+
+    A certificate goes only to a host that has given its own: any other would crash (client.go).
 
     Raises:
         LocalProtocolError: the path would not survive the host's parser.
     """
     if not usable(path):
         raise LocalProtocolError(f"socket path {path!r} cannot stand in a handshake line")
-    return f"{CORE_VERSION}|{version}|unix|{path}|netrpc|\n"
+    return f"{CORE_VERSION}|{version}|unix|{path}|{protocol}|{certificate}\n"
 
 
 def usable(path: str) -> bool:

@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
 from chaosplugin.sandbox.host.assessment import V1_9, V1_10, Rules
 from tests.e2e import deployed, sandboxed
 from tests.e2e.manifests import PLUGIN
@@ -34,6 +35,8 @@ class Ground:
     grant: Callable[[str], None] = lambda _: None
     argo: ArgoRollouts | None = None
     """only of the real control plane"""
+    kubeconfig: Path = Path()
+    """with the rights of the controller, and so of the plugin"""
 
     def plugins(self) -> list[int]:
         """Return the pids of the plugin's processes: children of the controller, or of us, who play it."""
@@ -41,43 +44,53 @@ class Ground:
         return [pid for pid in children(parent) if b"chaosplugin" in command_line(pid)]
 
 
-def _installed(folder: Path) -> Path:
+def _installed(folder: Path, arguments: Sequence[str]) -> Path:
     """Write a file that the controller can run: the plugin as it is installed here."""
     file = folder / "chaosplugin"
-    file.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m chaosplugin "$@"\n')
+    command = shlex.join([sys.executable, "-m", "chaosplugin", *arguments])
+    file.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     file.chmod(0o755)
     return file
 
 
-def _one_file(folder: Path) -> Path:
+def _one_file(folder: Path, arguments: Sequence[str] = ()) -> Path:
     """Lay a release's file where the controller finds it."""
+    assert not arguments, "a release's file is run as it is; its arguments are the controller's to give"
     return Path(shutil.copy(release.file(), folder / "chaosplugin"))
 
 
 @contextmanager
-def _real(version: Version, folder: Path) -> Iterator[Ground]:
+def _real(version: Version, folder: Path, arguments: Sequence[str] = ()) -> Iterator[Ground]:
     with bed.running(build.cache(), folder) as running:
         chaosmesh.install(running)
         argo = ArgoRollouts(running, version)
         argo.install()
-        arguments = ["--force-cleanup"] if version.release == "v1.10.1" else []  # and once without any
+        force = (
+            ["--force-cleanup"] if version.release == "v1.10.1" and not arguments else []
+        )  # and once without any
         location = f"file://{_one_file(folder)}"
-        argo.configure([{"name": PLUGIN, "location": location, "args": arguments}])
+        argo.configure([{"name": PLUGIN, "location": location, "args": [*arguments, *force]}])
         argo.start()
-        yield Ground(running.api, running.make_namespace, argo=argo)
+        yield Ground(running.api, running.make_namespace, argo=argo, kubeconfig=argo.kubeconfig)
 
 
 @contextmanager
-def _sandbox(rules: Rules, make_plugin: Callable[[Path], Path], folder: Path) -> Iterator[Ground]:
-    with sandboxed.running(rules, make_plugin(folder), folder) as api:
+def _sandbox(
+    rules: Rules,
+    make_plugin: Callable[[Path, Sequence[str]], Path],
+    folder: Path,
+    arguments: Sequence[str] = (),
+) -> Iterator[Ground]:
+    with sandboxed.running(rules, make_plugin(folder, arguments), folder) as api:
 
         def make_namespace(namespace: str) -> None:
             api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
 
-        yield Ground(api, make_namespace)
+        kubeconfig = folder / f"{ARGO_ROLLOUTS.replace(':', '-')}.kubeconfig"
+        yield Ground(api, make_namespace, kubeconfig=kubeconfig)
 
 
-_GROUNDS: dict[str, Callable[[Path], AbstractContextManager[Ground]]] = {
+GROUNDS: dict[str, Callable[..., AbstractContextManager[Ground]]] = {
     "sandbox-v1.9": partial(_sandbox, V1_9, _installed),
     "sandbox-v1.10": partial(_sandbox, V1_10, _installed),
     "file-sandbox": partial(_sandbox, V1_10, _one_file),
@@ -92,9 +105,7 @@ _MARKS = {
 
 def grounds(word: str = "") -> list[object]:
     """Return the beds whose names hold a word, as parameters of `ground`."""
-    return [
-        pytest.param(name, marks=_MARKS[name.split("-")[0]], id=name) for name in _GROUNDS if word in name
-    ]
+    return [pytest.param(name, marks=_MARKS[name.split("-")[0]], id=name) for name in GROUNDS if word in name]
 
 
 def usual_grounds() -> list[object]:
@@ -106,7 +117,7 @@ def usual_grounds() -> list[object]:
 def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Give a bed. The releases differ in how the plugin gets its rights, too."""
     folder = tmp_path_factory.mktemp(request.param)
-    with _GROUNDS[request.param](folder) as bare:
+    with GROUNDS[request.param](folder) as bare:
         if "v1.9" in request.param:
             deployed.apply(bare.api, "cluster")
             yield bare

@@ -32,7 +32,7 @@ def build(release: str, program: str = "host") -> Path:
     """
     mod = MOD_FILES[release]
     source = Path(__file__).parent / program
-    sources = [*source.glob("*.go"), source / mod, source / mod.replace(".mod", ".sum")]
+    sources = [*source.rglob("*.go"), source / mod, source / mod.replace(".mod", ".sum")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources))).hexdigest()[:16]
     folder = toolchain.cache_folder() / "interop"
     binary = folder / f"{program}-{release}-{digest}"
@@ -45,6 +45,26 @@ def build(release: str, program: str = "host") -> Path:
             arguments = ("build", *_OPTIONS, f"-modfile={mod}", "-o", str(part), ".")
             toolchain.run(toolchain.find_go(), *arguments, cwd=source)
             part.rename(binary)
+    return binary
+
+
+def build_tool(package: str) -> Path:
+    """Return a Go program that somebody else has written; `tools` is the module that pins it.
+
+    Raises: subprocess.CalledProcessError, when there is no Go, or no module proxy.
+    """
+    source, name = Path(__file__).parent / "tools", package.rpartition("/")[2]
+    digest = hashlib.sha256((source / "go.sum").read_bytes()).hexdigest()[:16]
+    folder = toolchain.cache_folder() / "interop"
+    binary = folder / f"tool-{name}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"tool-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not binary.exists():
+            part = binary.with_name(f"{binary.name}.part")
+            toolchain.run(toolchain.find_go(), "build", *_OPTIONS, "-o", str(part), package, cwd=source)
+            part.rename(binary)
+            _drop_old(folder, f"tool-{name}-*")
     return binary
 
 

@@ -32,7 +32,7 @@ def _metric(config: object) -> Json:
     return {"name": "chaos", "provider": {"plugin": {NAME: config}}}
 
 
-def _run(number: int = 1, **metadata: object) -> Json:
+def run_of(number: int = 1, **metadata: object) -> Json:
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "uid": "r-1"}
     return {
         "metadata": {
@@ -110,7 +110,7 @@ def test_the_other_methods_without_an_analysis_run_complete(loaded: Host, method
     ],
 )
 def test_a_wrong_config_is_an_error_that_names_it(loaded: Host, config: object, named: str) -> None:
-    answer = loaded.call("Run", run=_run(), metric=_metric(config))
+    answer = loaded.call("Run", run=run_of(), metric=_metric(config))
 
     assert answer.result["phase"] == "Error"
     assert named in answer.result["message"]
@@ -118,7 +118,7 @@ def test_a_wrong_config_is_an_error_that_names_it(loaded: Host, config: object, 
 
 
 def test_run_answers_at_once_and_resume_answers_the_same_while_the_api_server_is_away(loaded: Host) -> None:
-    run = _run()
+    run = run_of()
     started = loaded.call("Run", run=run, metric=GOOD)
     again = loaded.call("Resume", run=run, metric=GOOD, measurement=started.result)
     ended = loaded.call("Terminate", run=run, metric=GOOD, measurement=started.result)
@@ -131,7 +131,7 @@ def test_run_answers_at_once_and_resume_answers_the_same_while_the_api_server_is
 
 
 def test_garbage_collect_is_answered(loaded: Host) -> None:
-    answer = loaded.call("GarbageCollect", run=_run(), metric=GOOD, limit=10)
+    answer = loaded.call("GarbageCollect", run=run_of(), metric=GOOD, limit=10)
 
     assert answer.result == {"ErrorString": ""}
 
@@ -149,7 +149,7 @@ def test_large_objects_with_many_fields_arrive(loaded: Host) -> None:
     ]
     managed = {"manager": "controller", "operation": "Update", "apiVersion": "argoproj.io/v1alpha1"}
     fields: Json = {"f:metadata": {f"f:{n}": {} for n in range(300)}}
-    run = _run(managedFields=[{**managed, "fieldsType": "FieldsV1", "fieldsV1": fields}] * 5)
+    run = run_of(managedFields=[{**managed, "fieldsType": "FieldsV1", "fieldsV1": fields}] * 5)
     run["spec"]["args"] = [{"name": f"arg-{n}", "value": "v" * 100} for n in range(200)]
     run["spec"]["metrics"] *= 20
     result = {"name": "chaos", "phase": "Running", "count": 0, "measurements": measurements}
@@ -161,7 +161,7 @@ def test_large_objects_with_many_fields_arrive(loaded: Host) -> None:
 
 
 def test_three_megabytes_in_one_request_arrive(loaded: Host) -> None:
-    run = _run(annotations={"padding": "x" * 3_000_000})
+    run = run_of(annotations={"padding": "x" * 3_000_000})
 
     answers = [loaded.call("Run", run=run, metric=GOOD) for _ in range(2)]
 
@@ -171,7 +171,7 @@ def test_three_megabytes_in_one_request_arrive(loaded: Host) -> None:
 def test_a_template_of_three_megabytes_is_refused_and_the_plugin_lives(loaded: Host) -> None:
     huge = {"chaosExperimentCRD": _TEMPLATE + "#" * 3_000_000}
 
-    refused = loaded.call("Run", run=_run(), metric=_metric(huge))
+    refused = loaded.call("Run", run=run_of(), metric=_metric(huge))
     after = loaded.call("Type", metric=GOOD)
 
     assert refused.result["phase"] == "Error"
@@ -183,7 +183,7 @@ def test_32_callers_at_once_get_each_their_own_answer(loaded: Host) -> None:
     loaded.call("Get", metric=GOOD)
     configs = [{"chaosExperimentCRD": _TEMPLATE, f"unknown-{n:02}-key": "x"} for n in range(32)]
     pending = [
-        loaded.send("call", method="Run", run=_run(n), metric=_metric(config))
+        loaded.send("call", method="Run", run=run_of(n), metric=_metric(config))
         for n, config in enumerate(configs)
     ]
 
@@ -199,7 +199,7 @@ def test_a_killed_plugin_is_started_again_and_its_socket_does_not_stay(loaded: H
 
     os.kill(first, signal.SIGKILL)
     until(lambda: not lives(first))
-    until(lambda: loaded.call("Run", run=_run(), metric=GOOD).error == "")
+    until(lambda: loaded.call("Run", run=run_of(), metric=GOOD).error == "")
     (second,) = children(loaded.pid)
     loaded.ask("cleanup")
     until(lambda: not children(loaded.pid))
@@ -234,7 +234,7 @@ def test_a_controller_killed_in_the_midst_of_calls_leaves_no_plugin(loaded: Host
     loaded.call("Get", metric=GOOD)
     (pid,) = children(loaded.pid)
     padding = {"annotations": {"padding": "x" * 1_000_000}}
-    pending = [loaded.send("call", method="Run", run=_run(n, **padding), metric=GOOD) for n in range(4)]
+    pending = [loaded.send("call", method="Run", run=run_of(n, **padding), metric=GOOD) for n in range(4)]
 
     loaded.kill()
     until(lambda: not lives(pid))

@@ -1,7 +1,7 @@
 """A provider in the test's own loop, a sandbox over real HTTP, and a caller that does as Argo does."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from chaosplugin.core.analysis import Measurement, Metric
+from chaosplugin.core.analysis import Answer, Measurement, Metric, MetricProvider
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.registry import Transition
@@ -107,8 +107,11 @@ class Gate:
     def metric(configuration: object) -> Metric:
         return Metric(name="chaos", plugin={"chaosplugin/chaos-mesh": json.dumps(configuration).encode()})
 
-    async def judge(self, run: AnalysisRun, configuration: object, seconds: float = 60) -> Measurement:
+    async def judge(
+        self, run: AnalysisRun, configuration: object, seconds: float = 60, by: MetricProvider | None = None
+    ) -> Measurement:
         """Run, then Resume at every event of the AnalysisRun, as Argo's controller does."""
+        provider = by or self.provider
         metric = self.metric(configuration)
         changed = anyio.Event()
 
@@ -118,7 +121,7 @@ class Gate:
         unlisten = self.cluster.store.listen(hear, resources.ANALYSIS_RUNS)
         try:
             with anyio.fail_after(seconds):
-                measurement = self.provider.run(run, metric)
+                measurement = await answered(provider.run(run, metric))
                 changed.set()  # the status write after Run is an event itself
                 while not measurement.phase.completed:
                     pause = None
@@ -128,7 +131,7 @@ class Gate:
                     else:
                         await changed.wait()
                     changed = anyio.Event()
-                    measurement = self.provider.resume(run, metric, measurement)
+                    measurement = await answered(provider.resume(run, metric, measurement))
         finally:
             unlisten()
         return measurement
@@ -191,6 +194,10 @@ class Gate:
                     changed = anyio.Event()
         finally:
             unlisten()
+
+
+async def answered(answer: Answer[Measurement]) -> Measurement:
+    return await answer if isinstance(answer, Coroutine) else answer
 
 
 def own(owner: Object) -> Object:

@@ -55,7 +55,7 @@ def test_what_a_host_sets_is_what_a_plugin_reads(kind: Kind) -> None:
     environ = handshake.client_environment(kind)
 
     assert handshake.cookie(environ) is kind
-    assert handshake.negotiate(environ) == (1, [])
+    assert handshake.negotiate(environ) == (1, [], "")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from chaosplugin.sandbox.api.access import Request, User
 from chaosplugin.sandbox.api.deletion import DeleteOptions
 from chaosplugin.sandbox.api.listing import ListOptions, page
 from chaosplugin.sandbox.api.paths import Target
-from chaosplugin.sandbox.api.resources import NAMESPACES, Object
+from chaosplugin.sandbox.api.resources import NAMESPACES, TOKEN_REVIEWS, Object
 from chaosplugin.sandbox.api.selectors import Selector
 from chaosplugin.sandbox.api.selectors import parse as parse_selector
 from chaosplugin.sandbox.api.store import Stored
@@ -20,6 +20,9 @@ from chaosplugin.sandbox.api.verbs import Api, Write
 from chaosplugin.sandbox.api.watch import WATCH_SECONDS, WatchOptions
 
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+TOKEN_REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - no password
+REVIEWS = {REVIEW: "selfsubjectaccessreviews", TOKEN_REVIEW: "tokenreviews"}
+"""What is asked by a POST and kept nowhere: resource by path."""
 
 _JSON = "application/json"
 _SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -227,10 +230,26 @@ def perform_other(api: Api, user: User, method: str, path: str, body: Body) -> t
     """Answer what is no resource: discovery and access reviews."""
     if path == REVIEW and method == "POST":
         return 201, msgspec.json.encode(_review(api, user, body.object()))
+    if path == TOKEN_REVIEW and method == "POST":
+        return 201, msgspec.json.encode(_review_token(api, user, body.object()))
     found = paths.discovery(path) if method == "GET" else None
     if found is None:
         raise errors.NoPathError
     return 200, msgspec.json.encode(found)
+
+
+def _review_token(api: Api, user: User, review: Object) -> Object:
+    """Say whose token it is; audiences are not kept here, so a token is good for those that are asked for."""
+    asked = Request("create", "authentication.k8s.io", "tokenreviews")
+    if not api.access.allowed(user, asked):
+        raise api.access.refusal(user, TOKEN_REVIEWS, asked)
+    spec = review.get("spec") or {}
+    found = api.access.tokens.get(str(spec.get("token")))
+    status: Object = {"authenticated": found is not None}
+    if found is not None:
+        names = {"username": found.name, "groups": list(found.groups)}
+        status |= {"user": names, "audiences": spec.get("audiences") or []}
+    return {**review, "status": status}
 
 
 def _review(api: Api, user: User, review: Object) -> Object:

@@ -107,6 +107,9 @@ SCHEDULES = _chaos("Schedule", "schedules")
 WORKFLOWS = _chaos("Workflow", "workflows", status=True)
 WORKFLOW_NODES = _chaos("WorkflowNode", "workflownodes", status=True)
 
+TOKEN_REVIEWS = _built_in("authentication.k8s.io", "tokenreviews", "TokenReview", namespaced=False)
+"""Not in the table: nothing is stored of it."""
+
 TABLE: tuple[Resource, ...] = (
     NAMESPACES,
     PODS,

@@ -15,7 +15,7 @@ from chaosplugin.sandbox.api.access import User
 from chaosplugin.sandbox.api.errors import ApiError
 from chaosplugin.sandbox.api.faults import Fault, Faults, Seen
 from chaosplugin.sandbox.api.paths import Target
-from chaosplugin.sandbox.api.requests import REVIEW, Body, Call, authorize, perform, perform_other
+from chaosplugin.sandbox.api.requests import REVIEWS, Body, Call, authorize, perform, perform_other
 from chaosplugin.sandbox.api.verbs import Api
 from chaosplugin.sandbox.api.watch import Watch
 
@@ -97,12 +97,11 @@ class Server:
         user = self.api.access.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
         name = user.name if user else ""
         query = dict(request.query)
-        review = request.path == REVIEW
+        review = REVIEWS.get(request.path)
         target = None if review else paths.parse(request.path)
         if target is None:
             verb = "create" if review else request.method.lower()
-            resource = "selfsubjectaccessreviews" if review else ""
-            return user, None, Seen(verb, request.path, name, resource=resource, query=query)
+            return user, None, Seen(verb, request.path, name, resource=review or "", query=query)
         if target.resource.custom and not self.api.installed(target.resource):
             raise errors.NoPathError
         verb = target.verb(request.method, query)

@@ -35,6 +35,10 @@ type request struct {
 	Members     []member              `json:"members"`     // crowd
 	Name        string                `json:"name"`        // dispense
 	Argument    string                `json:"argument"`    // raw: nil, empty, run, terminate, string
+	Command     []string              `json:"command"`     // grpc_start
+	MTLS        bool                  `json:"mtls"`        // grpc_start
+	RunJSON     string                `json:"run_json"`    // grpc_run
+	MetricJSON  string                `json:"metric_json"` // grpc_run
 }
 
 type response struct {
@@ -72,7 +76,7 @@ func answer(r request) (any, error) {
 	case "crowd":
 		return crowd(r)
 	}
-	return nil, fmt.Errorf("host: no operation %q", r.Op)
+	return overGRPCAnswer(r)
 }
 
 func main() {

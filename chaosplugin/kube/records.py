@@ -1,0 +1,142 @@
+"""A cluster in which ConfigMaps of ours stand for AnalysisRuns: the one provider gates by them as by those.
+
+What `core/record.py` says of such a record is translated here, in both directions; pods, Rollouts and
+experiments are those of the cluster.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import msgspec
+
+from chaosplugin.core import record
+from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.record import Record
+from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Deleted, Topic, WatchEvent
+from chaosplugin.kube import resources
+from chaosplugin.kube.client import KubernetesCluster
+from chaosplugin.kube.leases import Lease
+from chaosplugin.kube.resources import Collection
+from chaosplugin.kube.session import Request
+from chaosplugin.kube.tokens import TokenReviews
+from chaosplugin.provider.ports import Access, NotFound
+
+_ORIGIN = ".gates"
+"""ends the origin of their experiments: a plugin's sweep, which knows no records, leaves them alone"""
+
+
+class RecordCluster(KubernetesCluster):
+    """`Cluster` of provider/ports.py, and `Records` of provider/gates.py."""
+
+    @classmethod
+    def beside(cls, cluster: KubernetesCluster) -> "RecordCluster":
+        """Share the connections and the watches of a cluster."""
+        return cls(cluster._session, cluster._streams)  # noqa: SLF001 - it is one itself
+
+    async def origin(self) -> str:
+        found = await super().origin()
+        return found and found + _ORIGIN
+
+    async def allowed(self, access: Access) -> bool:
+        return await super().allowed(_translated_access(access))
+
+    def allowed_lately(self, access: Access) -> bool | None:
+        return super().allowed_lately(_translated_access(access))
+
+    async def read_analysis_run(self, namespace: str, name: str, *, within_s: float = 0.0) -> AnalysisRun:
+        del within_s  # a record has one gate, so nobody else has read it
+        return record.as_analysis_run((await self.read_record(namespace, name)).metadata)
+
+    async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
+        return record.as_analysis_run((await self.patch_record(namespace, name, patch)).metadata)
+
+    async def create_chaos(self, manifest: Mapping[str, object]) -> ChaosObject:
+        return await super().create_chaos(record.owned(manifest))
+
+    async def create_event(self, namespace: str, manifest: Mapping[str, object]) -> bool:
+        return await super().create_event(namespace, record.about(manifest))
+
+    @asynccontextmanager
+    async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        if not isinstance(topic, AnalysisRunsTopic):
+            async with super().watch(topic) as events:
+                yield events
+            return
+        namespace = topic.namespace
+        if namespace and await self._may_watch_everywhere(resources.CONFIG_MAPS):
+            namespace = ""
+        selectors = (("labelSelector", record.SELECTOR),)
+        collection = Collection(resources.CONFIG_MAPS, AnalysisRun, namespace, selectors)
+        with self._streams.subscribe(collection, topic) as subscription:
+            yield _translated(subscription)
+
+    # -- what only servers need
+
+    def tokens(self, audiences: Sequence[str]) -> TokenReviews:
+        """Return what reviews tokens that are for one of these audiences; without any, for the API server."""
+        return TokenReviews(self._session, audiences)
+
+    def lease(self, namespace: str, name: str, holder: str) -> Lease:
+        """Return a Lease that may be taken."""
+        return Lease(self._session, namespace, name, holder)
+
+    # -- records themselves
+
+    async def may_follow(self, namespace: str) -> bool:
+        """Tell whether the records of a namespace, or of all (""), may be followed. Raises: ClusterError."""
+        for verb in ("list", "watch"):
+            if not await self.allowed(Access(verb, "", "configmaps", namespace)):
+                return False
+        return True
+
+    async def create_record(self, namespace: str, manifest: Mapping[str, object]) -> Record:
+        request = Request(
+            method="POST",
+            path=resources.CONFIG_MAPS.path(namespace),
+            what=f"create a ConfigMap in namespace {namespace}",
+            body=msgspec.json.encode(manifest),
+        )
+        return await self._answer(request, Record)
+
+    async def read_record(self, namespace: str, name: str) -> Record:
+        """Raises: NotFound, also for a ConfigMap that is none of ours."""
+        found = await self._read(resources.CONFIG_MAPS, namespace, name, Record)
+        if record.asked_of(found) is None:
+            raise NotFound(f"ConfigMap {namespace}/{name} is no gate of chaosplugin")
+        return found
+
+    async def patch_record(self, namespace: str, name: str, patch: Mapping[str, object]) -> Record:
+        return await self._patch(resources.CONFIG_MAPS, namespace, name, patch, Record)
+
+    async def list_records(self, namespace: str) -> list[Record]:
+        query = {"labelSelector": record.SELECTOR}
+        return await self._list(resources.CONFIG_MAPS, namespace, query, Record)
+
+    async def delete_record(self, namespace: str, name: str, uid: str) -> None:
+        request = Request(
+            method="DELETE",
+            path=resources.CONFIG_MAPS.path(namespace, name),
+            what=f"delete ConfigMap {namespace}/{name}",
+            body=msgspec.json.encode(
+                {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+            ),
+        )
+        await self._session.send(request)
+
+
+def _translated_access(access: Access) -> Access:
+    if access.resource != "analysisruns":
+        return access
+    return replace(access, group="", resource="configmaps")
+
+
+async def _translated(events: AsyncIterator[WatchEvent]) -> AsyncIterator[WatchEvent]:
+    async for event in events:
+        match event:
+            case Applied(topic, AnalysisRun() as found):
+                yield Applied(topic, record.as_analysis_run(found.metadata))
+            case Deleted(topic, AnalysisRun() as found):
+                yield Deleted(topic, record.as_analysis_run(found.metadata))
+            case _:
+                yield event

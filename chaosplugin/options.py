@@ -1,0 +1,209 @@
+"""The options of `serve` and `bridge`: from words to what a server and a bridge are made of."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from chaosplugin.transport.grpc.addresses import BadAddress, Listening, Target, parse
+from chaosplugin.transport.startup import CannotStartError
+
+_ADDRESS = "unix:///PATH, HOST:PORT or [IPV6]:PORT"
+
+
+class HostParser(argparse.ArgumentParser):
+    """For args in argo-rollouts-config: the host shows stderr line by line, so one line says it all."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CannotStartError(f"args in argo-rollouts-config: {message}")
+
+
+def add_serve(parser: argparse.ArgumentParser) -> None:
+    """Add what `serve` knows beside the plugin's own options."""
+    group = parser.add_argument_group("where it listens")
+    group.add_argument("--listen", action="append", required=True, metavar="ADDRESS", help=_ADDRESS)
+    group.add_argument("--socket-group", type=int, metavar="GID", help="may use the unix sockets, too")
+    group = parser.add_argument_group("who may call, over TCP (files are read again when they change)")
+    group.add_argument("--tls-cert", metavar="FILE", help="certificate chain of the server")
+    group.add_argument("--tls-key", metavar="FILE")
+    group.add_argument(
+        "--client-ca", metavar="FILE", help="callers show a certificate signed by one of these"
+    )
+    group.add_argument("--token-review", action="store_true", help="callers show a Kubernetes token")
+    group.add_argument(
+        "--token-audience", action="append", default=[], metavar="NAME", help="one that tokens must be for"
+    )
+    group.add_argument(
+        "--allow-client",
+        action="append",
+        default=[],
+        metavar="NAME[=NAMESPACE,...]",
+        help="a name in a certificate, or a Kubernetes user; without namespaces in all of them",
+    )
+    group.add_argument("--insecure", action="store_true", help="serve a network without TLS, or anybody")
+    group = parser.add_argument_group("life")
+    group.add_argument(
+        "--lease",
+        default="",
+        metavar="[NAMESPACE/]NAME",
+        help="of several servers the holder sweeps; by default chaosplugin in the namespace it runs in",
+    )
+    group.add_argument(
+        "--drain",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="at the end, for calls that are under way (20)",
+    )
+    group.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="json is hclog's, as the plugin logs"
+    )
+
+
+def listening(found: argparse.Namespace) -> Listening:
+    """Return where and for whom to serve. Raises: BadAddress, with what is wrong."""
+    made = Listening(
+        addresses=tuple(parse(text) for text in found.listen),
+        certificate=found.tls_cert,
+        key=found.tls_key,
+        client_ca=found.client_ca,
+        review_tokens=found.token_review,
+        audiences=tuple(found.token_audience),
+        allowed=tuple(found.allow_client),
+        socket_group=found.socket_group,
+        insecure=found.insecure,
+        lease=found.lease,
+        drain_s=found.drain,
+    )
+    if refusal := made.refusal():
+        raise BadAddress(refusal)
+    return made
+
+
+def add_target(parser: argparse.ArgumentParser, flag: str) -> None:
+    """Add how a server is reached; `flag` is --target or --server."""
+    group = parser.add_argument_group("the server (files are read again when they change)")
+    group.add_argument(flag, dest="target", metavar="ADDRESS", help=f"of `chaosplugin serve`: {_ADDRESS}")
+    group.add_argument("--ca", metavar="FILE", help="that signs the server's certificate; else the system's")
+    group.add_argument("--cert", metavar="FILE", help="our certificate")
+    group.add_argument("--key", metavar="FILE")
+    group.add_argument("--token-file", metavar="FILE", help="our Kubernetes token")
+    group.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if not the host")
+    group.add_argument("--insecure", action="store_true", help="no TLS over a network")
+
+
+def target(found: argparse.Namespace) -> Target:
+    """Return the server to be reached. Raises: BadAddress, with what is wrong."""
+    made = Target(
+        address=parse(found.target),
+        ca=found.ca,
+        certificate=found.cert,
+        key=found.key,
+        token_file=found.token_file,
+        server_name=found.server_name,
+        plain=found.insecure,
+    )
+    if refusal := made.refusal():
+        raise BadAddress(refusal)
+    return made
+
+
+def bridge(arguments: Sequence[str]) -> tuple[Target, str]:
+    """Read the args of a bridge: the server, and the level of its log. Raises: CannotStartError."""
+    parser = bridge_parser(HostParser)
+    found = parser.parse_args(arguments)
+    if found.target is None:
+        parser.error("bridge wants --target ADDRESS")
+    try:
+        return target(found), found.log_level
+    except BadAddress as error:
+        parser.error(str(error))
+
+
+def bridge_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Return the parser of a bridge's options."""
+    parser = kind(
+        prog="chaosplugin bridge",
+        description="Forward the controller's calls to a server: args of the plugin in argo-rollouts-config.",
+        allow_abbrev=False,
+    )
+    add_target(parser, "--target")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+class GateParser(argparse.ArgumentParser):
+    """Ends with 3 where it is used wrongly: 1 and 2 are verdicts."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(3, f"{self.prog}: error: {message}\n")
+
+
+GATES = {
+    "run": "run a gate against the canary of a Rollout; its exit code is the verdict",
+    "watch": "tell every step of gates",
+    "ls": "list gates",
+    "stop": "end a gate early, and wait until its fault is undone",
+}
+"""The commands about gates: what they do."""
+_WHERE = """\
+With --server the gates are a server's; without it this process works on them itself, in the cluster of
+--kubeconfig, and by the --allow options.
+
+exit codes of run: 0 survived, 1 failed, 2 inconclusive, 3 error; of the others 0 done, 3 not done
+"""
+
+
+def gate_parser(command: str) -> GateParser:
+    """Return the parser of a command about gates."""
+    parser = GateParser(
+        prog=f"chaosplugin {command}",
+        description=GATES[command],
+        epilog=_WHERE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if command == "run":
+        parser.add_argument(
+            "template", metavar="TEMPLATE", help="file of an AnalysisTemplate or an experiment; - is stdin"
+        )
+        parser.add_argument("--rollout", required=True, metavar="NAME", help="whose canary is to be hit")
+        parser.add_argument("--name", default="", help="of the gate; a second run of it starts nothing")
+        parser.add_argument("--metric", default="", metavar="NAME", help="of several in a template")
+        parser.add_argument("--arg", action=_Pairs, default={}, metavar="NAME=VALUE", help="of a template")
+        parser.add_argument(
+            "--set",
+            action=_Pairs,
+            default={},
+            metavar="KEY=VALUE",
+            help="of the configuration, as timeout=2m",
+        )
+    elif command != "ls":
+        nargs = "?" if command == "watch" else None
+        parser.add_argument("gate", nargs=nargs, default="", metavar="ID", help="of a gate, as ls tells")
+    many = command in {"watch", "ls"}
+    parser.add_argument(
+        "-n",
+        "--namespace",
+        default="" if many else "default",
+        metavar="NAMESPACE",
+        help="all of them by default" if many else "`default` by default",
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON object on each line")
+    add_target(parser, "--server")
+    return parser
+
+
+class _Pairs(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        key, equals, value = str(values).partition("=")
+        if not (key and equals):
+            parser.error(f"{option_string} wants {self.metavar}")
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), key: value})

@@ -1,0 +1,1 @@
+"""Generated of proto/ by `make proto`; not to be changed by hand."""

@@ -1,0 +1,75 @@
+"""The server's certificate, read again when its files change: connections from then on see the new one."""
+
+import logging
+import ssl
+from pathlib import Path
+
+import grpc
+
+_log = logging.getLogger(__name__)
+
+Signature = tuple[tuple[int, int, int], ...]
+
+
+class CannotServeError(Exception):
+    """The server cannot begin; the text is one line for the operator."""
+
+
+def signature(files: list[str]) -> Signature:
+    """Tell whether files have changed; a Secret's are links that are swapped. Raises: OSError."""
+    found = [Path(file).stat() for file in files]
+    return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+
+class ServerCertificate:
+    """Files of a certificate chain, its key, and perhaps the CA of those who may call."""
+
+    def __init__(self, certificate: str, key: str, client_ca: str | None) -> None:
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._files = [certificate, key, *([client_ca] if client_ca else [])]
+        self._seen: Signature | None = None
+        self._complained: Signature | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Raises: CannotServeError, if the files are not what they must be now."""
+        try:
+            self._seen = signature(self._files)
+            first = self._read()
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise CannotServeError(f"--tls-cert, --tls-key, --client-ca: {error}") from None
+        return grpc.dynamic_ssl_server_credentials(
+            first,
+            self._fetch,  # type: ignore[arg-type]  # it may answer None
+            require_client_authentication=self._client_ca is not None,
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Answer gRPC, which asks before each connection, on a thread of its own; None leaves all as it is.
+
+        It must not raise, and what is half written can wait.
+        """
+        try:
+            found = signature(self._files)
+            if found in (self._seen, self._complained):
+                return None
+            try:
+                fresh = self._read()
+            except (OSError, ssl.SSLError, ValueError) as error:
+                self._complained = found
+                _log.warning("the new certificate is not usable, the old one stays: %s", error)
+                return None
+        except OSError:  # between the removal of the old link and the new one
+            return None
+        self._seen = found
+        _log.info("the certificate was read again")
+        return fresh
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        # gRPC would find out only when somebody calls that these do not belong together
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key, lambda: "-")
+        pair = (Path(self._key).read_bytes(), Path(self._certificate).read_bytes())
+        if self._client_ca is None:
+            return grpc.ssl_server_certificate_configuration([pair])
+        roots = Path(self._client_ca).read_bytes()
+        ssl.create_default_context(cadata=roots.decode("ascii"))
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)

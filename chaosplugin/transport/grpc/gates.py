@@ -1,0 +1,268 @@
+"""GateService of proto/: gates to start, look at, end and follow."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
+
+import anyio
+import grpc
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chaosplugin.core.gates import Gate, GateEvent
+from chaosplugin.core.record import Asked
+from chaosplugin.core.refusal import Refusal
+from chaosplugin.provider.gates import Gates, NameTaken
+from chaosplugin.provider.ports import ClusterError, Denied, Invalid, NotFound
+from chaosplugin.transport._pb import gates_pb2 as pb
+from chaosplugin.transport.grpc.callers import Caller
+from chaosplugin.transport.grpc.dispatch import Streaming, Unary
+from chaosplugin.transport.grpc.status import Rejected, invalid, later, refused
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GateService"]
+
+_PAGE = 1000
+_MAX_CONFIG = 2 << 20  # as in core/config.py
+_BATCH = 512  # events in one message
+_HEARTBEAT_S = 15.0
+_MESSAGES_A_SECOND = 4000.0
+"""What all watchers together are sent at most; with more of them each is told less often, more at once."""
+_RETRY_S = 2.0
+
+
+class GateMethods:
+    """The service's methods. `begin` is asked before a start, and raises if none may begin."""
+
+    def __init__(self, gates: Gates, begin: Callable[[], None]) -> None:
+        self._gates = gates
+        self._begin = begin
+        self._watchers = 0
+        self._tick = anyio.Event()
+        self._ending = False
+        self._shared: dict[tuple[int, int], bytes] = {}
+
+    @property
+    def by_name(self) -> Mapping[str, Unary | Streaming]:
+        return {
+            "StartGate": self.start,
+            "GetGate": self.get,
+            "ListGates": self.list,
+            "TerminateGate": self.terminate,
+            "WatchGates": self.watch,
+        }
+
+    # -- one answer
+
+    async def start(self, request: pb.StartGateRequest, caller: Caller) -> pb.StartGateResponse:
+        self._begin()
+        caller.check(_required("namespace", request.namespace))
+        rollout = _required("rollout", request.rollout)
+        name = request.name or f"gate-{secrets.token_hex(5)}"
+        asked = Asked(_config(request.config), request.success_condition, request.failure_condition)
+        try:
+            return pb.StartGateResponse(
+                gate=_gate(await self._gates.start(request.namespace, rollout, name, asked))
+            )
+        except Refusal as refusal:
+            raise refused(refusal) from None
+        except NameTaken as taken:
+            raise Rejected(grpc.StatusCode.ALREADY_EXISTS, str(taken)) from None
+        except ClusterError as error:
+            raise _rejected(error) from None
+
+    async def get(self, request: pb.GetGateRequest, caller: Caller) -> pb.GetGateResponse:
+        return pb.GetGateResponse(gate=_gate(await self._find(request.namespace, request.id, caller)))
+
+    async def list(self, request: pb.ListGatesRequest, caller: Caller) -> pb.ListGatesResponse:
+        namespaces: Iterable[str] = [request.namespace]
+        if request.namespace:
+            caller.check(request.namespace)
+        elif caller.namespaces is not None:
+            namespaces = caller.namespaces
+        try:
+            found = [gate for each in namespaces for gate in await self._gates.all_in(each)]
+        except ClusterError as error:
+            raise _rejected(error) from None
+        found.sort(key=lambda gate: gate.started_at, reverse=True)
+        if request.page_token:
+            ids = [gate.id for gate in found]
+            if request.page_token not in ids:
+                raise invalid("page_token", "that gate is gone; begin anew")
+            found = found[ids.index(request.page_token) + 1 :]
+        size = min(request.page_size, _PAGE) if request.page_size > 0 else _PAGE
+        more = len(found) > size
+        page = found[:size]
+        return pb.ListGatesResponse(
+            gates=map(_gate, page), next_page_token=page[-1].id if more and page else ""
+        )
+
+    async def terminate(self, request: pb.TerminateGateRequest, caller: Caller) -> pb.TerminateGateResponse:
+        gate = await self._find(request.namespace, request.id, caller)
+        if not gate.phase.completed:
+            try:
+                await self._gates.terminate(gate)
+            except ClusterError as error:
+                raise _rejected(error) from None
+        return pb.TerminateGateResponse(gate=_gate(gate))
+
+    async def _find(self, namespace: str, gate_id: str, caller: Caller) -> Gate:
+        caller.check(_required("namespace", namespace))
+        try:
+            found = await self._gates.find(namespace, _required("id", gate_id))
+        except ClusterError as error:
+            raise _rejected(error) from None
+        if found is None:
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"no gate {gate_id[:64]} in namespace {namespace}")
+        return found
+
+    # -- many answers
+
+    async def run(self) -> None:
+        """Wake the watchers together, at most so often that the messages can be borne, until cancelled."""
+        place = self._gates.feed.place
+        while True:
+            await self._gates.news(place)
+            place = self._gates.feed.place
+            self._wake()
+            await anyio.sleep(max(0.02, self._watchers / _MESSAGES_A_SECOND))
+
+    def end(self) -> None:
+        """Let all watches end: their readers go elsewhere."""
+        self._ending = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._shared.clear()
+        self._tick.set()
+        self._tick = anyio.Event()
+
+    async def watch(self, request: pb.WatchGatesRequest, caller: Caller) -> AsyncIterator[bytes]:
+        if request.namespace:
+            caller.check(request.namespace)
+        feed, shown = self._gates.feed, _filter(request, caller)
+        self._watchers += 1
+        try:
+            place = feed.place_of(request.resume_token)
+            if place is None:
+                place = feed.place
+                yield self._snapshot(place, shown, 0)
+            while not self._ending:
+                tick = self._tick
+                batch = feed.read(place)
+                if batch.missed:  # what is left of them is not told either, but how all is by now
+                    start, place = place, batch.place
+                    yield self._snapshot(place, shown, place - start)
+                elif batch.events:
+                    events = batch.events[:_BATCH]
+                    start, place = place, place + len(events)
+                    if message := self._events(start, place, events, shown):
+                        yield message
+                else:
+                    with anyio.move_on_after(_HEARTBEAT_S) as quiet:
+                        await tick.wait()
+                    if quiet.cancelled_caught:
+                        yield _response(pb.WatchGatesResponse.KIND_HEARTBEAT, feed.token(place))
+        finally:
+            self._watchers -= 1
+        raise later("this server is ending; another one takes over", 1.0)
+
+    def _events(
+        self, start: int, place: int, events: Iterable[GateEvent], shown: Callable[[Gate], bool] | None
+    ) -> bytes:
+        """Return a message; the one for those who are shown everything is made once."""
+        kind, token = pb.WatchGatesResponse.KIND_EVENTS, self._gates.feed.token(place)
+        if shown is not None:
+            told = [_event(event) for event in events if shown(event.gate)]
+            return _response(kind, token, told) if told else b""
+        message = self._shared.get((start, place))
+        if message is None:
+            message = self._shared[start, place] = _response(kind, token, map(_event, events))
+        return message
+
+    def _snapshot(self, place: int, shown: Callable[[Gate], bool] | None, missed: int) -> bytes:
+        gates = [gate for gate in self._gates.live() if shown is None or shown(gate)]
+        told = [_event(GateEvent(gate, None, gate.finished_at or gate.started_at)) for gate in gates]
+        return _response(pb.WatchGatesResponse.KIND_SNAPSHOT, self._gates.feed.token(place), told, missed)
+
+
+def _filter(request: pb.WatchGatesRequest, caller: Caller) -> Callable[[Gate], bool] | None:
+    """Say which gates a watcher is shown; None: all of them."""
+    if not request.namespace and not request.id and caller.namespaces is None:
+        return None
+    return lambda gate: (
+        request.namespace in {"", gate.namespace}
+        and request.id in {"", gate.id}
+        and caller.may_see(gate.namespace)
+    )
+
+
+# -- what is read
+
+
+def _required(field: str, text: str) -> str:
+    if not text or len(text) > 253:
+        raise invalid(field, "between 1 and 253 characters are wanted")
+    return text
+
+
+def _config(data: bytes) -> msgspec.Raw:
+    if len(data) > _MAX_CONFIG:
+        raise invalid("config", f"at most {_MAX_CONFIG} bytes are wanted")
+    try:
+        return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(data)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid("config", f"no such JSON: {error}") from None
+
+
+def _rejected(error: ClusterError) -> Rejected:
+    match error:
+        case NotFound():
+            return Rejected(grpc.StatusCode.NOT_FOUND, str(error))
+        case Denied():
+            return Rejected(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        case Invalid():
+            return Rejected(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        case _:
+            return later(str(error), _RETRY_S)
+
+
+# -- what is told
+
+
+def _gate(gate: Gate) -> pb.Gate:
+    return pb.Gate(
+        id=gate.id,
+        namespace=gate.namespace,
+        name=gate.name,
+        metric=gate.metric,
+        owner=gate.owner,
+        experiment=gate.experiment,
+        stage=f"STAGE_{gate.stage.name}",
+        phase=f"PHASE_{gate.phase.name}",
+        reason=gate.reason,
+        message=gate.message,
+        value=gate.value,
+        started_at=_time(gate.started_at),
+        finished_at=_time(gate.finished_at),
+    )
+
+
+def _event(event: GateEvent) -> pb.GateEvent:
+    before = "UNSPECIFIED" if event.before is None else event.before.name
+    return pb.GateEvent(gate=_gate(event.gate), before=f"STAGE_{before}", at=_time(event.at))
+
+
+def _response(
+    kind: pb.WatchGatesResponse.Kind, token: str, events: Iterable[pb.GateEvent] = (), missed: int = 0
+) -> bytes:
+    return pb.WatchGatesResponse(
+        kind=kind, events=events, resume_token=token, missed=missed
+    ).SerializeToString()
+
+
+def _time(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made

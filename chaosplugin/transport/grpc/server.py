@@ -1,0 +1,149 @@
+"""A gRPC server: where it listens, how much it bears, and how it ends.
+
+The order of the end: health says NOT_SERVING and nothing new begins, streams are closed, calls that are
+under way get their time, then connections are cut.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from chaosplugin.transport.grpc import reflection
+from chaosplugin.transport.grpc.addresses import Address, Listening
+from chaosplugin.transport.grpc.callers import Anybody, Callers, Certified, LocalOr, parse_allowed
+from chaosplugin.transport.grpc.credentials import CannotServeError, ServerCertificate
+
+MAX_MESSAGE = 32 << 20  # as in net/rpc
+_MAX_CALLS = 4096  # at a time, streams among them
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_concurrent_streams", 1024),  # of one connection
+    ("grpc.max_allowed_incoming_connections", 4096),
+    ("grpc.max_metadata_size", 32 << 10),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # for whoever opens a connection and says nothing
+    ("grpc.keepalive_time_ms", 30_000),  # a peer that is gone is found out
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # clients may look after us likewise
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),  # a second server at the same port is a mistake
+)
+
+
+def callers(listening: Listening, tokens: Callers | None) -> Callers:
+    """Choose who is believed; `tokens` reviews those of Kubernetes."""
+    if tokens is not None:
+        return LocalOr(tokens)
+    if listening.client_ca is not None:
+        return LocalOr(Certified(parse_allowed(listening.allowed)))
+    return Anybody()
+
+
+class Server:
+    """What is being served. `health` knows the names of services; "" is the whole."""
+
+    def __init__(
+        self, server: grpc.aio.Server, services: Iterable[str], also_healthy: Iterable[str] = ()
+    ) -> None:
+        self._server = server
+        self._services = ("", *services, *also_healthy)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.add(server, (*services, health.SERVICE_NAME))
+
+    async def set_ready(self) -> None:
+        """Say SERVING."""
+        for name in self._services:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def set_ending(self) -> None:
+        """Say NOT_SERVING, for good."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, and wait so many seconds for those that are under way."""
+        with anyio.CancelScope(shield=True):
+            await self._server.stop(grace)
+
+
+def new_server() -> grpc.aio.Server:
+    """Make a server that bears what a server has to."""
+    return grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+
+
+@asynccontextmanager
+async def serving(
+    listening: Listening,
+    handlers: Iterable[grpc.GenericRpcHandler],
+    services: Iterable[str],
+) -> AsyncIterator[Server]:
+    """Serve at all addresses; afterwards nothing listens and no socket is left.
+
+    Raises: CannotServeError.
+    """
+    made = new_server()
+    made.add_generic_rpc_handlers(tuple(handlers))
+    server = Server(made, tuple(services))
+    try:
+        for address in listening.addresses:
+            _bind(made, address, listening)
+        await made.start()
+        yield server
+    finally:
+        await server.stop(0)
+        _remove_sockets(listening.addresses)
+
+
+def _remove_sockets(addresses: Iterable[Address]) -> None:
+    for address in addresses:
+        if address.path:
+            with suppress(FileNotFoundError):
+                Path(address.path).unlink()
+
+
+def _bind(server: grpc.aio.Server, address: Address, listening: Listening) -> None:
+    try:
+        if address.path:
+            bind_socket(server, address.path, listening.socket_group)
+        elif listening.certificate is not None and listening.key is not None:
+            certificate = ServerCertificate(listening.certificate, listening.key, listening.client_ca)
+            server.add_secure_port(address.target, certificate.credentials())
+        else:
+            server.add_insecure_port(address.target)
+    except (RuntimeError, OSError) as error:
+        raise CannotServeError(f"cannot listen at {address.target}: {error}") from None
+
+
+def bind_socket(server: grpc.aio.Server, path: str, group: int | None = None) -> None:
+    """Listen at a socket that only our user, and perhaps a group, can use. Raises: OSError, RuntimeError."""
+    _remove_stale(path)
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    finally:
+        os.umask(before)
+    if group is not None:
+        os.chown(path, -1, group)
+        Path(path).chmod(0o660)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket at which nobody listens. Raises: OSError, if somebody does, or it is something else."""
+    if not Path(path).exists():
+        return
+    if not Path(path).is_socket():
+        raise OSError(f"{path} is there, and no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+            return
+    raise OSError(f"{path}: another process listens there")

@@ -1,0 +1,97 @@
+"""Two servers for one cluster, as a Deployment has them."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from chaosplugin.core.analysis import Phase
+from chaosplugin.kube.records import RecordCluster
+from chaosplugin.provider.ports import Cluster
+from chaosplugin.provider.sweeping import sweep_for_ever
+from chaosplugin.sandbox.api import resources
+from tests.provider.gate import clock, podchaos
+from tests.serving.bed import bridge, config, served
+
+NAME = "default/chaosplugin"
+A_WHILE = timedelta(minutes=15)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+async def test_of_two_servers_either_may_die_and_the_fault_comes_once(tmp_path: Path, killed: int) -> None:
+    lease = ("--lease", NAME)
+    async with (
+        served(tmp_path) as bed,
+        bed.server("a", lease) as a,
+        bed.server("b", lease) as b,
+        bridge(a.address) as by_a,
+        bridge(b.address) as by_b,
+    ):
+        bed.gate.deploy()
+        run, metric = bed.gate.analysis_run(), bed.gate.metric(config(podchaos(duration="2s")))
+        answer = await by_a.run(run, metric)
+        answer = await by_b.resume(run, metric, answer)  # both work on it from here on
+        await bed.gate.until(lambda: bed.gate.experiments)
+
+        await (a, b)[killed].kill()
+        left = (by_b, by_a)[killed]
+        with anyio.fail_after(60):
+            while not answer.phase.completed:
+                answer = await left.resume(run, metric, answer)
+                await anyio.sleep(0.05)
+        await bed.gate.until(lambda: not bed.gate.experiments)
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+        assert bed.created == 1
+        assert len([key for key in bed.gate.annotations() if "verdict" in key]) == 1
+
+
+async def test_one_of_two_servers_holds_the_lease_and_gives_it_back(tmp_path: Path) -> None:
+    async with served(tmp_path) as bed, bed.server("a", ("--lease", NAME)) as a:
+
+        def holder() -> str:
+            found = bed.gate.cluster.store.get(resources.LEASES, *NAME.split("/"))
+            return str(found.copy()["spec"]["holderIdentity"]) if found else ""
+
+        await bed.gate.until(holder)
+        first = holder()
+        async with bed.server("b", ("--lease", NAME)):
+            assert holder() == first
+            await a.end()
+            assert holder() == ""
+
+
+async def test_a_lease_is_one_holders_until_it_runs_out(tmp_path: Path) -> None:
+    async with served(tmp_path) as bed:
+        home = RecordCluster.beside(bed.gate.home)
+        one, two = (home.lease("default", "x", holder) for holder in ("one", "two"))
+
+        assert await one.take(clock(), A_WHILE)
+        assert not await two.take(clock(), A_WHILE)
+        assert await one.take(clock(), A_WHILE), "it is renewed"
+        assert not await two.take(clock() + A_WHILE / 2, A_WHILE)
+        assert await two.take(clock() + 2 * A_WHILE, A_WHILE), "the holder is dead"
+        assert not await one.take(clock(), A_WHILE)
+        await one.give_back(clock())
+        assert not await one.take(clock(), A_WHILE), "it was not one's to give back"
+        await two.give_back(clock())
+        assert await one.take(clock(), A_WHILE)
+
+
+async def test_who_has_no_turn_does_not_sweep() -> None:
+    asked = anyio.Event()
+
+    async def turn() -> bool:
+        asked.set()
+        return False
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sweep_for_ever, untouched, (), lambda _: None, None, turn)
+        await asked.wait()
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+
+
+async def untouched() -> Cluster:
+    raise AssertionError("the cluster was looked at")

@@ -1,0 +1,166 @@
+"""What strangers may do to a server: it answers all others meanwhile, and keeps nothing of it."""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import grpc
+import pytest
+
+from chaosplugin.transport._pb import gates_pb2, metric_provider_pb2
+from chaosplugin.transport.grpc import gates, server
+from chaosplugin.transport.grpc.addresses import Address, Listening, Target
+from tests.transport.grpc.bed import channel, run, serving
+from tests.transport.grpc.feeding import feeding
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def at(folder: Path) -> Listening:
+    return Listening((Address(path=str(folder / "s")),))
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    with anyio.fail_after(seconds):
+        while not condition():
+            await anyio.sleep(0.02)
+
+
+async def answers(folder: Path) -> bool:
+    async with channel(Target(Address(path=str(folder / "s")))) as made:
+        return bool((await run(made)).measurement)
+
+
+def connections(folder: Path, count: int, words: Callable[[int], bytes]) -> Iterator[socket.socket]:
+    for number in range(count):
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.connect(str(folder / "s"))
+        made.sendall(words(number))
+        yield made
+
+
+async def send(made: grpc.aio.Channel, path: str, request: bytes) -> bytes:
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = made.unary_unary(path)
+    return await method(request, timeout=20)
+
+
+async def test_a_thousand_connections_that_come_and_go_leave_nothing(tmp_path: Path) -> None:
+    noise = random.Random(8)  # noqa: S311 - no secret
+    said = [lambda _: b"", lambda _: PREFACE, lambda _: PREFACE + noise.randbytes(200), noise.randbytes]
+    async with serving(at(tmp_path)):
+        assert await answers(tmp_path)
+        for made in connections(tmp_path, 200, lambda number: said[number % 4](100)):
+            made.close()
+        before, fds = resident_mb(), descriptors()
+
+        for made in connections(tmp_path, 1000, lambda number: said[number % 4](100)):
+            made.close()
+            await anyio.lowlevel.checkpoint()
+
+        assert await answers(tmp_path)
+        await until(lambda: descriptors() <= fds + 5)
+        assert resident_mb() - before < 30
+
+
+async def test_who_says_nothing_is_hung_up_on_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = [
+        ("grpc.server_handshake_timeout_ms", 300) if "handshake" in key else (key, value)
+        for key, value in server._OPTIONS
+    ]
+    monkeypatch.setattr(server, "_OPTIONS", quick)
+    async with serving(at(tmp_path)):
+        silent = list(connections(tmp_path, 100, lambda number: PREFACE[: number % len(PREFACE)]))
+
+        assert await answers(tmp_path)
+        for made in silent:
+            made.settimeout(20)
+            await anyio.to_thread.run_sync(_read_all, made)
+
+
+def _read_all(made: socket.socket) -> None:
+    with made:
+        while made.recv(4096):
+            pass
+
+
+async def test_a_message_beyond_the_limit_is_refused_and_a_request_at_it_is_not(tmp_path: Path) -> None:
+    async with serving(at(tmp_path)), channel(Target(Address(path=str(tmp_path / "s")))) as made:
+        path = "/chaosplugin.v1.MetricProviderService/GetType"
+        fits = metric_provider_pb2.RunRequest(
+            analysis_run=b"x" * (server.MAX_MESSAGE - 16)
+        ).SerializeToString()
+        assert await send(await made._current(), path, fits)
+        raw = grpc.aio.insecure_channel(f"unix:{tmp_path}/s", [("grpc.max_send_message_length", -1)])
+        async with raw:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await send(raw, path, fits + b"x" * 64)
+
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await answers(tmp_path)
+
+
+JSON = [b"", b"{", b"{}", b"null", b"[]", b'{"metadata":1}', b'{"provider":{"plugin":{"a":{}}}}', b"[" * 5000]
+
+
+async def test_requests_made_of_noise_are_refused_one_by_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = random.Random(80)  # noqa: S311 - no secret
+    service = metric_provider_pb2.DESCRIPTOR.services_by_name["MetricProviderService"]
+    async with serving(at(tmp_path)), channel(Target(Address(path=str(tmp_path / "s")))) as made:
+        seen = set()
+        for _ in range(600):
+            method = noise.choice(service.methods)
+            request = metric_provider_pb2.ResumeRequest(
+                analysis_run=noise.choice(JSON), metric=noise.choice(JSON), measurement=noise.choice(JSON)
+            ).SerializeToString()
+            if noise.random() < 0.3:
+                request = noise.randbytes(noise.randrange(60))
+            path = f"/{service.full_name}/{method.name}"
+            try:
+                await send(await made._current(), path, request)
+                seen.add(grpc.StatusCode.OK)
+            except grpc.aio.AioRpcError as error:
+                seen.add(error.code())
+
+        assert seen == {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
+        assert [each for each in caplog.records if each.name.startswith(("chaosplugin", "grpc"))] == []
+        assert await answers(tmp_path)
+
+
+async def test_watchers_that_vanish_in_mid_stream_leave_nothing(tmp_path: Path) -> None:
+    async with feeding(at(tmp_path)) as (fed, methods):
+        fds = descriptors()
+        for _ in range(5):
+            channels = [
+                grpc.aio.insecure_channel(f"unix:{tmp_path}/s", [("grpc.use_local_subchannel_pool", 1)])
+                for _ in range(20)
+            ]
+            for made in channels:
+                call = made.unary_stream(
+                    f"/{gates.SERVICE.full_name}/WatchGates",
+                    request_serializer=gates_pb2.WatchGatesRequest.SerializeToString,
+                    response_deserializer=gates_pb2.WatchGatesResponse.FromString,
+                )(gates_pb2.WatchGatesRequest())
+                await call.read()
+            assert methods._watchers == 20
+            for made in channels:
+                await made.close()
+            await until(lambda: methods._watchers == 0)
+            fed.step(1)
+
+        await until(lambda: descriptors() <= fds + 5)
