@@ -240,10 +240,11 @@ def _self_check(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--namespace", default="", help="rights in this one only; by default in all")
     parser.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG"), metavar="FILE")
+    parser.add_argument("--server", action="store_true", help="what the account of `chaosplugin serve` needs")
     found = parser.parse_args(arguments)
     from chaosplugin import selfcheck  # noqa: PLC0415
 
-    return selfcheck.run(found.kubeconfig or None, found.namespace)
+    return selfcheck.run(found.kubeconfig or None, found.namespace, server=found.server)
 
 
 def _by_hand(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,10 @@ from chaosplugin.transport.folder import PrivateFolder
 _CHAOS, _ARGO = "chaos-mesh.org", "argoproj.io"
 _WATCH = ("get", "list", "watch")
 _UPSTREAM = "apply the install manifest of Argo Rollouts anew: its ClusterRole argo-rollouts has it"
+_OF_GATES = "kubectl apply -k deploy/gates (without it a server serves AnalysisRuns only)"
+
+Right = tuple[str, Access]
+"""With what grants it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +48,22 @@ class Finding:
         return f"ok       {self.text}\n"
 
 
-def run(kubeconfig: str | None, namespace: str) -> int:
-    """Print the findings for one namespace, "" for all of them; 0 if nothing is missing."""
-    return anyio.run(_report, kubeconfig, namespace, backend="asyncio")
+def run(kubeconfig: str | None, namespace: str, *, server: bool) -> int:
+    """Print the findings for one namespace, "" for all of them; 0 if nothing is missing.
+
+    `server`: of what `chaosplugin serve` wants, who has nothing from upstream.
+    """
+    rights = wanted_by_server(namespace) if server else wanted(namespace)
+    return anyio.run(_report, kubeconfig, namespace, list(rights), backend="asyncio")
 
 
-async def _report(kubeconfig: str | None, namespace: str) -> int:
+async def _report(kubeconfig: str | None, namespace: str, rights: Sequence[Right]) -> int:
     missing = 0
     for finding in (_modules(), _sockets(Path(tempfile.gettempdir()))):
         missing += _told(finding)
     try:
         async with open_clusters(kubeconfig, clock=now) as clusters:
-            async for finding in _cluster(await clusters.home(), namespace):
+            async for finding in _cluster(await clusters.home(), namespace, rights):
                 missing += _told(finding)
     except NoCluster as error:
         missing += _told(Finding(str(error), "run it in the controller's pod, or set --kubeconfig"))
@@ -98,10 +106,12 @@ def _sockets(base: Path) -> Finding:
 # -- the cluster
 
 
-async def _cluster(home: KubernetesCluster, namespace: str) -> AsyncIterator[Finding]:
+async def _cluster(
+    home: KubernetesCluster, namespace: str, rights: Sequence[Right]
+) -> AsyncIterator[Finding]:
     try:
         yield await _served(home, namespace)
-        async for finding in _rights(home, namespace):
+        async for finding in _rights(home, namespace, rights):
             yield finding
         if await home.origin():
             yield Finding("the uid of namespace kube-system can be read")
@@ -130,7 +140,7 @@ async def _served(home: KubernetesCluster, namespace: str) -> Finding:
     return Finding(f"the API server has the {len(KINDS)} kinds of experiments")
 
 
-def wanted(namespace: str) -> Iterator[tuple[str, Access]]:
+def wanted(namespace: str) -> Iterator[Right]:
     """Yield each right that a gate wants, with what grants it."""
     ours = f"kubectl apply -k deploy/{'namespace' if namespace else 'cluster'}"
     # Chaos Mesh's admission asks by the kind's name, which is not always its plural
@@ -150,10 +160,24 @@ def wanted(namespace: str) -> Iterator[tuple[str, Access]]:
     yield _UPSTREAM, Access("patch", _ARGO, "analysisruns", namespace)
 
 
-async def _rights(home: KubernetesCluster, namespace: str) -> AsyncIterator[Finding]:
+def wanted_by_server(namespace: str) -> Iterator[Right]:
+    """Yield each right that a server with an account of its own wants, with what grants it.
+
+    That on the Lease is wanted in the server's own namespace only, and tried there by the server itself.
+    """
+    ours = "kubectl apply -k deploy/server"
+    for _, access in wanted(namespace):
+        yield ours, access
+    yield ours, Access("create", "authentication.k8s.io", "tokenreviews", "")
+    if namespace:
+        for verb in (*_WATCH, "create", "patch", "delete"):
+            yield _OF_GATES, Access(verb, "", "configmaps", namespace)
+
+
+async def _rights(home: KubernetesCluster, namespace: str, rights: Sequence[Right]) -> AsyncIterator[Finding]:
     where = f"namespace {namespace}" if namespace else "all namespaces"
     refused: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for mend, access in wanted(namespace):
+    for mend, access in rights:
         if not await home.allowed(access):
             refused[mend, access.verb].append(access.resource)
     for (mend, verb), plurals in refused.items():

@@ -56,6 +56,15 @@ def test_missing_rights_are_named_with_the_command_that_grants_them(bed: cluster
     assert "analysisruns" not in said.stdout
 
 
+def test_a_server_is_told_what_an_account_of_its_own_lacks(bed: cluster.Cluster) -> None:
+    said = _check("--server", "--namespace", "default", KUBECONFIG=str(bed.kubeconfig(ARGO_ROLLOUTS)))
+
+    assert said.returncode == 1
+    assert "we may not create tokenreviews\n         kubectl apply -k deploy/server" in said.stdout
+    assert "we may not create configmaps\n         kubectl apply -k deploy/gates" in said.stdout
+    assert "podchaos" not in said.stdout
+
+
 def test_without_a_cluster_it_says_how_to_give_one() -> None:
     said = _check(KUBECONFIG="")
 

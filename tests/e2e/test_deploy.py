@@ -1,20 +1,22 @@
 """What deploy/ grants, and that kustomize reads it as the suite does."""
 
+import argparse
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from chaosplugin import __version__, selfcheck
+from chaosplugin import __version__, options, selfcheck
 from chaosplugin.core.kinds import KINDS
 from tests.e2e import deployed, rendering
 from tests.e2e.conftest import Ground, grounds
 from tests.e2e.manifests import PLUGIN, Json
 from tests.realbed.bed import load_yaml
 
-_FOLDERS = ("cluster", "namespace", "identity", "server")
+_FOLDERS = ("cluster", "namespace", "identity", "server", "gates")
 
 
 @pytest.mark.parametrize("folder", ["cluster", "namespace"])
@@ -32,17 +34,49 @@ def test_rights_are_granted_for_exactly_the_kinds_that_may_be_gates(folder: str)
 
 
 def test_a_server_of_its_own_has_the_rights_that_the_controller_lacks_and_those_it_has() -> None:
-    (role,) = [m for m in deployed.resources("server") if m["kind"] == "ClusterRole"]
-    granted = {
+    wanted = {(right.verb, right.group, right.resource) for _, right in selfcheck.wanted_by_server("")}
+    lease = {(verb, "coordination.k8s.io", "leases") for verb in ("get", "create", "update")}
+
+    assert _granted("server", "ClusterRole") == wanted | {("get", "", "namespaces")}
+    assert _granted("server", "Role") == lease
+
+
+def test_gates_without_an_analysis_want_rights_on_config_maps_in_their_namespace_only() -> None:
+    everywhere = {replace(right, namespace="") for _, right in selfcheck.wanted_by_server("")}
+    here = {replace(right, namespace="") for _, right in selfcheck.wanted_by_server("here")}
+
+    wanted = {(right.verb, right.group, right.resource) for right in here - everywhere}
+    assert _granted("gates", "Role") == wanted
+    assert {resource for _, _, resource in wanted} == {"configmaps"}
+
+
+@pytest.mark.parametrize("way", ["sidecar", "server"])
+def test_the_words_that_start_server_and_bridge_are_understood(way: str) -> None:
+    served = [m for m in _manifests(way) if m["kind"] == "Deployment"]
+    containers = [each for m in served for each in m["spec"]["template"]["spec"]["containers"]]
+    (words,) = [each["args"] for each in containers if each.get("args", [""])[0] == "serve"]
+    parser = argparse.ArgumentParser()
+    options.add_serve(parser)
+    assert options.listening(parser.parse_args(words[1:])).addresses
+
+    (config,) = [m for m in _manifests("bridge" if way == "server" else way) if m["kind"] == "ConfigMap"]
+    (entry,) = yaml.safe_load(config["data"]["metricProviderPlugins"])
+    assert entry["args"][0] == "bridge"
+    assert options.bridge(entry["args"][1:])
+
+
+def _granted(folder: str, kind: str) -> set[tuple[str, str, str]]:
+    (role,) = [m for m in deployed.resources(folder) if m["kind"] == kind]
+    return {
         (verb, rule["apiGroups"][0], plural)
         for rule in role["rules"]
         for verb in rule["verbs"]
         for plural in rule["resources"]
     }
 
-    wanted = {(right.verb, right.group, right.resource) for _, right in selfcheck.wanted("")}
-    more = {("get", "", "namespaces"), ("create", "authentication.k8s.io", "tokenreviews")}
-    assert granted == wanted | more
+
+def _manifests(folder: str) -> list[Json]:
+    return deployed.resources(folder) if folder == "server" else list(rendering.patches(folder))
 
 
 @pytest.mark.parametrize("way", rendering.WAYS)

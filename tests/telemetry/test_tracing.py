@@ -26,6 +26,7 @@ from chaosplugin.provider.settings import Settings, Traces
 from chaosplugin.telemetry import exporting
 from chaosplugin.telemetry.observing import Observing
 from chaosplugin.telemetry.tracing import Tracer
+from chaosplugin.transport.grpc.metrics import RPC
 from tests.core.world import START, World, analysis_run, pod
 from tests.observability.judges import free_ports
 from tests.sandbox.conftest import clock
@@ -88,6 +89,13 @@ def test_a_call_is_part_of_its_gate() -> None:
     assert (span.name, span.kind) == ("Plugin.Resume", SpanKind.SERVER)
     assert f"{span.parent.span_id:016x}" == TRACE.span(ROOT)
     assert dict(span.attributes or {})["rpc.system.name"] == "go_net_rpc"
+
+
+def test_a_call_to_a_server_is_named_as_grpc_names_it() -> None:
+    (span,) = exported(Called("Resume", GATE, START, 0.0005, Phase.RUNNING, RPC))
+
+    assert span.name == "chaosplugin.v1.MetricProviderService/Resume"
+    assert dict(span.attributes or {})["rpc.system.name"] == "grpc"
 
 
 def test_a_refused_gate_is_a_trace_that_says_why() -> None:
