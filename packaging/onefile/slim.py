@@ -28,8 +28,14 @@ _EXTENSIONS = (
     *("_codecs_", "_crypt", "_ctypes_test", "_curses", "_dbm", "_gdbm", "_lsprof", "_sqlite3", "_test"),
     *("_tkinter", "_xx", "audioop", "nis", "ossaudiodev", "readline", "spwd", "xxlimited"),
 )
-_DISTRIBUTIONS = {"tzdata"}  # no zone but UTC is used
+_DISTRIBUTIONS = {"pycparser", "tzdata"}  # parses C; no zone but UTC is used
+# cryptography wants cffi's extension only, and gRPC of Google's types google.rpc
+_PACKAGES = (
+    *("cffi", "google/api", "google/cloud", "google/gapic", "google/logging", "google/longrunning"),
+    "google/type",
+)
 _FOLDERS = {"test", "tests"}
+_TESTS = ("_benchmark", "_test")
 _METADATA = {"METADATA", "entry_points.txt"}
 # sources of extensions, types, and what is for people
 _SUFFIXES = (".c", ".cpp", ".h", ".hash", ".md", ".proto", ".pxd", ".pxi", ".pyc", ".pyi", ".pyx", ".typed")
@@ -54,7 +60,9 @@ def is_wanted_file(path: PurePath) -> bool:
     """Whether a file of a distribution is bundled."""
     if path.parts[0].endswith(".dist-info"):
         return path.name in _METADATA
-    return path.parts[0] != ".." and path.suffix not in _SUFFIXES and not _FOLDERS.intersection(path.parts)
+    if path.suffix in _SUFFIXES or path.stem.endswith(_TESTS) or _FOLDERS.intersection(path.parts):
+        return False
+    return path.parts[0] != ".." and not any(path.is_relative_to(package) for package in _PACKAGES)
 
 
 def lazy(source: str) -> str:

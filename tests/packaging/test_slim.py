@@ -87,6 +87,11 @@ def test_a_lazy_package_imports_a_module_when_its_name_is_asked_for(
         ("six-1.17.0.dist-info/METADATA", True),
         ("six-1.17.0.dist-info/RECORD", False),
         ("numbers/tests/test_all.py", False),
+        ("kubernetes_asyncio/watch/watch_test.py", False),
+        ("google/rpc/status_pb2.py", True),
+        ("google/api/http_pb2.py", False),
+        ("cffi/api.py", False),
+        ("_cffi_backend.cpython-311-x86_64-linux-gnu.so", True),
         ("../../bin/tool", False),
     ],
 )
