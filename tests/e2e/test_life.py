@@ -1,5 +1,6 @@
 """What people do to a Rollout while its gate runs, and what they see of it, on the real control plane."""
 
+import subprocess
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.e2e.conftest import Ground, daemon, grounds
 from tests.e2e.manifests import POD_FAILURE, Json, gate, next_version
 from tests.e2e.story import Story
+from tests.realbed import build
 from tests.realbed.api import NotFound
 
 _REAL = pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
@@ -104,6 +106,29 @@ def test_people_see_the_gates_way_at_analysis_run_and_rollout(story: Story) -> N
     for kind in ("AnalysisRun", "Rollout"):
         story.until(f"the {kind} shows its way", partial(_shows, story, kind, way))
     assert story.measurement()["message"] in story.events("Rollout")[3]["message"]
+
+
+@_REAL
+def test_kubectl_argo_rollouts_shows_why_a_canary_was_aborted(ground: Ground, story: Story) -> None:
+    story.begin(gate(POD_FAILURE.format(duration="5s"), timeout="60s", steadyState={"recoverWithin": "4s"}))
+    story.until_injected()
+    story.keep_canary_down()
+    story.until_aborted()
+
+    lines = _kubectl_argo_rollouts(ground, "get", "rollout", "web", "--no-color", "-n", story.namespace)
+    (message,) = (line for line in lines if line.startswith("Message:"))
+    assert story.measurement()["message"] in message
+    (run,) = (line for line in lines if " AnalysisRun " in line)
+    assert f"{story.analysis_run()['metadata']['name']} " in run
+    assert "Failed" in run
+
+
+def _kubectl_argo_rollouts(ground: Ground, *arguments: str) -> list[str]:
+    """Run upstream's kubectl plugin, and return what a person reads."""
+    program = str(build.cache() / "bin" / "kubectl-argo-rollouts")
+    command = [program, *arguments, "--kubeconfig", str(ground.kubeconfig)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()
 
 
 def _shows(story: Story, kind: str, way: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Build the real components: `python3 -m tests.realbed.build [kube] [argo] [argo-next] [chaos]`.
+"""Build the real components: `python3 -m tests.realbed.build [PART...]`, all of `PARTS` without any.
 
 Standard library only: it may run before the project is installed. What is built goes to the user's cache,
 `chaosplugin/realbed/{bin,manifests}`; a part is built again when its sources here, or its options, change.
@@ -58,6 +58,13 @@ PARTS = {
     ),
     "argo": _argo("go.mod", "rollouts-controller"),
     "argo-next": _argo("next.mod", "rollouts-controller-next"),
+    "argo-kubectl": Part(
+        folder="argo",
+        packages=(f"{_ARGO}/cmd/kubectl-argo-rollouts",),
+        binaries=("kubectl-argo-rollouts",),
+        module=_ARGO,
+        mod="next.mod",
+    ),
     "chaos": Part(
         folder="chaos",
         packages=(f"{_CHAOS}/cmd/chaos-controller-manager", "./cmd/fakedaemon"),
