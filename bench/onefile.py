@@ -36,7 +36,7 @@ def measure(go: Path, environment: Mapping[str, str]) -> Iterable[Figure]:
     yield absolute("one file, first handshake", "ms", first, baseline, most=400)
     yield absolute("one file, handshake", "ms", again, baseline, most=100)
     yield absolute("one file, memory", "MB", memory, go_memory, most=85)
-    yield absolute("one file, on the disk", "MB", disk, go_size, most=110)
+    yield absolute("one file, on the disk", "MB", disk, go_size, most=95)
 
 
 def _trees(file: Path) -> list[Path]:

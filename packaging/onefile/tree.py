@@ -2,7 +2,8 @@
 
 bin/chaosplugin   the interpreter's main
 lib/              the dynamic loader, glibc, libpython and what they and the extensions need
-stdlib/  lib-dynload/  site/   Python's modules as bytecode, and extensions
+stdlib.zip  site.zip   Python's modules, as bytecode
+lib-dynload/  site/    extensions, and the packages that have some
 LICENSES.txt      of every part
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from onefile import bytecode, compiler, elf, slim
+from onefile import archive, bytecode, compiler, elf, slim
 from onefile.targets import Target, host
 
 _DLOPENED = ("libgcc_s.so.1",)  # by glibc, when a thread is cancelled
@@ -34,6 +35,7 @@ def assemble(
     slim.make_lazy(tree / "site")
     for folder in ("stdlib", "site"):
         compile_sources(python, tree / folder)
+        archive.pack(tree / folder)
     compiler.interpreter(target, debian, tree / "bin" / "chaosplugin")
     _copy_libraries(target, debian, tree)
     for file in tree.rglob("*"):

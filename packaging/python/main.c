@@ -61,8 +61,9 @@ int main(int argc, char **argv)
 	config.site_import = 0;
 	config.write_bytecode = 0;
 	config.module_search_paths_set = 1;
-	add_path(&config, tree, "stdlib");
+	add_path(&config, tree, "stdlib.zip");
 	add_path(&config, tree, "lib-dynload");
+	add_path(&config, tree, "site.zip");
 	add_path(&config, tree, "site");
 	check(PyConfig_SetBytesString(&config, &config.program_name, argv[0]));
 	check(PyConfig_SetBytesString(&config, &config.executable, argv[0]));

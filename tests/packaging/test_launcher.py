@@ -116,9 +116,9 @@ def test_a_planted_lock_file_is_refused(bare: BareRoot, plant: object) -> None:
 
 def test_a_start_that_was_killed_while_unpacking_is_begun_anew(bare: BareRoot) -> None:
     part = bare.cache / f"{_tree_name(bare)}.part"
-    (part / "stdlib").mkdir(parents=True)
-    (part / "stdlib" / "os.pyc").write_text("half")
-    for path in (part, part / "stdlib", part / "stdlib" / "os.pyc"):
+    (part / "lib").mkdir(parents=True)
+    (part / "lib" / "libc.so.6").write_text("half")
+    for path in (part, part / "lib", part / "lib" / "libc.so.6"):
         os.chown(path, USER, USER)
 
     assert _works(bare.run("--version"))
@@ -140,7 +140,7 @@ def _garble(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_lose, _cut, _garble])
-@pytest.mark.parametrize("name", ["stdlib/os.pyc", "lib/libc.so.6", ".manifest"])
+@pytest.mark.parametrize("name", ["stdlib.zip", "lib/libc.so.6", ".manifest"])
 def test_a_damaged_tree_is_unpacked_again(bare: BareRoot, damage: object, name: str) -> None:
     bare.run("--version")
     (tree,) = bare.trees()

@@ -14,7 +14,8 @@ from tests.packaging import release
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 _LARGEST = 25_000_000
-_ON_DISK = 110_000_000
+_ON_DISK = 95_000_000
+_FILES = 400
 
 
 def _sbom() -> dict[str, Any]:
@@ -33,9 +34,11 @@ def test_the_file_stays_within_its_budget() -> None:
 
 def test_file_and_tree_stay_within_the_disks_budget() -> None:
     tree = Path("build", "onefile", f"tree-{release.cpu()}")
-    taken = sum(-(-file.stat().st_size // 4096) * 4096 for file in tree.rglob("*") if file.is_file())
+    files = [file for file in tree.rglob("*") if file.is_file()]
+    taken = sum(-(-file.stat().st_size // 4096) * 4096 for file in files)
 
     assert taken + release.file().stat().st_size <= _ON_DISK
+    assert len(files) <= _FILES  # a first start on a busy disk is as slow as they are many
 
 
 def test_the_sums_are_right_and_name_every_file() -> None:
@@ -67,10 +70,13 @@ def test_it_names_the_file_and_each_part_with_its_licence() -> None:
 def test_every_library_and_package_in_the_tree_is_named() -> None:
     tree = Path("build", "onefile", f"tree-{release.cpu()}")
     components = set(_components())
-    packages = {file.name.split("-")[0].lower() for file in (tree / "site").glob("*.dist-info")}
+    with zipfile.ZipFile(tree / "site.zip") as site:
+        folders = {name.partition("/")[0] for name in site.namelist()}
+    packages = {name.split("-")[0].lower() for name in folders if name.endswith(".dist-info")}
     root = Path("build", "onefile", f"debian-{release.cpu()}")
     homes = {name: _package(root, name) for name in (file.name for file in (tree / "lib").iterdir())}
 
+    assert len(packages) > 30
     assert packages - {"chaosplugin"} <= {name.replace("-", "_").lower() for name in components}
     assert set(homes.values()) <= components
 

@@ -77,6 +77,18 @@ def test_a_lazy_package_imports_a_module_when_its_name_is_asked_for(
     assert importlib.import_module("lazily.two").Two is lazily.Other
 
 
+def test_a_lazy_package_has_no_names_of_modules_that_are_left_out() -> None:
+    source = (
+        "from kubernetes_asyncio.client.models.v1_pod import V1Pod\n"
+        "from kubernetes_asyncio.client.configuration import Configuration\n"
+    )
+
+    assert "V1Pod" not in slim.lazy(source)
+    assert "'Configuration': ('kubernetes_asyncio.client.configuration', 'Configuration')" in slim.lazy(
+        source
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
@@ -85,9 +97,15 @@ def test_a_lazy_package_imports_a_module_when_its_name_is_asked_for(
         ("certifi/cacert.pem", True),
         ("aiohttp/_websocket/mask.pyx", False),
         ("six-1.17.0.dist-info/METADATA", True),
+        ("six.py", True),
+        ("LICENSE", False),
         ("six-1.17.0.dist-info/RECORD", False),
         ("numbers/tests/test_all.py", False),
         ("kubernetes_asyncio/watch/watch_test.py", False),
+        ("kubernetes_asyncio/client/configuration.py", True),
+        ("kubernetes_asyncio/client/models/__init__.py", True),
+        ("kubernetes_asyncio/client/models/v1_pod.py", False),
+        ("kubernetes_asyncio/client/api/core_v1_api.py", False),
         ("google/rpc/status_pb2.py", True),
         ("google/api/http_pb2.py", False),
         ("cffi/api.py", False),
