@@ -16,6 +16,7 @@ from tests.e2e.conftest import Ground, grounds
 from tests.e2e.manifests import PLUGIN, Json
 from tests.realbed.bed import load_yaml
 
+# monitoring is of an API that the real API server does not have
 _FOLDERS = ("cluster", "namespace", "identity", "server", "gates")
 
 
@@ -57,7 +58,9 @@ def test_the_words_that_start_server_and_bridge_are_understood(way: str) -> None
     (words,) = [each["args"] for each in containers if each.get("args", [""])[0] == "serve"]
     parser = argparse.ArgumentParser()
     options.add_serve(parser)
-    assert options.listening(parser.parse_args(words[1:])).addresses
+    found, plugins_own = parser.parse_known_args(words[1:])
+    assert options.listening(found).addresses
+    assert all(word.startswith("--metrics-") for word in plugins_own)
 
     (config,) = [m for m in _manifests("bridge" if way == "server" else way) if m["kind"] == "ConfigMap"]
     (entry,) = yaml.safe_load(config["data"]["metricProviderPlugins"])
@@ -77,6 +80,24 @@ def _granted(folder: str, kind: str) -> set[tuple[str, str, str]]:
 
 def _manifests(folder: str) -> list[Json]:
     return deployed.resources(folder) if folder == "server" else list(rendering.patches(folder))
+
+
+def test_metrics_of_a_server_are_found_let_through_and_probed() -> None:
+    server = {manifest["kind"]: manifest for manifest in deployed.resources("server")}
+    (monitor,) = deployed.resources("monitoring")
+    pod = server["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    open_ports = [
+        port["port"] for rule in server["NetworkPolicy"]["spec"]["ingress"] for port in rule["ports"]
+    ]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("readiness", "liveness")]
+
+    assert f"--metrics-address=:{ports['metrics']}" in container["args"]
+    assert [probe["port"] for probe in probes] == ["metrics", "metrics"]
+    assert set(open_ports) == set(ports)
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == ["metrics"]
 
 
 @pytest.mark.parametrize("way", rendering.WAYS)
@@ -112,7 +133,7 @@ def test_helm_values_say_what_the_component_says() -> None:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)  # kubectl is brought from PyPI
-@pytest.mark.parametrize("folder", _FOLDERS)
+@pytest.mark.parametrize("folder", [*_FOLDERS, "monitoring"])
 def test_kustomize_builds_the_same_objects(folder: str) -> None:
     built = rendering.kustomized(rendering.DEPLOY / folder)
     objects = [without_namespace(manifest) for manifest in yaml.safe_load_all(built)]
