@@ -20,6 +20,17 @@ WAYS = {
 }
 """each way to install the plugin: the components that it is made of"""
 _NAMES = {"app.kubernetes.io/name": "argo-rollouts"}
+_CONTROLLER: Json = {
+    "name": "argo-rollouts",
+    "image": "argo-rollouts",
+    "ports": [{"name": "healthz", "containerPort": 8080}, {"name": "metrics", "containerPort": 8090}],
+    "livenessProbe": {"httpGet": {"path": "/healthz", "port": "healthz"}},
+    "readinessProbe": {"httpGet": {"path": "/metrics", "port": "metrics"}},
+    "volumeMounts": [
+        {"name": "plugin-bin", "mountPath": "/home/argo-rollouts/plugin-bin"},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
+    ],
+}
 _INSTALLED: list[Json] = [
     {
         "apiVersion": "apps/v1",
@@ -31,7 +42,8 @@ _INSTALLED: list[Json] = [
                 "metadata": {"labels": _NAMES},
                 "spec": {
                     "serviceAccountName": "argo-rollouts",
-                    "containers": [{"name": "argo-rollouts", "image": "argo-rollouts"}],
+                    "containers": [_CONTROLLER],
+                    "volumes": [{"name": "plugin-bin", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
                 },
             },
         },

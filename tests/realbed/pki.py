@@ -28,8 +28,7 @@ def make(folder: Path) -> None:
     signed = authority.sign(key, hashes.SHA256())
     _write_key(folder / "ca.key", key)
     (folder / "ca.crt").write_bytes(signed.public_bytes(Encoding.PEM))
-    names = [x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, _NAMES)]
-    _certify(folder, "tls", _begin("bed").add_extension(x509.SubjectAlternativeName(names), critical=False))
+    _certify(folder, "tls", _begin("bed").add_extension(_valid_for(*_NAMES), critical=False))
     _write_key(folder / "sa.key", rsa.generate_private_key(65537, 2048))
 
 
@@ -37,6 +36,16 @@ def make_client(folder: Path, name: str) -> tuple[bytes, bytes]:
     """Return a client certificate for a name, and its key, by the authority that `make` wrote."""
     _certify(folder, name, _begin(name))
     return (folder / f"{name}.crt").read_bytes(), (folder / f"{name}.key").read_bytes()
+
+
+def make_server(folder: Path, name: str) -> tuple[bytes, bytes]:
+    """Return a server's certificate for a name, and its key, by that authority."""
+    _certify(folder, name, _begin(name).add_extension(_valid_for(name), critical=False))
+    return (folder / f"{name}.crt").read_bytes(), (folder / f"{name}.key").read_bytes()
+
+
+def _valid_for(*names: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, names)])
 
 
 def _certify(folder: Path, file: str, begun: x509.CertificateBuilder) -> None:
