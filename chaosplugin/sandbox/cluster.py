@@ -154,7 +154,12 @@ async def start(clock: Clock, folder: Path, settings: Settings | None = None) ->
 async def serve(
     clock: Clock, folder: Path, announce: Callable[[Cluster], None], settings: Settings | None = None
 ) -> None:
-    """Run a cluster until cancelled, for a command line; `announce` is told when it answers."""
+    """Run a cluster until cancelled, for a command line; `announce` is told when it answers.
+
+    `folder` has the kubeconfigs of an administrator and of Argo's controller, and so of a plugin.
+    """
     async with start(clock, folder, settings) as cluster:
+        for user in (SYSTEM.name, ARGO_ROLLOUTS):
+            cluster.kubeconfig(user)
         announce(cluster)
         await anyio.sleep_forever()
