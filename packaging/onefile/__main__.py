@@ -44,6 +44,7 @@ def main() -> int:
 
 def release(dist: Path, cache: Path) -> None:
     """Make everything that a release carries, of the versions that are locked, and publish nothing."""
+    extras.insist_on_commit()
     targets = list(TARGETS.values())
     make(targets, dist, cache, locked=True)
     (wheel,) = dist.glob("*.whl")

@@ -9,6 +9,7 @@ from pathlib import Path
 from onefile.targets import Target
 
 _ROOT = Path(__file__).parents[2]
+_MANIFESTS = ("deploy", "examples", "observability", ":!observability/source")
 
 
 def write_notes(version: str, out: Path) -> None:
@@ -18,10 +19,18 @@ def write_notes(version: str, out: Path) -> None:
     out.write_text(f"# chaosplugin {version}\n\n{texts.get(version, texts['Unreleased']).strip()}\n")
 
 
+def insist_on_commit() -> None:
+    """Raises: ValueError, when the sources are not those of a commit: nobody could build them again."""
+    status = ["git", "status", "--porcelain"]
+    changed = subprocess.run(status, cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    if changed:
+        raise ValueError(f"commit first, a release is made of what is committed:\n{changed.rstrip()}")
+
+
 def write_manifests(version: str, out: Path) -> None:
-    """Write deploy/ and examples/ as they are committed."""
+    """Write what operators apply, as it is committed."""
     archive = ["git", "archive", "--format=tar.gz", f"--prefix=chaosplugin-{version}/", f"--output={out}"]
-    subprocess.run([*archive, "HEAD", "deploy", "examples"], cwd=_ROOT, check=True)
+    subprocess.run([*archive, "HEAD", *_MANIFESTS], cwd=_ROOT, check=True)
 
 
 def write_images(targets: Iterable[Target], version: str, dist: Path, build: Path) -> None:

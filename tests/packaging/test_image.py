@@ -3,11 +3,15 @@
 import json
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from chaosplugin import __version__
+from tests.interop.leftovers import until
 from tests.packaging import release, tools
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -37,9 +41,24 @@ class Buildah:
         return self("build", "--quiet", "--isolation=chroot", "--timestamp=0", stage, version, str(_ROOT))
 
     def run(self, image: str, *arguments: str) -> str:
+        return self(*self._run(image, *arguments))
+
+    @contextmanager
+    def running(self, image: str, *arguments: str) -> Iterator[Path]:
+        """Run it meanwhile, and give the file of its log."""
+        log = self.shared / "log"
+        with log.open("w") as written:
+            process = subprocess.Popen([*self._command, *self._run(image, *arguments)], stderr=written)
+        try:
+            yield log
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def _run(self, image: str, *arguments: str) -> list[str]:
         container = self("from", image)
         volume = f"--volume={self.shared}:/plugins"
-        return self("run", "--isolation=chroot", volume, container, "--", "/chaosplugin", *arguments)
+        return ["run", "--isolation=chroot", volume, container, "--", "/chaosplugin", *arguments]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +98,30 @@ def test_it_installs_the_plugin_as_an_init_container(buildah: Buildah, image: st
 
 def test_it_is_a_command_line(buildah: Buildah, image: str) -> None:
     assert buildah.run(image, "--version") == f"chaosplugin {__version__}"
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """An embedded cluster's, with the rights of a plugin."""
+    command = [sys.executable, "-m", "chaosplugin", "sandbox", "--folder", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield tmp_path / "system-serviceaccount-argo-rollouts-argo-rollouts.kubeconfig"
+        process.terminate()
+
+
+def test_it_is_a_server_that_its_command_line_asks(buildah: Buildah, image: str, kubeconfig: Path) -> None:
+    shutil.copy(kubeconfig, buildah.shared / "kubeconfig")
+    (buildah.shared / "kubeconfig").chmod(0o644)
+    server = ("serve", "--listen", "unix:///plugins/socket", "--kubeconfig", "/plugins/kubeconfig")
+    with buildah.running(image, *server) as log:
+        until(lambda: "serving at unix:/plugins/socket" in log.read_text(), 60)
+        owner = (buildah.shared / "socket").stat().st_uid
+        said = buildah.run(image, "ls", "--server", "unix:///plugins/socket")
+
+    assert owner == 999
+    assert said.split()[:3] == ["NAMESPACE", "ID", "STAGE"]
 
 
 def test_the_same_file_gives_the_same_image(buildah: Buildah, image: str, context: Path) -> None:

@@ -103,7 +103,8 @@ def test_licences_travel_in_the_file() -> None:
 
 def test_wheel_and_sources_carry_the_same_version() -> None:
     folder = release.file().parent
-    (wheel,), (sources,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    wheel = folder / f"chaosplugin-{__version__}-py3-none-any.whl"
+    sources = folder / f"chaosplugin-{__version__}.tar.gz"
     with zipfile.ZipFile(wheel) as opened:
         metadata = opened.read(f"chaosplugin-{__version__}.dist-info/METADATA").decode()
     with tarfile.open(sources) as archive:
