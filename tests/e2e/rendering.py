@@ -31,7 +31,7 @@ _CONTROLLER: Json = {
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
     ],
 }
-_INSTALLED: list[Json] = [
+INSTALLED: list[Json] = [
     {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -64,7 +64,7 @@ def kustomized(folder: Path) -> str:
 
 def installed(way: str, folder: Path) -> str:
     """Return Argo Rollouts with the plugin put in one way, as a user's kustomization would make it."""
-    (folder / "install.yaml").write_text(yaml.safe_dump_all(_INSTALLED))
+    (folder / "install.yaml").write_text(yaml.safe_dump_all(INSTALLED))
     shutil.copytree(DEPLOY, folder / "deploy")  # kustomize takes no absolute paths
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",

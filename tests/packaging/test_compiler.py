@@ -1,0 +1,17 @@
+"""What is compiled, on a machine that has no compiler of its own."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+def test_zstd_is_fetched_where_there_is_no_c_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onefile import compiler  # noqa: PLC0415 - installed for `make dist` only
+
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+
+    assert (compiler.fetch_zstd(tmp_path) / "zstd.c").exists()
