@@ -2,6 +2,7 @@
 #
 #   docker build --build-arg VERSION=0.1.0 -t chaosplugin .
 #
+# Where that allows 1,024 open files only, as buildah does: --ulimit nofile=16384:16384, for zig.
 # With what `make dist` has built, the first stage is not needed:
 #
 #   mkdir -p out/tmp && chmod 1777 out/tmp && cp dist/chaosplugin-linux-amd64 out/chaosplugin
@@ -11,7 +12,7 @@ ENV XDG_CACHE_HOME=/cache
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates make python3 python3-venv
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/cache make file && install -D dist/chaosplugin-linux-* /out/chaosplugin \
+RUN --mount=type=cache,target=/cache make file && install -D dist/chaosplugin-linux-*64 /out/chaosplugin \
 	&& install --directory --mode=1777 /out/tmp
 
 FROM scratch
