@@ -177,11 +177,11 @@ async def _serve_bridge(target: "Target", begun: "Begun") -> None:
             await channel.close()
 
 
-def run_demo(environ: Mapping[str, str], arguments: Sequence[str], *, stay: bool) -> int:
+def run_demo(environ: Mapping[str, str], plugin: Sequence[str], *, stay: bool) -> int:
     """Show a canary being gated on the embedded cluster; 0 only if all ended as it must."""
     from chaosplugin.sandbox import demo  # noqa: PLC0415
 
-    return anyio.run(partial(demo.run, now, environ, arguments, stay=stay), backend="asyncio")
+    return anyio.run(partial(demo.run, now, environ, plugin, stay=stay), backend="asyncio")
 
 
 def run_sandbox(folder: str, port: int) -> int:

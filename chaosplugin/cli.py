@@ -290,10 +290,15 @@ def _by_hand(arguments: Sequence[str]) -> int:
         if found.command == "demo":
             address = found.metrics_address
             plugin_arguments = ["--metrics-address", address] if address else []
-            return app.run_demo(os.environ, plugin_arguments, stay=found.stay)
+            return app.run_demo(os.environ, [*_again(), *plugin_arguments], stay=found.stay)
         return app.run_sandbox(found.folder, found.port)
     except KeyboardInterrupt:
         return 130
+
+
+def _again() -> list[str]:
+    """Return the words that start this program once more: the one file is its own interpreter."""
+    return [sys.executable] if sys.argv[0] == sys.executable else [sys.executable, "-m", "chaosplugin"]
 
 
 def _gates(command: str, arguments: Sequence[str]) -> int:

@@ -66,22 +66,21 @@ class Stage:
 
 async def run(
     clock: Callable[[], datetime],
-    environ: Mapping[str, str] | None = None,
-    arguments: Sequence[str] = (),
+    environ: Mapping[str, str],
+    plugin: Sequence[str],
     *,
     stay: bool = False,
 ) -> int:
     """Play both canaries; return 0 if they ended as they must, 1 if not.
 
-    `arguments` are the plugin's; with `stay` all keeps running after the story, to be looked at.
+    `plugin` is the command of one; with `stay` all keeps running after the story, to be looked at.
     """
     began = time.monotonic()
-    environ = environ or {}
     terminal = Terminal(sys.stdout, environ, lambda: time.monotonic() - began)
     log: deque[LogRecord] = deque(maxlen=LOG_LINES)
     terminal.plain("A canary, gated by Chaos Mesh experiments, in an embedded cluster.", Ink.BOLD)
     with tempfile.TemporaryDirectory(prefix="chaosplugin-demo-") as folder:
-        async with _set(clock, Path(folder), environ, arguments, terminal, log.append) as stage:
+        async with _set(clock, Path(folder), environ, plugin, terminal, log.append) as stage:
             try:
                 await _play(stage)
                 if stay:
@@ -104,7 +103,7 @@ async def _set(
     clock: Callable[[], datetime],
     folder: Path,
     environ: Mapping[str, str],
-    arguments: Sequence[str],
+    plugin: Sequence[str],
     terminal: Terminal,
     log: Callable[[LogRecord], None],
 ) -> AsyncIterator[Stage]:
@@ -115,7 +114,7 @@ async def _set(
             "KUBECONFIG": str(bed.kubeconfig(ARGO_ROLLOUTS, "argo-rollouts")),
             "TMPDIR": str(folder),
         }
-        command = Command([sys.executable, "-m", "chaosplugin", *arguments], environment)
+        command = Command(list(plugin), environment)
         settings = controller.Settings(Login(bed.url, bed.token(ARGO_ROLLOUTS)), {PLUGIN: command})
         async with (
             controller.start(settings, clock, log) as host,

@@ -96,3 +96,10 @@ def test_everything_loads_there(bare: BareRoot) -> None:
     assert third.startswith("MISSING  no kubeconfig given, and not inside a cluster")
     assert said.returncode == 1
     assert said.stderr == ""
+
+
+def test_the_demo_runs_there(bare: BareRoot) -> None:
+    said = bare.run("demo")
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "Both canaries ended as they must" in said.stdout

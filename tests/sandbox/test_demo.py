@@ -13,13 +13,15 @@ import pytest
 from chaosplugin.sandbox import demo
 from tests.sandbox.conftest import clock
 
+_PLUGIN = [sys.executable, "-m", "chaosplugin"]
+
 
 def begin(folder: Path) -> subprocess.Popen[str]:
     # a job that a shell put into the background ignores ctrl-C, and hands that down
     signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
     return subprocess.Popen(
-        [sys.executable, "-m", "chaosplugin", "demo"],
+        [*_PLUGIN, "demo"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,7 +87,7 @@ async def test_a_demo_that_goes_wrong_says_what_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "DEADLINE", 3.0)
-    result = await demo.run(clock, {"PYTHONHOME": "/nowhere"})  # no Python starts with it
+    result = await demo.run(clock, {"PYTHONHOME": "/nowhere"}, _PLUGIN)  # no Python starts with it
 
     out = capsys.readouterr().out
     assert result == 1
