@@ -39,6 +39,9 @@ GATE = "chaosplugin.io/gate"
 PAUSE = "experiment.chaos-mesh.org/pause"
 ABORT = "workflow.chaos-mesh.org/abort"
 
+_VERDICTS = frozenset({Phase.SUCCESSFUL, Phase.FAILED, Phase.INCONCLUSIVE})
+"""What is not asked for again: Argo retries after an Error."""
+
 _MARK = "chaosplugin.io/mark."
 _VERDICT = "chaosplugin.io/verdict."
 _WAKE = "chaosplugin.io/wake"
@@ -128,6 +131,24 @@ def read_verdict(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
         value=fields.get("value", ""),
         finished_at=fields.get("finishedAt", ""),
     )
+
+
+def read_stored(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
+    """Return the verdict of this intent that Argo has stored as its measurement, None where there is none.
+
+    By the digest in its metadata: Argo writes by name, so that a measurement may be that of an AnalysisRun
+    which was deleted.
+    """
+    result = run.result(identity.metric)
+    for stored in (result.measurements if result else None) or ():
+        if stored.metadata.run == identity.digest and stored.phase in _VERDICTS:
+            return VerdictRecord(
+                phase=Phase(stored.phase),
+                message=stored.message,
+                value=stored.value,
+                finished_at=stored.finished_at,
+            )
+    return None
 
 
 def _fields(text: str) -> dict[str, str]:

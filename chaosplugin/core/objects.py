@@ -194,6 +194,22 @@ class AnalysisRunSpec(_Object, frozen=True):
     dry_run: list[DryRun] | None = None
 
 
+class StoredMetadata(_Object, frozen=True):
+    """`measurements[].metadata`, of which only what this plugin has answered is of use."""
+
+    run: str = field(default="", name="chaosplugin.io/run")
+
+
+class StoredMeasurement(_Object, frozen=True):
+    """`status.metricResults[].measurements[]`; times are RFC 3339 text."""
+
+    phase: str = ""
+    message: str = ""
+    value: str = ""
+    finished_at: str = ""
+    metadata: StoredMetadata = StoredMetadata()
+
+
 class MetricResult(_Object, frozen=True):
     """`status.metricResults[]`: `count` counts completed measurements without errors."""
 
@@ -201,6 +217,7 @@ class MetricResult(_Object, frozen=True):
     phase: str = ""
     count: int = 0
     error: int = 0
+    measurements: list[StoredMeasurement] | None = None
 
 
 class AnalysisRunStatus(_Object, frozen=True):

@@ -103,12 +103,11 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         _was_told(run)
     if found.analysis_run is None:
         return see_analysis_run(run, None, now)
-    record = ledger.read_verdict(found.analysis_run, identity)
-    if record:
-        run.recorded = True
-        adopt_verdict(run, record, now)
-        return see_analysis_run(run, found.analysis_run, now)
+    sent = run.create_sent
     finding = see_analysis_run(run, found.analysis_run, now)
+    if run.verdict is not None:
+        run.create_sent = sent  # as just read
+        return None
     if finding is None and run.stored:
         text = "this measurement is stored, and its verdict is not on the AnalysisRun; run the gate again"
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
@@ -285,18 +284,17 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     """Take in the AnalysisRun's state: it may have stored our measurement, or want its end.
 
     Terminate is not reliable (argo-rollouts: not called in v1.9 while resumeAt lies ahead, nor when
-    the AnalysisRun is deleted), so this is the other way to hear of it.
+    the AnalysisRun is deleted), so this is the other way to hear of it. A verdict that another process has
+    brought about comes before the end that may be its consequence.
     """
+    if analysis_run is not None:
+        adopt_first(run, analysis_run, now)
     if analysis_run is None or analysis_run.metadata.deletion_timestamp is not None:
         run.stored = run.run_over = True
         return _terminated(run, "its AnalysisRun was deleted")
     if ledger.completed(analysis_run):
         run.stored = run.run_over = True
         return _terminated(run, "its AnalysisRun has ended")
-    record = ledger.read_verdict(analysis_run, run.spec.identity) if run.verdict is None else None
-    if record:  # another process was first, and its experiment may still be there
-        run.recorded = run.create_sent = True
-        adopt_verdict(run, record, now)
     result = analysis_run.result(run.spec.identity.metric)
     retried = result is not None and result.error > run.errors
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
@@ -306,6 +304,21 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     if analysis_run.spec.terminate:
         return _terminated(run, "its AnalysisRun is being terminated")
     return None
+
+
+def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> None:
+    """Take over the verdict of another process that was first; its experiment may still be there."""
+    if run.verdict is not None:
+        return
+    record = ledger.read_verdict(analysis_run, run.spec.identity)
+    run.recorded = record is not None
+    if record is None:
+        stored = ledger.read_stored(analysis_run, run.spec.identity)
+        record = stored if stored and _reason(stored.message) else None  # else Argo's words of an end
+        run.stored = run.stored or record is not None
+    if record:
+        run.create_sent = True
+        adopt_verdict(run, record, now)
 
 
 def _terminated(run: Run, why: str) -> Finding | None:
@@ -324,12 +337,17 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> None
         finished_at = now
     if run.verdict and (run.verdict.phase, run.verdict.message) == (record.phase, record.message):
         return
-    first = record.message.removeprefix("dry run: ").partition(":")[0]
     run.verdict = Verdict(
         phase=record.phase,
-        reason=Reason(first) if first in set(Reason) else Reason.UNKNOWN,
+        reason=_reason(record.message) or Reason.UNKNOWN,
         message=record.message,
         value=record.value,
         finished_at=finished_at,
     )
     run.stage, run.decided_here = Stage.DECIDED, False
+
+
+def _reason(message: str) -> Reason | None:
+    """Read the first word of a message; None where it is not one of this plugin's."""
+    first = message.removeprefix("dry run: ").partition(":")[0]
+    return Reason(first) if first in set(Reason) else None

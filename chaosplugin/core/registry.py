@@ -97,6 +97,7 @@ class Registry:
             family=spec.family() if spec.family else None,
         )
         run.value = spec.value
+        outcomes.adopt_first(run, spec.analysis_run, now)
         self._drop_canary(spec.id)
         self._runs[spec.id] = run
         self._of_analysis_run.setdefault(spec.identity.analysis_run_uid, {})[spec.id] = None

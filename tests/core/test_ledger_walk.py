@@ -1,5 +1,6 @@
 """What is begun, adopted or left alone, whoever died before."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -25,7 +26,16 @@ from chaosplugin.core.commands import (
     WriteVerdict,
     WriteWake,
 )
-from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, ChaosObject, Metadata
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    AnalysisRunSpec,
+    AnalysisRunStatus,
+    ChaosObject,
+    Metadata,
+    MetricResult,
+    StoredMeasurement,
+    StoredMetadata,
+)
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
 from tests.core.world import (
@@ -86,6 +96,68 @@ def test_a_recorded_verdict_is_the_verdict() -> None:
 
     assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
     assert world.resume().message == "Timeout: x"
+
+
+def _judged(world: World, message: str = "Survived: x") -> AnalysisRun:
+    """Return the AnalysisRun in which another process's measurement stands, and which has ended so."""
+    stored = StoredMeasurement(
+        phase="Successful",
+        message=message,
+        value="{}",
+        finished_at=START.isoformat(),
+        metadata=StoredMetadata(run=world.spec.id),
+    )
+    result = MetricResult(name="chaos", phase="Successful", count=1, measurements=[stored])
+    return analysis_run(phase="Successful", metric_results=[result])
+
+
+def test_an_analysis_that_ends_by_the_verdict_of_another_process_is_not_terminated() -> None:
+    world = World()
+    world.to_recovering()
+
+    world.run_seen(_judged(world))
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert world.resume().message == "Survived: x"
+    world.expect(Delete)
+
+
+def test_a_verdict_that_is_told_together_with_the_end_is_not_terminated() -> None:
+    world = World()
+    world.to_recovering()
+    record = ledger.VerdictRecord(
+        phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
+    )
+    recorded = with_patch(ledger.verdict_patch(world.spec.identity, record, "1", "7"))
+
+    world.run_seen(msgspec.structs.replace(recorded, status=AnalysisRunStatus(phase="Failed")))
+
+    assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+
+
+def test_what_argo_says_of_a_measurement_that_it_has_ended_is_no_verdict() -> None:
+    world = World()
+    world.to_recovering()
+
+    world.run_seen(_judged(world, "Metric Terminated"))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.TERMINATED)
+
+
+def test_a_termination_right_after_a_restart_gets_the_verdict_that_stands() -> None:
+    world = World()
+    record = ledger.VerdictRecord(
+        phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
+    )
+    recorded = with_patch(ledger.verdict_patch(world.spec.identity, record, "1", "7"))
+    world.spec = replace(world.spec, analysis_run=recorded)
+    world.start(resume=True)
+
+    answer = world.terminate()
+
+    assert (answer.phase, answer.message) == (Phase.FAILED, "Timeout: x")
+    world.done(world.expect(Find), Found(world.chaos(recovered("web-a", START), desired="Stop")))
+    world.expect(Delete)
 
 
 def test_a_live_experiment_is_adopted_with_its_baseline() -> None:

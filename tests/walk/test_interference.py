@@ -68,6 +68,8 @@ CASES = [
     ),
     Case("terminated", _terminate, "decided", SURVIVED, INCONCLUSIVE),
     Case("aborted", Gate.abort, "decided", SURVIVED, INCONCLUSIVE),
+    Case("terminated", _terminate, "wake-answer-lost", SURVIVED, SURVIVED),
+    Case("aborted", Gate.abort, "wake-answer-lost", SURVIVED, SURVIVED),
     Case("deleted", Gate.delete_experiment, "create-answer-lost", INCONCLUSIVE, INCONCLUSIVE),
     Case("deleted", Gate.delete_experiment, "injected", INCONCLUSIVE, INCONCLUSIVE),
     Case("deleted", Gate.delete_experiment, "recovered", SURVIVED, INCONCLUSIVE),
