@@ -323,7 +323,7 @@ class Registry:
             before = run.stage
             self._gather(run)
             step = stages.advance(
-                run, self._store(run), now, taken=self._taken(run), chaos_lost=self._chaos_lost(run)
+                run, self._store(run), now, holder=self._holder(run), chaos_lost=self._chaos_lost(run)
             )
             commands += step.commands
             run.pending.update(type(command) for command in step.commands)
@@ -341,21 +341,24 @@ class Registry:
             if run.stage is not before:
                 agenda.append(run)
             if not agenda:
-                agenda += [
-                    other for other in map(self._runs.get, self._queued) if other and self._is_next(other)
-                ]
+                queued = map(self._runs.get, self._queued)
+                agenda += [other for other in queued if other and self._is_next(other, now)]
         self._forget(now, moved.values())
         return commands
 
-    def _is_next(self, run: Run) -> bool:
-        return run.stage is Stage.QUEUED and not self._taken(run)
-
-    def _taken(self, run: Run) -> bool:
-        """Another's fault may be on in the same ReplicaSet; asked only of those that could begin one."""
-        if not run.replica_set or run.stage not in {Stage.QUEUED, Stage.CREATING}:
+    def _is_next(self, run: Run, now: datetime) -> bool:
+        """Tell whether its turn has come, or never will."""
+        if run.stage is not Stage.QUEUED:
             return False
+        holder = self._holder(run)
+        return holder is None or bool(delivery.stuck(holder, now))
+
+    def _holder(self, run: Run) -> Run | None:
+        """Return one whose fault may be on in the same ReplicaSet; for those that could begin one."""
+        if not run.replica_set or run.stage not in {Stage.QUEUED, Stage.CREATING}:
+            return None
         others = (self._runs[run_id] for run_id in self._on_canary.get(run.replica_set, ()))
-        return any(other is not run and other.holds_canary for other in others)
+        return next((other for other in others if other is not run and other.holds_canary), None)
 
     def _count_in(self, run: Run) -> None:
         """Follow the stages of a run."""

@@ -223,8 +223,9 @@ class Run:
 
     @property
     def holds_canary(self) -> bool:
-        """A fault of this run may be on: others must wait."""
-        return self.create_sent and not self.gone and not self.kept
+        """A fault of this run may be on, or what it did is still judged: others must wait."""
+        past = self.verdict is not None and self.fault is not None and self.fault.over
+        return self.create_sent and not (past or self.gone or self.kept)
 
     @property
     def gone(self) -> bool:

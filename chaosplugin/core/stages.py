@@ -68,9 +68,9 @@ class Step:
 
 
 def advance(  # noqa: C901 - one flat match over the stages
-    run: Run, pods: PodStore, now: datetime, *, taken: bool, chaos_lost: str
+    run: Run, pods: PodStore, now: datetime, *, holder: Run | None, chaos_lost: str
 ) -> Step:
-    """Look at a run; `taken`: another run's fault may be on in the same ReplicaSet."""
+    """Look at a run; `holder`: another one whose fault may be on in the same ReplicaSet."""
     step = Step()
     if run.in_doubt and _due(run, now, step):
         step.give(run, Find(run.spec.id))
@@ -80,11 +80,9 @@ def advance(  # noqa: C901 - one flat match over the stages
         case Stage.PROVING:
             _proving(run, pods, now, step)
         case Stage.QUEUED:
-            if not taken:
-                run.stage, run.scope_version = Stage.PROVING, -1
-                run.targets_until = now + run.spec.target_timeout
+            _queued(run, now, step, holder)
         case Stage.CREATING:
-            _creating(run, pods, now, step, taken=taken)
+            _creating(run, pods, now, step, taken=holder is not None)
         case Stage.UNCERTAIN:
             _uncertain(run, now, step)
         case Stage.OBSERVING:
@@ -164,6 +162,15 @@ def _may_begin(run: Run, now: datetime, step: Step) -> bool:
         return True
     step.by(run.started_at + INTENT_GRACE)
     return False
+
+
+def _queued(run: Run, now: datetime, step: Step, holder: Run | None) -> None:
+    """Wait until the canary is free; not for a fault that cannot be undone."""
+    if holder is None:
+        run.stage, run.scope_version = Stage.PROVING, -1
+        run.targets_until = now + run.spec.target_timeout
+    elif wrong := delivery.stuck(holder, now):
+        step.finding = Finding(reason=Reason.NOT_STEADY, text=f"the canary bears another gate's {wrong}")
 
 
 def _ready(run: Run, pods: PodStore) -> bool:

@@ -24,7 +24,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
-from chaosplugin.core.run import Stage
+from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.stages import INTENT_GRACE
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
@@ -166,9 +166,8 @@ def test_a_stale_copy_after_the_end_of_the_analysis_gets_the_verdict_once_more()
     assert world.resume().phase is Phase.SUCCESSFUL
 
 
-def test_gates_of_one_replica_set_run_one_after_another() -> None:
-    world = World()
-    world.to_observing()
+def _queue_behind(world: World) -> Run:
+    """Let another gate of the same canary wait for this one's."""
     second = make_spec(identity=Identity("run-1", "other", 1), name="other")
     world.take(world.registry.start(world.now, second, errors=0, resume=False))
     world.take(world.registry.allow(world.now, second.id, push=True))
@@ -180,13 +179,52 @@ def test_gates_of_one_replica_set_run_one_after_another() -> None:
     other = world.registry.run(second.id)
     assert other is not None
     assert other.stage is Stage.QUEUED
+    return other
+
+
+def test_gates_of_one_replica_set_run_one_after_another() -> None:
+    world = World()
+    world.to_observing()
+    other = _queue_behind(world)
     world.wait(40)
     assert other.verdict is None, "waiting does not count"
 
     world.experiment(hit("web-a"), desired="Run", gone=True)
 
     world.prove()
-    assert world.expect(WriteMark).run == second.id
+    assert world.expect(WriteMark).run == other.spec.id
+
+
+def test_a_fault_that_is_over_and_judged_holds_up_nobody_though_its_experiment_is_stuck() -> None:
+    world = World(one_shot=True)
+    world.to_observing()
+    other = _queue_behind(world)
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.wait(6)
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+    world.prove()
+    assert world.expect(WriteMark).run == other.spec.id
+
+
+def test_nobody_waits_for_ever_for_a_fault_that_cannot_be_undone() -> None:
+    world = World()
+    world.to_observing()
+    other = _queue_behind(world)
+    world.to_timeout(hit("web-a"), desired="Run")
+    assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+    world.done(world.expect(Delete), Done())
+    world.experiment(hit("web-a"), desired="Stop", deleting=True)
+    world.wait(50)
+    assert other.verdict is None
+
+    world.wait(41)
+
+    assert other.verdict is not None
+    assert other.verdict.reason is Reason.NOT_STEADY
+    assert "another gate's PodChaos default/kill-" in other.verdict.message
+    assert not other.create_sent
 
 
 def test_an_experiment_that_a_twin_creates_during_the_proof_is_adopted() -> None:

@@ -131,6 +131,19 @@ async def test_network_chaos_waits_for_its_child(running: Running) -> None:
         assert any("Stop" in line and "Injected/Wait 1/0" in line for line in phases)
 
 
+async def test_an_order_for_a_pod_that_is_gone_holds_up_nothing(running: Running) -> None:
+    async with running() as cluster:
+        await deploy(cluster, replicas=1)
+        cluster.api.create(NETWORK, chaos("x", action="delay", delay={"latency": "1ms"}), "default")
+        await until(cluster, lambda: "/Wait" in str(cluster.api.get(NETWORK, "default", "x").object))
+        (pod,) = cluster.api.list(PODS, "default")
+        cluster.api.delete(PODS, "default", pod.name)
+        cluster.api.delete(NETWORK, "default", "x")
+
+        with fail_after(10):
+            await until(cluster, lambda: cluster.api.find(NETWORK, "default", "x") is None)
+
+
 async def test_nothing_selected_is_told_by_two_events_and_then_silence(running: Running) -> None:
     async with running() as cluster:
         told = story(cluster, POD_CHAOS)

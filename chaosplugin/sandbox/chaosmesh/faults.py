@@ -73,6 +73,8 @@ class Injector:
         if anyio.current_time() < self._due.get(key, 0):
             return str(record["phase"])
         self._due.pop(key, None)
+        if record["phase"].endswith(WAIT) and self._pod(identity, "Recover") is None:
+            return NOT_INJECTED  # the child went with its pod: nothing is waited for
         if what == "Apply":
             self._apply(obj, identity)
             return INJECTED
