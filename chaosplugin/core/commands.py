@@ -39,6 +39,14 @@ class ReadReplicas:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadPods:
+    """Read the canary's pods beside their watch, which may be behind: it showed `version`."""
+
+    run: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """Create the experiment; at most one request leaves the process."""
 
@@ -148,6 +156,7 @@ Command = (
     ReadLedger
     | ReadScope
     | ReadReplicas
+    | ReadPods
     | Create
     | Find
     | FindPods
@@ -185,6 +194,13 @@ class ReplicasRead:
     """None: the ReplicaSet is gone, or cannot be read."""
 
     replicas: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodsRead:
+    """All pods of the canary as they are."""
+
+    pods: Sequence[Pod]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +289,7 @@ Outcome = (
     LedgerRead
     | ScopeRead
     | ReplicasRead
+    | PodsRead
     | Found
     | NameExists
     | Unanswered

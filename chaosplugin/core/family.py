@@ -211,10 +211,11 @@ class Family:
         )
 
     def _is_over(self, member: Member) -> bool:
-        """A Workflow deletes what it has spawned; of a Schedule, what selected nothing never ends."""
+        """A Workflow deletes what it has spawned; of a Schedule, what has selected nothing only has to end."""
         if self.kind == WORKFLOW:
             return member.gone
-        return member.gone or member.fault.over or not member.fault.targets
+        seen = member.fault
+        return member.gone or seen.over or (not seen.targets and (seen.stopping or seen.deleting))
 
     @property
     def robbed(self) -> bool:

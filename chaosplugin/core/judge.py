@@ -27,13 +27,18 @@ BLIND_GRACE = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A finding, or the next time to look; `ask_replicas`: the ReplicaSet's wish must be read first."""
+    """A finding, or the next time to look.
+
+    `ask_replicas`: the ReplicaSet's wish must be read first; `read_pods`: the pods, as only a reading after
+    its cause proves that the canary has failed.
+    """
 
     finding: Finding | None = None
     look_at: datetime | None = None
     over_at: datetime | None = None
     """the fault is over since then: from now on the canary has to hold"""
     ask_replicas: bool = False
+    read_pods: bool = False
     find_experiment: bool = False
 
 
@@ -41,7 +46,7 @@ def targets(run: Run, pods: PodStore, now: datetime) -> Finding | None:
     """Judge the wait for Ready targets once its time is up."""
     if run.targets_until is None or now < run.targets_until:
         return None
-    limit = _seconds(run.spec.target_timeout)
+    limit = seconds(run.spec.target_timeout)
     found = pods.targets
     if not pods.synced:
         why = f": {pods.lost}" if pods.lost else ""
@@ -75,7 +80,7 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
         looked = run.family is not None or (
             run.found_at is not None and run.found_at + run.offset >= deadline
         )
-        if (chaos_lost or not looked) and now < _blind_until(run, deadline):  # the watch may just be late
+        if (chaos_lost or not looked) and now < blind_until(run, deadline):  # the watch may just be late
             return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
         finding = _late(run, seen, chaos_lost)
     if finding:
@@ -180,14 +185,14 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
             finding=Finding(
                 reason=Reason.NOT_RECOVERED,
                 text=f"the fault of {run.spec.subject} was still on at the timeout of "
-                f"{_seconds(run.spec.timeout)}, and over {late:.1f}s later; see Chaos Mesh's logs",
+                f"{seconds(run.spec.timeout)}, and over {late:.1f}s later; see Chaos Mesh's logs",
                 figures=figures,
             )
         )
     return Judgement(over_at=ended_at)
 
 
-def _toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady_state.Toll:
+def toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady_state.Toll:
     """Return what the fault takes by intent; of faults that come and go, those that are on or just over."""
     if run.family is None or run.baseline is None:
         return steady_state.toll(run.rules, seen.hit)
@@ -199,14 +204,14 @@ def _toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady
 def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement | None:
     """Compare with the baseline once it is known whom the fault hits."""
     rules, before = run.rules, run.baseline
-    if not rules.enabled or before is None or not pods.synced or pods.lost:
+    if not rules.enabled or before is None or is_blind(run, pods):
         return None
-    _remember(run, pods)
+    remember(run, pods)
     if (rules.unready_by_intent or run.family) and not seen.settled:
         return None  # a pod may be down before the record that says it was hit
-    toll = _toll(run, pods, seen, now + run.offset)
-    run.spared_until = toll.until
-    text = steady_state.breach(rules, before, pods.live, toll, run.wanted)
+    spared = toll(run, pods, seen, now + run.offset)
+    run.spared_until = spared.until
+    text = steady_state.breach(rules, before, pods.live, spared, run.wanted)
     if not text:
         run.breach_since = None
         return None
@@ -214,8 +219,9 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
         run.breach_since = run.breach_since or now
         if now < run.breach_since + SPAWN_GRACE:
             return None
-    if run.wanted_version != pods.version:
-        return Judgement(ask_replicas=True)
+    unasked = run.wanted_version != pods.version
+    if unasked or run.pods_read_at != now:
+        return Judgement(ask_replicas=unasked, read_pods=not unasked)
     return Judgement(
         finding=Finding(
             reason=Reason.STEADY_STATE_BROKEN,
@@ -231,7 +237,7 @@ def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | Non
     if not seen.touched and server_now >= begins + CONTROLLER_GRACE:
         return Finding(
             reason=Reason.NOT_INJECTED,
-            text=f"Chaos Mesh has not touched {run.spec.subject} for {_seconds(CONTROLLER_GRACE)}; is its "
+            text=f"Chaos Mesh has not touched {run.spec.subject} for {seconds(CONTROLLER_GRACE)}; is its "
             f"controller-manager running, and does it serve namespace {run.spec.namespace}?",
         )
     if run.selection_failure and not seen.targets and server_now >= begins + SELECTION_GRACE:
@@ -245,7 +251,7 @@ def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | Non
 
 def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
     figures = figures_of(run, seen)
-    limit = _seconds(run.spec.timeout)
+    limit = seconds(run.spec.timeout)
     if chaos_lost:
         text = f"{run.spec.subject} could not be watched at its timeout of {limit} ({chaos_lost})"
         text = f"{text}; run the gate again"
@@ -270,103 +276,18 @@ def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
     return Finding(reason=Reason.TIMEOUT, text=text, figures=figures)
 
 
-def recovery(run: Run, pods: PodStore, now: datetime) -> Judgement:
-    """Judge after the fault: is the canary as before, in time, and does it hold?"""
-    seen, ended_at, server_now = run.fault, run.server_ended_at, now + run.offset
-    if seen is None or ended_at is None:
-        return Judgement()
-    rules, before = run.rules, run.baseline
-    if not rules.enabled or before is None:
-        return _unjudged(run, seen)
-    if not pods.synced or pods.lost:
-        return _blind(run, seen, pods, now, ended_at + rules.recover_within)
-    _remember(run, pods)
-    toll = _toll(run, pods, seen, server_now)
-    excess = steady_state.restarts(before, pods.live, toll)
-    if excess > rules.max_restarts:
-        what = f"{excess} container restarts of the canary beyond those of the fault itself"
-        return _broken(run, seen, pods, f"{what} (maxRestarts {rules.max_restarts})")
-    state = steady_state.recovery(before, pods.live, toll, run.wanted, ended_at)
-    if state.since is None:
-        return _not_yet(run, seen, pods, state, server_now, ended_at)
-    return _back(run, seen, pods, state.since, server_now, ended_at)
+def is_blind(run: Run, pods: PodStore) -> bool:
+    """Tell whether the watch of the pods is lost, or known to be behind until it tells something."""
+    return not pods.synced or bool(pods.lost) or run.pods_behind == pods.version
 
 
-def _unjudged(run: Run, seen: Fault) -> Judgement:
-    if not run.rules.enabled:
-        return Judgement(finding=_survived(run, seen, "steadyState is off: the canary was not judged"))
-    text = f"the state before {run.spec.subject} is not known: its annotation was removed; run the gate again"
-    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
-
-
-def _not_yet(
-    run: Run,
-    seen: Fault,
-    pods: PodStore,
-    state: steady_state.Recovery,
-    server_now: datetime,
-    ended_at: datetime,
-) -> Judgement:
-    limit = ended_at + run.rules.recover_within
-    ask_at = min(limit, ended_at + steady_state.SETTLE)  # most are back before, and nothing is to be asked
-    if server_now < ask_at:
-        return Judgement(look_at=ask_at - run.offset)
-    if run.wanted_version != pods.version:  # fewer may be wanted by now
-        return Judgement(ask_replicas=True, look_at=limit - run.offset if server_now < limit else None)
-    if server_now < limit:
-        return Judgement(look_at=limit - run.offset)
-    within = _seconds(run.rules.recover_within)
-    return _broken(run, seen, pods, f"{state.ready} of {state.needed} pods Ready {within} after the fault")
-
-
-def _back(
-    run: Run, seen: Fault, pods: PodStore, since: datetime, server_now: datetime, ended_at: datetime
-) -> Judgement:
-    within = run.rules.recover_within
-    took = (since - ended_at).total_seconds()
-    if since > ended_at + within:
-        what = f"the canary was back only {took:.0f}s after the fault, {_seconds(within)} is allowed"
-        return _broken(run, seen, pods, what)
-    holds_at = since + steady_state.SETTLE
-    if server_now < holds_at:
-        return Judgement(look_at=holds_at - run.offset)
-    text = f"{sum(pod.ready for pod in pods.live)} pods Ready {took:.0f}s after the fault, and they held"
-    return Judgement(finding=_survived(run, seen, text, recovery_seconds=took))
-
-
-def _broken(run: Run, seen: Fault, pods: PodStore, what: str) -> Judgement:
-    text = f"after {run.spec.subject}: {what}; see the canary's pods, or set steadyState"
-    figures = figures_of(run, seen, pods)
-    return Judgement(finding=Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures))
-
-
-def _blind_until(run: Run, limit: datetime) -> datetime:
+def blind_until(run: Run, limit: datetime) -> datetime:
     """Return how long evidence is waited for; a process that has just begun to look gets its time, too."""
     return max(limit - run.offset, run.watching_since or limit - run.offset) + BLIND_GRACE
 
 
-def _blind(run: Run, seen: Fault, pods: PodStore, now: datetime, limit: datetime) -> Judgement:
-    until = _blind_until(run, limit)
-    if now < until:
-        return Judgement(look_at=until)
-    why = f" ({pods.lost})" if pods.lost else ""
-    text = f"the canary's pods could not be watched after {run.spec.subject}{why}; run the gate again"
-    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
-
-
-def _survived(run: Run, seen: Fault, text: str, *, recovery_seconds: float = 0.0) -> Finding:
-    count = len(seen.targets)
-    hit = f"{count} {'target' if count == 1 else 'targets'} hit"
-    if run.family:
-        hit = f"{run.family.text}, {hit}"
-    return Finding(
-        reason=Reason.SURVIVED,
-        text=f"the canary survived {run.spec.subject}: {hit}, {text}",
-        figures=figures_of(run, seen, recovery_seconds=recovery_seconds),
-    )
-
-
-def _remember(run: Run, pods: PodStore) -> None:
+def remember(run: Run, pods: PodStore) -> None:
+    """Keep the lowest number of Ready pods."""
     ready = sum(pod.ready for pod in pods.live)
     run.min_ready = ready if run.min_ready is None else min(run.min_ready, ready)
 
@@ -380,8 +301,8 @@ def figures_of(
     excess = 0
     if pods is not None and run.baseline is not None:
         at = run.server_ended_at or run.server_created_at
-        toll = _toll(run, pods, seen, at) if at else steady_state.toll(run.rules, seen.hit)
-        excess = steady_state.restarts(run.baseline, pods.live, toll)
+        caused = toll(run, pods, seen, at) if at else steady_state.toll(run.rules, seen.hit)
+        excess = steady_state.restarts(run.baseline, pods.live, caused)
     return Figures(
         targets=len(seen.targets),
         injected=seen.injected,
@@ -392,5 +313,6 @@ def figures_of(
     )
 
 
-def _seconds(span: timedelta) -> str:
+def seconds(span: timedelta) -> str:
+    """Write a span as messages do."""
     return f"{span.total_seconds():g}s"

@@ -20,6 +20,7 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
+    PodsRead,
     Recalled,
     Refused,
     Release,
@@ -85,7 +86,7 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             run.retry_at, run.waiting_for = now + RETRY, text
         case Recalled(nodes, events):
             _recall(run, nodes, events)
-        case ScopeRead() | PodsFound() | NameExists() | Unanswered():
+        case ScopeRead() | PodsFound() | PodsRead() | NameExists() | Unanswered():
             pass
     return None
 

@@ -33,6 +33,10 @@ class PodStore:
     def live(self) -> list[Pod]:
         return list(self._live.values())
 
+    def shows(self, found: Iterable[Pod]) -> bool:
+        """Tell whether these are the live pods, each in the state that is known."""
+        return _states(self._live.values()) == _states(found)
+
     @property
     def targets(self) -> list[Pod]:
         """Pods that a fault can hit: neither ended nor on their way out."""
@@ -47,3 +51,7 @@ class PodStore:
         """Every pod seen, live ones last so that they win by name."""
         yield from self._departed.values()
         yield from self._live.values()
+
+
+def _states(pods: Iterable[Pod]) -> set[tuple[str, str]]:
+    return {(pod.metadata.uid, pod.metadata.resource_version) for pod in pods}

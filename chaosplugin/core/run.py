@@ -156,6 +156,10 @@ class Run:
     wanted: int | None = None
     wanted_version: int = -1
     """version of the pod store for which `wanted` was read"""
+    pods_read_at: datetime | None = None
+    """when a reading last showed the same pods as the watch"""
+    pods_behind: int = -1
+    """version of the pod store that a reading has shown to be outdated"""
     baseline: Baseline | None = None
     marking_since: datetime | None = None
     uncertain_since: datetime | None = None

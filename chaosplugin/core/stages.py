@@ -7,7 +7,7 @@ matter in which order news arrive, whether one came twice, or what a restart has
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chaosplugin.core import delivery, judge, outcomes, scope
+from chaosplugin.core import delivery, judge, outcomes, recovery, scope
 from chaosplugin.core.commands import (
     Command,
     Create,
@@ -16,8 +16,10 @@ from chaosplugin.core.commands import (
     FindPods,
     Outcome,
     PodsFound,
+    PodsRead,
     ReadHistory,
     ReadLedger,
+    ReadPods,
     ReadReplicas,
     ReadScope,
     Recall,
@@ -91,7 +93,7 @@ def advance(  # noqa: C901 - one flat match over the stages
             run.stage = Stage.OBSERVING  # a last experiment was spawned while its end was under way
         case Stage.RECOVERING:
             _marking(run, now, step)
-            _follow(run, pods, judge.recovery(run, pods, now), step)
+            _follow(run, pods, recovery.judge(run, pods, now), now, step)
         case Stage.DECIDED:
             commands, at = delivery.deliver(run, now)
             step.commands += commands
@@ -109,6 +111,9 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
             return _judge_scope(run, outcome, pods, now)
         case PodsFound(found):
             run.looked_up.update(found)
+        case PodsRead(read) if isinstance(command, ReadPods) and command.version == pods.version:
+            shown = pods.shows(read)  # as nothing was told since it was asked for, else the watch is behind
+            run.pods_read_at, run.pods_behind = (now, -1) if shown else (None, pods.version)
         case ReplicasRead():
             run.wanted_version = pods.version
         case Failed() if isinstance(command, ReadReplicas):
@@ -291,7 +296,7 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
         run.server_ended_at = judgement.over_at
         run.stage = Stage.RECOVERING
         return
-    _follow(run, pods, judgement, step)
+    _follow(run, pods, judgement, now, step)
 
 
 def _recalling(run: Run, now: datetime, step: Step) -> None:
@@ -357,12 +362,14 @@ def _named_after(pod: str, run: Run) -> bool:
     return len(suffix) == 5 and bool(stem) and run.replica_set_name.startswith(stem[:58])
 
 
-def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, step: Step) -> None:
+def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, now: datetime, step: Step) -> None:
     step.finding = step.finding or judgement.finding
     step.by(judgement.look_at)
     if judgement.ask_replicas and run.replica_set_name:
         step.give(run, ReadReplicas(run.spec.id))
     elif judgement.ask_replicas:
         run.wanted_version = pods.version
+    if judgement.read_pods and _due(run, now, step):
+        step.give(run, ReadPods(run.spec.id, pods.version))
     if judgement.find_experiment:
         step.give(run, Find(run.spec.id))

@@ -140,6 +140,9 @@ class KubernetesCluster:
         query = {"fieldSelector": f"metadata.name={name}"}
         return next(iter(await self._list(resources.PODS, namespace, query, Pod)), None)
 
+    async def list_pods(self, namespace: str, selector: str) -> list[Pod]:
+        return await self._list(resources.PODS, namespace, {"labelSelector": selector}, Pod)
+
     async def read_secret(self, namespace: str, name: str) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
         found = await self._read(resources.SECRETS, namespace, name, _Secret)
         try:

@@ -22,8 +22,10 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
+    PodsRead,
     ReadHistory,
     ReadLedger,
+    ReadPods,
     ReadReplicas,
     ReadScope,
     Recall,
@@ -73,6 +75,8 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return await proving.read_scope(command, run, home, there)
             case ReadReplicas():
                 return await _read_replicas(run, there)
+            case ReadPods():
+                return PodsRead(await there.list_pods(spec.namespace, f"{spec.label}={run.value}"))
             case Create(manifest=manifest):
                 return await _create(spec, there, manifest)
             case Find():

@@ -283,6 +283,7 @@ def test_a_canary_that_does_not_come_back_between_two_firings_fails() -> None:
 
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.read_pods()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "1 pods Ready, 2 wanted" in world.message
@@ -298,6 +299,7 @@ def test_a_pod_that_falls_over_after_it_has_recovered_fails() -> None:
     world.pods(pod("web-a", ready=False, restarts=2))
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.read_pods()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
 
@@ -314,6 +316,21 @@ def test_a_pod_that_is_down_just_before_its_firing_is_told_is_no_breach() -> Non
     assert world.verdict is None
 
 
+def test_a_firing_of_the_last_moment_that_has_not_selected_yet_is_not_over() -> None:
+    world = _schedule()
+    world.wait(10)
+    _fire(world, "firing-1")
+    world.wait(18)
+    world.child("firing-2", desired="")
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    world.pods(pod("web-a", ready=False, restarts=2))
+    world.wait(15)
+
+    assert world.stage is Stage.OBSERVING, "whom it hits is to be told yet"
+    assert world.verdict is None
+
+
 def test_restarts_add_up_with_the_firings_and_no_further() -> None:
     world = _schedule()
     for number in (1, 2):
@@ -325,6 +342,7 @@ def test_restarts_add_up_with_the_firings_and_no_further() -> None:
     world.pods(pod("web-a", restarts=5))
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.read_pods()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "1 container restarts" in world.message

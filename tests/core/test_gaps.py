@@ -3,8 +3,18 @@
 from datetime import timedelta
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Find, Found, LedgerRead, ReadLedger
-from chaosplugin.core.objects import Record
+from chaosplugin.core.commands import (
+    Failed,
+    Find,
+    Found,
+    LedgerRead,
+    PodsRead,
+    ReadLedger,
+    ReadPods,
+    ReadReplicas,
+    ReplicasRead,
+)
+from chaosplugin.core.objects import Pod, Record
 from chaosplugin.core.verdict import Reason
 from tests.core.world import HASH, START, World, analysis_run, hit, pod, recovered
 
@@ -55,6 +65,7 @@ def test_pods_that_were_ready_too_late_fail_also_when_seen_afterwards() -> None:
     )
 
     world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=75)), pod("web-b"))
+    world.read_pods()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "back only 75s after the fault" in world.message
@@ -125,3 +136,75 @@ def test_a_state_before_that_somebody_removed_is_unobserved() -> None:
     world.experiment(recovered("web-a", world.now), desired="Stop")
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def _read(world: World, *pods: Pod) -> None:
+    world.done(world.expect(ReadPods), PodsRead(pods))
+
+
+def _back_unseen() -> tuple[World, Pod]:
+    """Let the canary come back in time, and its watch tell nothing of it until too late."""
+    world = World()
+    world.to_recovering()
+    back = pod("web-a", restarts=2, since=world.now + timedelta(seconds=5), version="9")
+    world.wait(59)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.wait(2)
+    return world, back
+
+
+def test_a_watch_that_is_behind_fails_no_canary_that_is_back() -> None:
+    world, back = _back_unseen()
+
+    _read(world, back, pod("web-b"))
+    assert world.verdict is None
+    world.pods(back)
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_watch_that_stays_behind_makes_no_verdict_on_the_canary() -> None:
+    world, back = _back_unseen()
+    _read(world, back, pod("web-b"))
+
+    world.wait(58)
+    assert world.verdict is None
+    world.wait(3)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def test_pods_that_cannot_be_read_make_no_verdict_either() -> None:
+    world, _ = _back_unseen()
+
+    began = world.now
+    while world.verdict is None and world.now < began + timedelta(seconds=70):
+        world.done(world.expect(ReadPods), Failed("the API server is away"))
+        world.wait(1)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def test_a_reading_that_crosses_a_change_is_made_again() -> None:
+    world, back = _back_unseen()
+    asked = world.expect(ReadPods)
+    world.pods(back)
+
+    world.done(asked, PodsRead([pod("web-a", ready=False, restarts=1), pod("web-b")]))
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_watch_that_is_behind_ends_no_fault() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.pods(pod("web-b", ready=False))
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+
+    _read(world, pod("web-a"), pod("web-b", version="9"))
+
+    assert world.verdict is None
+    assert not world.todo

@@ -14,7 +14,9 @@ from chaosplugin.core.commands import (
     Found,
     LedgerRead,
     Outcome,
+    PodsRead,
     ReadLedger,
+    ReadPods,
     ReadScope,
     ScopeRead,
     WriteMark,
@@ -77,7 +79,13 @@ def analysis_run(**status: object) -> AnalysisRun:
 
 
 def pod(
-    name: str, *, ready: bool = True, restarts: int = 0, owner: str = "rs-1", since: datetime = START
+    name: str,
+    *,
+    ready: bool = True,
+    restarts: int = 0,
+    owner: str = "rs-1",
+    since: datetime = START,
+    version: str = "",
 ) -> Pod:
     holder = OwnerReference(
         api_version="apps/v1", kind="ReplicaSet", name=f"web-{HASH}", uid=owner, controller=True
@@ -86,6 +94,7 @@ def pod(
         name=name,
         namespace="default",
         uid=f"uid-{name}",
+        resource_version=version,
         labels={HASH_LABEL: HASH},
         owner_references=[holder],
     )
@@ -179,6 +188,8 @@ class World:
         self.push = push
         self.wanted = 2
         self.created: dict[str, object] = {}
+        self.canary: dict[str, Pod] = {}
+        """the pods as they are"""
 
     def take(self, commands: list[Command]) -> None:
         self.todo += commands
@@ -216,13 +227,19 @@ class World:
     def pods(self, *pods: Pod, synced: bool = True) -> None:
         topic = PodsTopic("default", HASH_LABEL, HASH)
         for one in pods:
+            self.canary[one.metadata.uid] = one
             self.take(self.registry.observe(self.now, Watch("", "", "", topic), Applied(topic, one)))
         if synced:
             self.take(self.registry.observe(self.now, Watch("", "", "", topic), Synced(topic)))
 
     def pod_gone(self, one: Pod) -> None:
         topic = PodsTopic("default", HASH_LABEL, HASH)
+        del self.canary[one.metadata.uid]
         self.take(self.registry.observe(self.now, Watch("", "", "", topic), Deleted(topic, one)))
+
+    def read_pods(self) -> None:
+        """Let the pods be read, as they have been told."""
+        self.done(self.expect(ReadPods), PodsRead(list(self.canary.values())))
 
     def experiment(
         self,

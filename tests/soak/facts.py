@@ -1,14 +1,16 @@
 """One measurement with all that bears on it, as the history tells it."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from chaosplugin.sandbox.api.resources import REPLICA_SETS, Object
+from chaosplugin.sandbox.chaosmesh.experiment import PAUSE
 from tests.soak.history import History, Place, Span, Trace, spans, within, without
-from tests.soak.plan import KINDS, Deed, Kind, Metric, Plan
+from tests.soak.plan import KINDS, Deed, Form, Kind, Metric, Plan
 
 LAG = 1.5
 """Seconds that a change may take to be acted upon, on a busy machine."""
@@ -101,13 +103,14 @@ class Case:
         return _seconds(self.experiment.last["metadata"]["creationTimestamp"]) + self.metric.timeout
 
     @property
+    def faults(self) -> list[Trace]:
+        """The experiment, or what it has spawned."""
+        return self.place.faults(self.experiment) if self.experiment else []
+
+    @property
     def hit(self) -> frozenset[str]:
         """Names of pods that a record names, at any time."""
-        if self.experiment is None:
-            return frozenset()
-        return frozenset(
-            each["id"].split("/")[1] for _, state in self.experiment.states for each in records_of(state)
-        )
+        return frozenset(name for fault in self.faults for name in names_of(fault))
 
     @property
     def paused(self) -> frozenset[str]:
@@ -117,10 +120,46 @@ class Case:
         )
 
     @property
+    def counted(self) -> list[Trace]:
+        """The faults that count: not what a Schedule fires and its end cuts off, nor what selects nothing."""
+        if self.metric.form is not Form.SCHEDULE:
+            return self.faults
+        end = self.stopped
+        return [
+            fault
+            for fault in self.faults
+            if fault.first(records_of)
+            and (fault.first(injected) or end is None or (fault.gone is not None and fault.gone < end))
+        ]
+
+    @property
+    def stopped(self) -> float | None:
+        """When what spawns had come to its end."""
+        return self.experiment.first(_spawns_no_more) if self.experiment else None
+
+    @property
+    def missed(self) -> list[Object]:
+        """Records of targets that were not hit when the verdict was made; empty ones for missing faults."""
+        due = 2 if self.metric.form is Form.WORKFLOW else 1
+        nothing: list[Object] = [{}]
+        found = nothing * max(0, due - len(self.counted))
+        for fault in self.counted:
+            found += records_of(fault.until(self.latest)) or nothing
+        return [record for record in found if not record.get("injectedCount")]
+
+    @property
     def over(self) -> float | None:
-        """When the fault was over, all targets having been hit."""
+        """When the fault was over, all targets having been hit, and no other one was to come."""
+        ends = [self.end_of(fault) for fault in self.counted]
+        if self.metric.form is not Form.PLAIN:
+            ends.append(self.stopped)
+        return max((end for end in ends if end is not None), default=None) if None not in ends else None
+
+    def end_of(self, fault: Trace) -> float | None:
+        """When one fault was over; a Workflow deletes it then, whatever it has hit."""
         holds = recovered if self.kind.lasting else injected
-        return self.experiment.first(holds) if self.experiment else None
+        found = fault.first(holds)
+        return found if found is not None or self.metric.form is Form.PLAIN else fault.gone
 
     @property
     def base(self) -> int:
@@ -132,16 +171,44 @@ class Case:
 
     def breached(self, time: float) -> bool:
         """Whether the canary is worse than the fault alone makes it."""
+        return self._worse(time, self.spared(time))
+
+    def surely_breached(self, time: float) -> bool:
+        """The same, where each of many faults excuses whom it has hit for as long as it may at all."""
+        return self._worse(time, self.spared(time, for_s=self.metric.recover_within + LAG))
+
+    def _worse(self, time: float, spared: frozenset[str]) -> bool:
         base = min(self.base, self.wanted(time))
-        spared = self.hit if self.kind.takes_down else frozenset()
         return self.ready(time, spared) < base - len(spared) or self.restarts(time) > 0
 
+    def spared(self, time: float, *, for_s: float | None = None) -> frozenset[str]:
+        """Names of pods that need not be Ready: those hit; where faults come and go, by one on or just over.
+
+        `for_s`: how long after its end; None is until the canary was back.
+        """
+        if not self.kind.takes_down:
+            return frozenset()
+        if self.metric.form is Form.PLAIN:
+            return self.hit
+        found: set[str] = set()
+        for fault in self.faults:
+            end = self.end_of(fault)
+            if end is not None and for_s is None:
+                back = self.spans(end, end + self.metric.recover_within, self.back)
+                until = (back[0][0] if back else end + self.metric.recover_within) + LAG
+            else:
+                until = time + 1 if end is None else end + (for_s or 0.0)
+            if fault.born <= time <= until:
+                found |= names_of(fault)
+        return frozenset(found)
+
     def restarts(self, time: float) -> int:
-        """Restarts of containers beyond those by the fault itself."""
+        """Restarts of containers beyond those by the faults themselves."""
         before = {pod["metadata"]["uid"]: _restarts(pod) for pod in self.canary(self.created)}
+        hits = Counter(name for fault in self.faults for name in names_of(fault))
         excess = 0
         for pod in self.canary(time):
-            caused = self.kind.restarts if pod["metadata"]["name"] in self.hit else 0
+            caused = self.kind.restarts * hits[pod["metadata"]["name"]]
             excess += max(0, _restarts(pod) - before.get(pod["metadata"]["uid"], 0) - caused)
         return excess
 
@@ -161,10 +228,12 @@ class Case:
         traces = [*self.pods.values(), *([self.replica_set] if self.replica_set else ())]
         return spans(begin, end, traces, holds)
 
-    def visible(self, begin: float, end: float, holds: Callable[[float], bool]) -> bool:
+    def visible(
+        self, begin: float, end: float, holds: Callable[[float], bool], at_least: float = LAG
+    ) -> bool:
         """Whether it was so for long enough to be seen by whoever could see."""
         blind = self.troubled()
-        return any(without(span, blind) > LAG for span in self.spans(begin, end, holds))
+        return any(without(span, blind) > at_least for span in self.spans(begin, end, holds))
 
 
 # -- measurements and their experiments
@@ -231,6 +300,19 @@ def _controller(obj: Object) -> str:
 def records_of(experiment: Object) -> list[Object]:
     status = (experiment.get("status") or {}).get("experiment") or {}
     return [each for each in status.get("containerRecords") or () if each["selectorKey"] == "."]
+
+
+def names_of(fault: Trace) -> frozenset[str]:
+    """Names of pods that its records name, at any time."""
+    return frozenset(each["id"].split("/")[1] for _, state in fault.states for each in records_of(state))
+
+
+def _spawns_no_more(parent: Object) -> bool:
+    """A Schedule that is paused, a Workflow that has ended."""
+    if parent["kind"] == "Schedule":
+        return (parent["metadata"].get("annotations") or {}).get(PAUSE) == "true"
+    known = (parent.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Accomplished" and each["status"] == "True" for each in known)
 
 
 def injected(experiment: Object) -> bool:

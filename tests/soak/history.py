@@ -11,6 +11,9 @@ from chaosplugin.sandbox.api.resources import (
     PODS,
     REPLICA_SETS,
     ROLLOUTS,
+    SCHEDULES,
+    WORKFLOW_NODES,
+    WORKFLOWS,
     Object,
     Resource,
 )
@@ -18,7 +21,10 @@ from chaosplugin.sandbox.api.store import Change, Store
 
 Span = tuple[float, float]
 
-_FOLLOWED = (PODS, REPLICA_SETS, ROLLOUTS, ANALYSIS_RUNS, *CHAOS_KINDS)
+_SPAWN = (SCHEDULES, WORKFLOWS)
+_FOLLOWED = (PODS, REPLICA_SETS, ROLLOUTS, ANALYSIS_RUNS, *CHAOS_KINDS, *_SPAWN, WORKFLOW_NODES)
+_SPAWNED_BY = ("managed-by", "chaos-mesh.org/workflow")
+"""Labels by which Chaos Mesh tells what has spawned an object: a Schedule, a Workflow."""
 
 
 @dataclass(slots=True)
@@ -45,9 +51,18 @@ class Trace:
             found = state
         return found
 
+    def until(self, time: float) -> Object:
+        """Return the last state up to then; the first where there was none."""
+        return next((state for since, state in reversed(self.states) if since <= time), self.states[0][1])
+
     def first(self, holds: Callable[[Object], object], after: float = 0.0) -> float | None:
         """Return the first time when it was so."""
         return next((since for since, state in self.states if since >= after and holds(state)), None)
+
+
+def _spawner(trace: Trace) -> str:
+    labels = trace.last["metadata"].get("labels") or {}
+    return next((str(labels[key]) for key in _SPAWNED_BY if key in labels), "")
 
 
 class Place:
@@ -70,9 +85,25 @@ class Place:
 
     @property
     def experiments(self) -> Iterator[Trace]:
-        """Of all kinds, in the order of their creation."""
+        """Those of the gates, of all kinds, in the order of their creation."""
+        found = [trace for kind in (*CHAOS_KINDS, *_SPAWN) for trace in self.traces[kind].values()]
+        return iter(sorted((each for each in found if not _spawner(each)), key=lambda each: each.born))
+
+    def faults(self, experiment: Trace) -> list[Trace]:
+        """What it does itself, or what it has spawned."""
+        if experiment.last["kind"] not in {each.kind for each in _SPAWN}:
+            return [experiment]
         found = [trace for kind in CHAOS_KINDS for trace in self.traces[kind].values()]
-        return iter(sorted(found, key=lambda trace: trace.born))
+        own = [each for each in found if _spawner(each) == experiment.name]
+        return sorted(own, key=lambda trace: trace.born)
+
+    @property
+    def orphans(self) -> list[Object]:
+        """What was spawned, and is there still although that which has spawned it is not."""
+        there = {trace.name for kind in _SPAWN for trace in self.traces[kind].values() if trace.gone is None}
+        spawned = [trace for kind in (*CHAOS_KINDS, WORKFLOW_NODES) for trace in self.traces[kind].values()]
+        left = [each for each in spawned if each.gone is None and _spawner(each)]
+        return [each.last for each in left if _spawner(each) not in there]
 
     def rollout(self) -> Object | None:
         return next(iter(self.live(ROLLOUTS)), None)
@@ -188,6 +219,9 @@ def _brief(obj: Object) -> str:
             ]
             notes = sorted(each for each in metadata.get("annotations") or {} if "chaosplugin" in each)
             words.append(f"{status.get('phase')} {obj['spec'].get('terminate', '')} {told} {notes}")
+        case "Schedule" | "Workflow" | "WorkflowNode":
+            true = [each["type"] for each in status.get("conditions") or () if each["status"] == "True"]
+            words.append(f"{sorted(metadata.get('annotations') or ())} {true}")
         case _:
             experiment = status.get("experiment") or {}
             records = [f"{r['id']} {r['phase']}" for r in experiment.get("containerRecords") or ()]

@@ -18,15 +18,19 @@ from tests.soak.facts import (
     is_on,
     lasting,
     measurements,
+    names_of,
     of_run,
     owner,
     records_of,
 )
 from tests.soak.history import History, Place
-from tests.soak.plan import ENDING, Deed, Plan
+from tests.soak.plan import ENDING, Deed, Form, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+SPAWN_GRACE = 2.0
+"""Seconds for which a breach has to last while faults come and go."""
 
 _HOSTS_OWN = ("unable to get metric plugin", "rpc call error", "failed to initialize metric plugin")
 """How an Error begins that the controller makes itself, of a plugin that dies in a call."""
@@ -100,12 +104,11 @@ def _strangers_hit(plan: Plan, place: Place) -> list[str]:
             wrong.append(f"{trace.name} belongs to no AnalysisRun")
             continue
         value = run.last["metadata"]["labels"][HASH]
-        for _, state in trace.states:
-            for record in records_of(state):
-                pod = next((p for p in place.pods.values() if p.name == record["id"].split("/")[1]), None)
-                if pod is None or pod.last["metadata"]["labels"].get(HASH) != value:
-                    wrong.append(f"{trace.name} hit {record['id']}, which is not of the canary {value}")
-    return sorted(set(wrong))
+        for name in sorted({name for fault in place.faults(trace) for name in names_of(fault)}):
+            pod = next((p for p in place.pods.values() if p.name == name), None)
+            if pod is None or pod.last["metadata"]["labels"].get(HASH) != value:
+                wrong.append(f"{trace.name} hit {name}, which is not of the canary {value}")
+    return wrong
 
 
 def _together(place: Place) -> list[str]:
@@ -116,9 +119,12 @@ def _together(place: Place) -> list[str]:
         one, other = place.runs.get(owner(first.last)), place.runs.get(owner(second.last))
         if one is None or one is not other:
             continue
-        on = first.at(second.born)
-        if on is not None and lasting(on) and any(is_on(record) for record in records_of(on)):
-            wrong.append(f"{second.name} was created while {first.name} was on")
+        for fault in place.faults(first):
+            on = fault.at(second.born)
+            if on is not None and lasting(on) and any(is_on(record) for record in records_of(on)):
+                wrong.append(f"{second.name} was created while {fault.name} was on")
+            if fault.born > second.born:
+                wrong.append(f"{fault.name} was fired after {second.name} was created")
     return wrong
 
 
@@ -149,10 +155,8 @@ def _survived(case: Case) -> list[str]:
     if case.experiment is None or case.over is None:
         return ["Survived what never was, or was never over"]
     wrong = []
-    final = [state for time, state in case.experiment.states if time <= case.latest][-1]
-    records = records_of(final)
-    if not records or not all(record.get("injectedCount") for record in records):
-        wrong.append(f"Survived, and not all targets were hit: {records}")
+    if case.missed:
+        wrong.append(f"Survived, and not all targets were hit: {case.missed}")
     if case.metric.kind == "pod-failure":
         wrong += [f"Survived, and {name} never had the pause image" for name in case.hit - case.paused]
     if case.over > case.latest:
@@ -173,7 +177,9 @@ def _survived_before(case: Case) -> list[str]:
 
 def _survived_during(case: Case) -> list[str]:
     wrong = []
-    if case.visible(case.created, case.over or case.created, case.breached):
+    spawned = case.metric.form is not Form.PLAIN  # then a breach has to last
+    at_least = LAG + SPAWN_GRACE if spawned else LAG
+    if case.visible(case.created, case.over or case.created, case.surely_breached, at_least):
         wrong.append("Survived, and it was broken while the fault was on")
     early = case.latest - 1 - LAG
     endings = [deed for time, deed in case.place.deeds if deed in ENDING and time < early]
@@ -250,9 +256,7 @@ def _not_injected(case: Case) -> list[str]:
     """Who kept Chaos Mesh from it is no matter: it may just be slow."""
     if case.experiment is None:
         return ["not injected what never was"]
-    records = records_of(case.experiment.at(case.decided) or case.experiment.last)
-    hit = bool(records) and all(record.get("injectedCount") for record in records)
-    return ["all targets were hit"] if hit and not case.troubled() else []
+    return [] if case.missed or case.troubled() else ["all targets were hit"]
 
 
 def _terminated(case: Case) -> list[str]:

@@ -1,9 +1,12 @@
 """What a soak does to its gates: drawn from a seed, so that it can be done again."""
 
+import json
 import random
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import yaml
 
 Json = dict[str, Any]
 
@@ -27,6 +30,14 @@ KINDS = {
     "delay": Kind("NetworkChaos", "{action: delay, delay: {latency: 10ms}}"),
     "stress": Kind("StressChaos", "stressors: {cpu: {workers: 1}}"),
 }
+
+
+class Form(StrEnum):
+    """What the template holds: the fault itself, or what spawns it twice."""
+
+    PLAIN = "plain"
+    SCHEDULE = "Schedule"
+    WORKFLOW = "Workflow"
 
 
 class Moment(StrEnum):
@@ -94,9 +105,14 @@ class Metric:
     count: int
     recover_within: int
     keep: bool
+    form: Form = Form.PLAIN
 
-    timeout: int = 15
     target_timeout: int = 4
+
+    @property
+    def timeout(self) -> int:
+        """What the fault takes, and ten seconds at least that the plugin asks for beyond it."""
+        return 15 if self.form is Form.PLAIN else 22
 
     @property
     def template(self) -> str:
@@ -105,23 +121,46 @@ class Metric:
 
     def manifest(self, plugin: str) -> Json:
         """As it stands in an AnalysisTemplate."""
-        kind = KINDS[self.kind]
-        spec = kind.spec if kind.spec.startswith("{") else f"{{{kind.spec}}}"
-        lasts = f", duration: {self.duration}s" if kind.lasting else ""
-        experiment = (
-            f"apiVersion: chaos-mesh.org/v1alpha1\nkind: {kind.kind}\nmetadata: {{name: {self.template}}}\n"
-            f"spec: {spec[:-1]}, mode: {self.mode}{lasts}}}\n"
-        )
+        spec = KINDS[self.kind].spec
+        fault = {**yaml.safe_load(spec if spec.startswith("{") else f"{{{spec}}}"), "mode": self.mode}
+        experiment = {
+            "apiVersion": "chaos-mesh.org/v1alpha1",
+            "kind": KINDS[self.kind].kind if self.form is Form.PLAIN else self.form.value,
+            "metadata": {"name": self.template},
+            "spec": self._spec(fault),
+        }
         config: Json = {
-            "chaosExperimentCRD": experiment,
+            "chaosExperimentCRD": json.dumps(experiment),
             "timeout": f"{self.timeout}s",
             "targetTimeout": f"{self.target_timeout}s",
             "steadyState": {"recoverWithin": f"{self.recover_within}s"},
         }
+        if self.form is Form.SCHEDULE:
+            config["scheduleFor"] = "7s"
         if self.keep:
             config["cleanupOnFinish"] = "false"
         found: Json = {"name": self.name, "provider": {"plugin": {plugin: config}}}
         return found | ({"count": self.count, "interval": "1s"} if self.count > 1 else {})
+
+    def _spec(self, fault: Json) -> Json:
+        kind = KINDS[self.kind]
+        key = kind.kind[0].lower() + kind.kind[1:]
+        lasting = fault | ({"duration": f"{self.duration}s"} if kind.lasting else {})
+        match self.form:
+            case Form.PLAIN:
+                return lasting
+            case Form.SCHEDULE:
+                brief = lasting | ({"duration": "1s"} if kind.lasting else {})
+                return {"schedule": "@every 3s", "type": kind.kind, key: brief}
+            case Form.WORKFLOW:
+                fails = {"templateType": kind.kind, "deadline": "2s", key: fault}
+                templates = [
+                    {"name": "all", "templateType": "Serial", "children": ["fault", "rest", "again"]},
+                    {"name": "fault"} | fails,
+                    {"name": "rest", "templateType": "Suspend", "deadline": "1s"},
+                    {"name": "again"} | fails,
+                ]
+                return {"entry": "all", "templates": templates}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +190,9 @@ class Plan:
 def draw(seed: int, number: int) -> Plan:
     """Draw the gate of this number: the same for the same seed, whatever comes before it."""
     dice = random.Random(f"{seed}/{number}")  # noqa: S311 - nothing to guard
-    metrics = [_metric(dice, "a")]
+    metrics = [_metric(dice, "a", _form(seed, number, "a"))]
     if dice.random() < 0.08:
-        metrics.append(_metric(dice, "b"))
+        metrics.append(_metric(dice, "b", _form(seed, number, "b")))
     fate = dice.random()
     more: Json = {}
     if fate < 0.30:
@@ -172,9 +211,16 @@ def draw(seed: int, number: int) -> Plan:
     return Plan(number=number, replicas=replicas, metrics=tuple(metrics), first_at=dice.random(), **more)
 
 
-def _metric(dice: random.Random, name: str) -> Metric:
+def _form(seed: int, number: int, name: str) -> Form:
+    """Draw one gate in four as what spawns; by dice of its own, so that gates stay which they were."""
+    dice = random.Random(f"{seed}/{number}/{name}")  # noqa: S311 - nothing to guard
+    return dice.choice((*[Form.PLAIN] * 6, Form.SCHEDULE, Form.WORKFLOW))
+
+
+def _metric(dice: random.Random, name: str, form: Form) -> Metric:
     return Metric(
         name=name,
+        form=form,
         kind=dice.choice(("pod-failure", "pod-failure", "pod-failure", "pod-kill", "delay", "stress")),
         mode=dice.choice(("one", "all")),
         duration=dice.randint(2, 4),

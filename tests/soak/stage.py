@@ -15,11 +15,13 @@ from chaosplugin.sandbox.api.resources import (
     NAMESPACES,
     PODS,
     ROLLOUTS,
+    WORKFLOWS,
     Object,
     Resource,
 )
 from chaosplugin.sandbox.api.store import Change
 from chaosplugin.sandbox.chaosmesh.experiment import PAUSE, Operation
+from chaosplugin.sandbox.chaosmesh.workflow import ABORT
 from tests.e2e.manifests import PLUGIN
 from tests.soak import facts, oracle
 from tests.soak.bed import Bed
@@ -146,15 +148,16 @@ class Stage:
         if self._all_runs_ended():
             return True
         made = list(self.place.experiments)
+        faults = [fault for each in made for fault in self.place.faults(each)]
         match moment:
             case Moment.BEGUN:
                 return bool(self.place.runs)
             case Moment.CREATED:
                 return bool(made)
             case Moment.INJECTED:
-                return any(facts.injected(each.last) for each in made)
+                return any(facts.injected(each.last) for each in faults)
             case Moment.RECOVERED:
-                return any(facts.recovered(each.last) for each in made)
+                return any(facts.recovered(each.last) for each in faults)
             case Moment.DECIDED:
                 notes = (run.last["metadata"].get("annotations") or {} for run in self.place.runs.values())
                 return any(key.startswith("chaosplugin.io/verdict.") for found in notes for key in found)
@@ -173,7 +176,7 @@ class Stage:
             Deed.STRANGER: self._add_stranger,
             Deed.SCALE: lambda: self._merge(ROLLOUTS, "web", {"spec": {"replicas": 2}}),
             Deed.DELETE_EXPERIMENT: lambda: self._api.delete(*self._experiment()),
-            Deed.PAUSE: lambda: self._note_experiment({"annotations": {PAUSE: "true"}}),
+            Deed.PAUSE: self._pause,
             Deed.UNLABEL: self._unlabel,
             Deed.TERMINATE: lambda: self._merge(ANALYSIS_RUNS, self._run(), {"spec": {"terminate": True}}),
             Deed.DELETE_RUN: lambda: self._api.delete(ANALYSIS_RUNS, self.plan.namespace, self._run()),
@@ -206,6 +209,11 @@ class Stage:
         self._create(
             PODS, {"metadata": {"name": "stranger", "labels": labels}, "spec": {"containers": [container]}}
         )
+
+    def _pause(self) -> None:
+        """A Workflow cannot be paused, only aborted."""
+        resource, _, _ = self._experiment()
+        self._note_experiment({"annotations": {ABORT if resource is WORKFLOWS else PAUSE: "true"}})
 
     def _unlabel(self) -> None:
         labels = ("app.kubernetes.io/managed-by", "chaosplugin.io/run", "chaosplugin.io/analysisrun-uid")
@@ -246,15 +254,21 @@ class Stage:
         """Experiments that should be gone: those that are kept have their AnalysisRun still."""
         keeps = {metric.template for metric in self.plan.metrics if metric.keep}
         runs = {run["metadata"]["uid"] for run in self.place.live(ANALYSIS_RUNS)}
-        left = [trace.last for trace in self.place.experiments if trace.gone is None]
+        live = [trace for trace in self.place.experiments if trace.gone is None]
+        faults = [each.last for trace in live for each in self.place.faults(trace) if each.gone is None]
+        left = faults + self.place.orphans
         if left and min(self.plan.apply_fails, self.plan.recover_fails) < 0 and self._all_runs_ended():
             self._help(left)
-        return [
-            each
-            for each in left
-            if not any(each["metadata"]["name"].startswith(name) for name in keeps)
-            or facts.owner(each) not in runs
-            or (facts.lasting(each) and any(map(facts.is_on, facts.records_of(each))))
+        return self.place.orphans + [
+            trace.last
+            for trace in live
+            if not any(trace.name.startswith(name) for name in keeps)
+            or facts.owner(trace.last) not in runs
+            or any(
+                facts.lasting(fault.last) and any(map(facts.is_on, facts.records_of(fault.last)))
+                for fault in self.place.faults(trace)
+                if fault.gone is None
+            )
         ]
 
     def _help(self, left: list[Object]) -> None:

@@ -1,14 +1,23 @@
 """The oracle finds what is wrong: stories in which the verdict is the lie."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, POD_CHAOS, PODS, REPLICA_SETS, Object, Resource
+from chaosplugin.sandbox.api.resources import (
+    ANALYSIS_RUNS,
+    POD_CHAOS,
+    PODS,
+    REPLICA_SETS,
+    WORKFLOWS,
+    Object,
+    Resource,
+)
 from chaosplugin.sandbox.api.store import Store
 from tests.soak import oracle
 from tests.soak.history import History
-from tests.soak.plan import Act, Deed, Metric, Moment, Plan
+from tests.soak.plan import Act, Deed, Form, Metric, Moment, Plan
 
 METRIC = Metric(name="a", kind="pod-failure", mode="all", duration=3, count=1, recover_within=3, keep=False)
 PLAN = Plan(number=1, replicas=2, metrics=(METRIC,), acts=(Act(Deed.ABORT, Moment.BEGUN, 0),))
@@ -175,6 +184,47 @@ def test_a_pod_of_somebody_else_that_was_hit_is_found() -> None:
     world.write(POD_CHAOS, "soak-a-1", {"spec": {"action": "pod-failure"}, "status": status}, "run")
     world.verdict("Successful", "Survived")
     assert any("not of the canary" in each for each in world.judge())
+
+
+def _fire(world: World, name: str, victim: str = "web-1") -> None:
+    """Let the Workflow spawn a fault that is over at once."""
+    record = {"id": f"gate-1/{victim}", "selectorKey": ".", "phase": "Not Injected", "injectedCount": 1}
+    metadata = {"labels": {"chaos-mesh.org/workflow": "soak-a-1"}}
+    status = {"experiment": {"containerRecords": [record]}}
+    world.write(POD_CHAOS, name, {"metadata": metadata, "spec": {"action": "pod-failure"}, "status": status})
+
+
+def _flow(world: World, faults: int = 2, victim: str = "web-1") -> list[str]:
+    """Play a Workflow of two faults, of which so many come, and judge Survived."""
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": 1}})
+    world.pod(ready=True)
+    world.now += 1
+    world.write(ANALYSIS_RUNS, "run", {})
+    world.now += 1
+    world.write(WORKFLOWS, "soak-a-1", {}, "run")
+    for number in range(faults):
+        world.now += 1
+        _fire(world, f"fault-{number}", victim)
+    over = {"status": {"conditions": [{"type": "Accomplished", "status": "True"}]}}
+    world.write(WORKFLOWS, "soak-a-1", over, "run")
+    world.now = START + 11
+    world.verdict("Successful", "Survived")
+    plan = replace(PLAN, metrics=(replace(METRIC, kind="delay", form=Form.WORKFLOW),))
+    return oracle.judge(plan, world.place, world.history)
+
+
+def test_a_workflow_of_which_all_was_survived_is_judged_right() -> None:
+    assert _flow(World()) == []
+
+
+def test_a_workflow_of_which_a_fault_never_came_was_not_survived() -> None:
+    assert any("not all targets were hit" in each for each in _flow(World(), faults=1))
+
+
+def test_a_pod_of_somebody_else_that_a_workflow_has_hit_is_found() -> None:
+    world = World()
+    world.write(PODS, "other", {"metadata": {"labels": {"rollouts-pod-template-hash": "old"}}})
+    assert any("not of the canary" in each for each in _flow(world, victim="other"))
 
 
 def test_what_nobody_could_see_is_not_held_against_the_plugin() -> None:

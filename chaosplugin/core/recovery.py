@@ -1,0 +1,113 @@
+"""Judges a gate after its fault: is the canary back, in time, and does it hold?
+
+As `judge`, this changes nothing. That it has failed is concluded only from pods that were read after the
+limit: a watch that is cut, or silent, goes on showing how they were.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from chaosplugin.core import steady_state
+from chaosplugin.core.fault import Fault
+from chaosplugin.core.judge import Judgement, blind_until, figures_of, is_blind, remember, seconds, toll
+from chaosplugin.core.pods import PodStore
+from chaosplugin.core.run import Run
+from chaosplugin.core.verdict import Finding, Reason
+
+
+def judge(run: Run, pods: PodStore, now: datetime) -> Judgement:
+    """Judge after the fault: is the canary as before, in time, and does it hold?"""
+    seen, ended_at, server_now = run.fault, run.server_ended_at, now + run.offset
+    if seen is None or ended_at is None:
+        return Judgement()
+    rules, before = run.rules, run.baseline
+    if not rules.enabled or before is None:
+        return _unjudged(run, seen)
+    if is_blind(run, pods):
+        return _blind(run, seen, pods, now)
+    remember(run, pods)
+    caused = toll(run, pods, seen, server_now)
+    excess = steady_state.restarts(before, pods.live, caused)
+    if excess > rules.max_restarts:
+        what = f"{excess} container restarts of the canary beyond those of the fault itself"
+        return _broken(run, seen, pods, f"{what} (maxRestarts {rules.max_restarts})", now)
+    state = steady_state.recovery(before, pods.live, caused, run.wanted, ended_at)
+    if state.since is None:
+        return _not_yet(run, seen, pods, state, now, ended_at)
+    return _back(run, seen, pods, state.since, now, ended_at)
+
+
+def _unjudged(run: Run, seen: Fault) -> Judgement:
+    if not run.rules.enabled:
+        return Judgement(finding=_survived(run, seen, "steadyState is off: the canary was not judged"))
+    text = f"the state before {run.spec.subject} is not known: its annotation was removed; run the gate again"
+    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
+
+
+def _not_yet(
+    run: Run,
+    seen: Fault,
+    pods: PodStore,
+    state: steady_state.Recovery,
+    now: datetime,
+    ended_at: datetime,
+) -> Judgement:
+    server_now = now + run.offset
+    limit = ended_at + run.rules.recover_within
+    ask_at = min(limit, ended_at + steady_state.SETTLE)  # most are back before, and nothing is to be asked
+    if server_now < ask_at:
+        return Judgement(look_at=ask_at - run.offset)
+    if run.wanted_version != pods.version:  # fewer may be wanted by now
+        return Judgement(ask_replicas=True, look_at=limit - run.offset if server_now < limit else None)
+    if server_now < limit:
+        return Judgement(look_at=limit - run.offset)
+    within = seconds(run.rules.recover_within)
+    what = f"{state.ready} of {state.needed} pods Ready {within} after the fault"
+    return _broken(run, seen, pods, what, now)
+
+
+def _back(
+    run: Run, seen: Fault, pods: PodStore, since: datetime, now: datetime, ended_at: datetime
+) -> Judgement:
+    server_now, within = now + run.offset, run.rules.recover_within
+    took = (since - ended_at).total_seconds()
+    if since > ended_at + within:
+        what = f"the canary was back only {took:.0f}s after the fault, {seconds(within)} is allowed"
+        return _broken(run, seen, pods, what, now)
+    holds_at = since + steady_state.SETTLE
+    if server_now < holds_at:
+        return Judgement(look_at=holds_at - run.offset)
+    text = f"{sum(pod.ready for pod in pods.live)} pods Ready {took:.0f}s after the fault, and they held"
+    return Judgement(finding=_survived(run, seen, text, recovery_seconds=took))
+
+
+def _broken(run: Run, seen: Fault, pods: PodStore, what: str, now: datetime) -> Judgement:
+    """Conclude it, if the pods have just been read so."""
+    if run.pods_read_at != now:
+        unread = _blind(run, seen, pods, now)
+        return unread if unread.finding else replace(unread, read_pods=True)
+    text = f"after {run.spec.subject}: {what}; see the canary's pods, or set steadyState"
+    figures = figures_of(run, seen, pods)
+    return Judgement(finding=Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures))
+
+
+def _blind(run: Run, seen: Fault, pods: PodStore, now: datetime) -> Judgement:
+    limit = (run.server_ended_at or now) + run.rules.recover_within
+    until = blind_until(run, limit)
+    if now < until:
+        return Judgement(look_at=until)
+    why = f" ({pods.lost})" if pods.lost else ""
+    text = f"the canary's pods could not be watched after {run.spec.subject}{why}; run the gate again"
+    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
+
+
+def _survived(run: Run, seen: Fault, text: str, *, recovery_seconds: float = 0.0) -> Finding:
+    count = len(seen.targets)
+    hit = f"{count} {'target' if count == 1 else 'targets'} hit"
+    if run.family:
+        hit = f"{run.family.text}, {hit}"
+    return Finding(
+        reason=Reason.SURVIVED,
+        text=f"the canary survived {run.spec.subject}: {hit}, {text}",
+        figures=figures_of(run, seen, recovery_seconds=recovery_seconds),
+    )
