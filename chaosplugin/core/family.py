@@ -211,7 +211,7 @@ class Family:
         )
 
     def _is_over(self, member: Member) -> bool:
-        """A Workflow deletes what it has spawned; of a Schedule, what has selected nothing only has to end."""
+        """A Workflow deletes what it has spawned; of a Schedule, what selected nothing only has to end."""
         if self.kind == WORKFLOW:
             return member.gone
         seen = member.fault
