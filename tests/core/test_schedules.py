@@ -1,0 +1,263 @@
+"""All that a Schedule fires is one fault: how it is gathered, judged and ended."""
+
+from datetime import timedelta
+
+import pytest
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import (
+    Delete,
+    Done,
+    Found,
+    LedgerRead,
+    ReadLedger,
+    ReadReplicas,
+    ReplicasRead,
+    Stop,
+    VerdictWritten,
+    WriteVerdict,
+)
+from chaosplugin.core.cron import Every
+from chaosplugin.core.family import MANAGED_BY
+from chaosplugin.core.objects import (
+    Record,
+)
+from chaosplugin.core.run import Stage
+from chaosplugin.core.topics import ChildrenTopic, Lost
+from chaosplugin.core.verdict import Reason
+from chaosplugin.core.window import Window
+from tests.core.spawning import FAIL, KILL, SELF, Spawning, fire, killed, schedule
+from tests.core.world import HASH, START, analysis_run, hit, pod, recovered
+
+
+def test_firings_that_the_canary_survives_are_one_success() -> None:
+    world = schedule()
+    for number in (1, 2):
+        world.wait(7)
+        fire(world, f"firing-{number}")
+    world.wait(9)
+    assert world.verdict is None
+    world.wait(2)
+
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert "2 firings, 4 targets hit" in world.message
+
+
+def test_a_firing_that_comes_with_the_pause_is_waited_for() -> None:
+    world = schedule(KILL)
+    world.wait(31)
+    world.child("firing-1", killed("web-a", world.now))
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+    before = world.stage
+
+    world.child("firing-2", Record(id="default/web-b", phase="Not Injected"))
+
+    assert (before, world.stage) == (Stage.RECOVERING, Stage.OBSERVING)
+
+
+def test_a_schedule_that_never_fires_tested_nothing() -> None:
+    world = schedule()
+    world.wait(31)
+    assert world.verdict is None
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "nothing was spawned" in world.message
+
+
+def test_the_silence_before_the_first_firing_is_not_held_against_chaos_mesh() -> None:
+    spec: dict[str, object] = {"schedule": "@every 40s", "type": "PodChaos", "podChaos": KILL}
+    world = Spawning("Schedule", spec, Window(Every(timedelta(seconds=40)), timedelta(seconds=50)))
+    world.begin()
+
+    world.wait(45)
+
+    assert world.verdict is None
+
+
+def test_what_our_own_pause_cuts_short_does_not_count() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.wait(18)
+    missed = Record(id="default/web-a", phase="Not Injected")
+    world.child("firing-2", missed)
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    world.child("firing-2", missed, desired="Stop", annotations={ledger.PAUSE: "true"})
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+@pytest.mark.parametrize(("pause", "reason"), [("true", Reason.PAUSED), (None, Reason.DELETED)])
+def test_interference_with_a_schedule_is_inconclusive(pause: str | None, reason: Reason) -> None:
+    world = schedule()
+    world.wait(10)
+    world.child("firing-1", hit("web-a"))
+
+    if pause:
+        world.see_parent(world.parent(annotations={ledger.PAUSE: pause}))
+    else:
+        world.child("firing-1", hit("web-a"), deletion_timestamp=world.now)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, reason)
+
+
+def test_a_canary_that_does_not_come_back_between_two_firings_fails() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.pods(pod("web-a", ready=False, restarts=2))
+    world.wait(9)
+    assert world.verdict is None, "it has 10 s to recover"
+
+    world.wait(3)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.read_pods()
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "1 pods Ready, 2 wanted" in world.message
+    assert world.expect(Delete).uid == SELF
+
+
+def test_a_pod_that_falls_over_after_it_has_recovered_fails() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.wait(6)
+    world.pods(pod("web-a", restarts=2))  # the canary was seen whole for long enough
+    world.pods(pod("web-a", ready=False, restarts=2))
+    world.wait(3)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.read_pods()
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+
+
+def test_a_pod_that_is_down_just_before_its_firing_is_told_is_no_breach() -> None:
+    world = schedule()
+    world.wait(10)
+
+    world.pods(pod("web-a", ready=False), pod("web-b", ready=False))
+    world.wait(1)
+    world.child("firing-1", hit("web-a"), hit("web-b"))
+    world.wait(3)
+
+    assert world.verdict is None
+
+
+def test_a_firing_of_the_last_moment_that_has_not_selected_yet_is_not_over() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.wait(18)
+    world.child("firing-2", desired="")
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    world.pods(pod("web-a", ready=False, restarts=2))
+    world.wait(15)
+
+    assert world.stage is Stage.OBSERVING, "whom it hits is to be told yet"
+    assert world.verdict is None
+
+
+def test_restarts_add_up_with_the_firings_and_no_further() -> None:
+    world = schedule()
+    for number in (1, 2):
+        world.wait(7)
+        fire(world, f"firing-{number}")
+    assert world.verdict is None
+    world.wait(5)
+
+    world.pods(pod("web-a", restarts=5))
+    world.wait(3)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    world.read_pods()
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "1 container restarts" in world.message
+
+
+def test_a_firing_that_hits_another_s_pod_ends_all_at_once() -> None:
+    world = schedule()
+    world.pods(pod("stable-x", owner="rs-stable"))
+    world.wait(10)
+
+    world.child("firing-1", hit("stable-x"))
+
+    assert world.verdict == (Phase.FAILED, Reason.SCOPE_VIOLATION)
+    assert world.expect(Delete).uid == SELF
+
+
+def test_what_others_have_spawned_is_nothing_to_this_gate() -> None:
+    world = schedule()
+    world.wait(10)
+
+    world.child("other", hit("stable-x"), owner="another-schedule")
+
+    assert world.verdict is None
+
+
+def test_a_schedule_that_is_gone_is_not_done_before_what_it_has_fired_is() -> None:
+    world = schedule()
+    world.wait(10)
+    world.child("firing-1", hit("web-a"), hit("web-b"))
+    world.take(world.registry.allow(world.now, world.spec.id, push=True))
+    world.terminate()
+    write = world.expect(WriteVerdict)
+    world.done(write, VerdictWritten(write.record, analysis_run()))
+    world.done(world.expect(Delete), Done())
+    world.see_parent(world.parent(), gone=True)
+    world.run_seen(phase="Successful")
+    before = world.stage
+    run = world.registry.run(world.spec.id)
+    assert run
+    assert run.holds_canary, "others have to wait for the fault's end"
+
+    world.child("firing-1", recovered("web-a", world.now), recovered("web-b", world.now), gone=True)
+
+    assert (before, world.stage) == (Stage.DECIDED, Stage.DONE)
+
+
+def test_a_schedule_that_was_adopted_is_judged_once_its_firings_are_told() -> None:
+    before = schedule()
+    world = Spawning(
+        "Schedule", before.parent_spec, Window(Every(timedelta(seconds=10)), timedelta(seconds=30))
+    )
+    world.created = before.created
+    world.now = START + timedelta(seconds=40)
+    world.start(resume=True)
+    found = world.parent(over=True)
+    world.done(
+        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
+    )
+    world.pods(pod("web-a", restarts=2), pod("web-b", restarts=2))
+    assert world.verdict is None
+    ended = START + timedelta(seconds=12)
+    world.child("firing-1", recovered("web-a", ended), recovered("web-b", ended), desired="Stop")
+    assert world.verdict is None, "there may be more"
+
+    world.synced()
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_firings_that_cannot_be_watched_are_unobserved_at_the_timeout() -> None:
+    world = Spawning(
+        "Schedule",
+        {"schedule": "@every 10s", "type": "PodChaos", "podChaos": KILL},
+        Window(Every(timedelta(seconds=10)), timedelta(seconds=30)),
+    )
+    world.to_observing()
+    world.tell(Lost(ChildrenTopic("PodChaos", "default", MANAGED_BY), "403: no"))
+
+    for _ in range(30):
+        world.wait(5)
+        world.todo.clear()
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)

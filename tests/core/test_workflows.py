@@ -1,0 +1,160 @@
+"""All that a Workflow spawns is one fault: how it is gathered, judged and ended."""
+
+from datetime import timedelta
+
+import pytest
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import (
+    LedgerRead,
+    ReadLedger,
+    Recall,
+    Recalled,
+)
+from chaosplugin.core.objects import (
+    ChaosObject,
+    ChaosStatus,
+    Condition,
+    Event,
+    InvolvedObject,
+    Metadata,
+)
+from chaosplugin.core.verdict import Reason
+from tests.core.spawning import FAIL, KILL, SELF, Spawning, killed, workflow
+from tests.core.world import HASH, START, analysis_run, hit, pod, recovered
+
+
+def test_a_workflow_is_survived_when_each_step_has_hit() -> None:
+    world = workflow()
+    world.child("fail-1", hit("web-a"), hit("web-b"), step="fail")
+    world.pods(pod("web-a", ready=False, restarts=1), pod("web-b", ready=False, restarts=1))
+    world.wait(3)
+    ended = world.now
+    world.child("fail-1", recovered("web-a", ended), recovered("web-b", ended), step="fail", gone=True)
+    world.pods(pod("web-a", restarts=2, since=ended), pod("web-b", restarts=2, since=ended))
+    world.wait(1)
+    world.child("kill-1", killed("web-a", world.now), step="kill")
+    world.pod_gone(pod("web-a"))
+    world.wait(3)
+    world.child("kill-1", killed("web-a", world.now), step="kill", gone=True)
+    world.pods(pod("web-c", since=world.now))
+
+    world.see_parent(world.parent(accomplished=world.now))
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert "2 faults, 3 targets hit" in world.message
+
+
+def test_a_step_that_hit_nothing_was_not_tested() -> None:
+    world = workflow()
+    world.child("fail-1", hit("web-a"), step="fail")
+    world.child("fail-1", recovered("web-a", world.now), step="fail", gone=True)
+    world.child("kill-1", step="kill")
+    world.child("kill-1", step="kill", gone=True)
+
+    world.see_parent(world.parent(accomplished=world.now))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "of template kill nothing was hit" in world.message
+
+
+def test_an_experiment_that_is_stuck_at_its_step_s_end_is_not_recovered() -> None:
+    world = workflow()
+    world.child("fail-1", hit("web-a"), step="fail")
+    world.child("fail-1", hit("web-a"), step="fail", desired="Stop", deletion_timestamp=world.now)
+    world.child("kill-1", killed("web-b", world.now), step="kill", gone=True)
+    world.see_parent(world.parent(accomplished=world.now))
+    world.pods(pod("web-a", ready=False))
+
+    world.wait(61)
+
+    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+
+
+def test_a_schedule_within_a_workflow_passes_no_label_on_and_its_firings_are_found() -> None:
+    schedule = {"schedule": "@every 2s", "type": "PodChaos", "podChaos": FAIL}
+    inner = {"name": "again", "templateType": "Schedule", "deadline": "7s", "schedule": schedule}
+    world = Spawning("Workflow", {"entry": "again", "templates": [inner]})
+    world.begin()
+
+    world.child("firing-1", hit("web-a"), owner="uid-inner")  # the streams may be apart
+    assert world.registry.run(world.spec.id).fault.targets == ()  # type: ignore[union-attr]
+    world.child("inner", kind="Schedule", step="again")
+
+    assert world.registry.run(world.spec.id).fault.targets == ("default/web-a",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("checked", "verdict"),
+    [
+        (True, (Phase.FAILED, Reason.STEADY_STATE_BROKEN)),
+        (False, (Phase.INCONCLUSIVE, Reason.PAUSED)),
+    ],
+)
+def test_an_aborted_workflow_fails_only_where_a_check_of_its_own_aborts_it(
+    checked: bool, verdict: tuple[Phase, Reason]
+) -> None:
+    check = {"name": "ask", "templateType": "StatusCheck", "abortWithStatusCheck": True}
+    world = workflow(*([check] if checked else []))
+
+    world.see_parent(world.parent(annotations={ledger.ABORT: "true"}))
+
+    assert world.verdict == verdict
+
+
+def _node(step: str) -> ChaosObject:
+    ended = ChaosStatus(conditions=[Condition(type="DeadlineExceed", status="True")])
+    name = Metadata(name=f"{step}-abcde")
+    return ChaosObject(kind="WorkflowNode", metadata=name, spec={"templateName": step}, status=ended)
+
+
+def _event(reason: str, step: str, target: str, seconds: float) -> Event:
+    name = f"{step}-abcde-12345"
+    return Event(
+        metadata=Metadata(annotations={"chaos-mesh.org/id": f"default/{target}"}),
+        involved_object=InvolvedObject(uid=f"uid-{name}", name=name, kind="PodChaos"),
+        reason=reason,
+        last_timestamp=START + timedelta(seconds=seconds),
+    )
+
+
+FAILED = [
+    _event("Applied", "fail", "web-a", 1),
+    _event("Applied", "fail", "web-b", 1),
+    _event("Recovered", "fail", "web-a", 4),
+    _event("Recovered", "fail", "web-b", 4),
+    _event("Applied", "other", "stable-x", 4),
+]
+KILLED = [_event("Applied", "kill", "web-z", 5), _event("Recovered", "kill", "web-z", 8)]
+
+
+@pytest.mark.parametrize(
+    ("events", "verdict"),
+    [
+        ([*FAILED, *KILLED], None),
+        (FAILED, (Phase.INCONCLUSIVE, Reason.UNOBSERVED)),
+        ([], (Phase.INCONCLUSIVE, Reason.UNOBSERVED)),
+    ],
+)
+def test_steps_that_ended_while_the_plugin_was_away_are_told_by_their_events(
+    events: list[Event], verdict: tuple[Phase, Reason] | None
+) -> None:
+    before = workflow()
+    world = Spawning("Workflow", before.parent_spec)
+    world.created = before.created
+    world.now = START + timedelta(seconds=20)
+    world.start(resume=True)
+    found = world.parent(accomplished=START + timedelta(seconds=9))
+    world.done(
+        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
+    )
+    world.pods(pod("web-a", restarts=2), pod("web-b", restarts=2))
+
+    world.synced()
+    assert world.verdict is None, "its Events may tell"
+
+    world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], events))
+
+    assert world.verdict == verdict
