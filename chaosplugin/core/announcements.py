@@ -75,20 +75,11 @@ def _state(run: Run, stuck: str) -> tuple[bool, ...]:
         run.experiment is not None,
         run.fault is not None and run.fault.complete,
         run.server_ended_at is not None,
-        _stands(run),
+        run.stands and run.decided_here,
         run.experiment_gone and run.delete_sent_at is not None,
         run.kept,
         stuck != "",
         run.released,
-    )
-
-
-def _stands(run: Run) -> bool:
-    """Tell whether the verdict is this process's own, and will not be another's any more."""
-    return (
-        run.verdict is not None
-        and run.decided_here
-        and (run.error or run.recorded or run.stored or run.push is False)
     )
 
 
@@ -103,7 +94,7 @@ def _notices(run: Run, stuck: str) -> Iterator[tuple[Notice, str]]:
     verdict = run.verdict
     if verdict is None:
         return
-    if _stands(run):
+    if run.stands and run.decided_here:
         yield _VERDICTS[verdict.phase], verdict.message
     if run.experiment_gone and run.delete_sent_at is not None:
         yield Notice.DELETED, f"{subject} is gone"

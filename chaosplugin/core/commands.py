@@ -39,8 +39,11 @@ class ReadReplicas:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPods:
-    """Read the canary's pods beside their watch, which may be behind: it showed `version`."""
+class Confirm:
+    """Read the canary's pods, and what was spawned, beside their watches, which may be behind.
+
+    `version` is what the watch of the pods has shown.
+    """
 
     run: str
     version: int
@@ -156,7 +159,7 @@ Command = (
     ReadLedger
     | ReadScope
     | ReadReplicas
-    | ReadPods
+    | Confirm
     | Create
     | Find
     | FindPods
@@ -197,10 +200,11 @@ class ReplicasRead:
 
 
 @dataclass(frozen=True, slots=True)
-class PodsRead:
-    """All pods of the canary as they are."""
+class Confirmed:
+    """The canary's pods, and spawned experiments of the namespace, whosever they are, as they are there."""
 
     pods: Sequence[Pod]
+    children: Sequence[ChaosObject] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +293,7 @@ Outcome = (
     LedgerRead
     | ScopeRead
     | ReplicasRead
-    | PodsRead
+    | Confirmed
     | Found
     | NameExists
     | Unanswered

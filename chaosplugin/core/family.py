@@ -144,6 +144,15 @@ class Family:
         known.fault, known.gone = seen, gone
         return True
 
+    def take_all(self, parent: ChaosObject, children: Iterable[ChaosObject]) -> None:
+        """Take in all that is there: what is not among it is gone, as last seen."""
+        there = set()
+        for child in children:
+            there.add(child.metadata.uid)
+            self.take(parent, child, gone=False)
+        for uid, member in self._members.items():
+            member.gone = member.gone or uid not in there
+
     def recall(self, parent: ChaosObject, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
         """Take in what is gone without having been watched, by the Events that it has left.
 

@@ -29,8 +29,8 @@ BLIND_GRACE = timedelta(seconds=60)
 class Judgement:
     """A finding, or the next time to look.
 
-    `ask_replicas`: the ReplicaSet's wish must be read first; `read_pods`: the pods, as only a reading after
-    its cause proves that the canary has failed.
+    `ask_replicas`: the ReplicaSet's wish must be read first; `confirm`: the pods, and what was spawned, as
+    only a reading after the cause proves that the canary has failed.
     """
 
     finding: Finding | None = None
@@ -38,7 +38,7 @@ class Judgement:
     over_at: datetime | None = None
     """the fault is over since then: from now on the canary has to hold"""
     ask_replicas: bool = False
-    read_pods: bool = False
+    confirm: bool = False
     find_experiment: bool = False
 
 
@@ -77,11 +77,11 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
         return judgement
     finding = _never_started(run, seen, server_now)
     if finding is None and server_now >= deadline:
-        looked = run.family is not None or (
-            run.found_at is not None and run.found_at + run.offset >= deadline
-        )
+        looked_at = run.children_read_at if run.family else run.found_at
+        looked = looked_at is not None and looked_at + run.offset >= deadline
         if (chaos_lost or not looked) and now < blind_until(run, deadline):  # the watch may just be late
-            return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
+            again = now + timedelta(seconds=5)
+            return Judgement(find_experiment=True, confirm=run.family is not None, look_at=again)
         finding = _late(run, seen, chaos_lost)
     if finding:
         return Judgement(finding=finding)
@@ -220,8 +220,8 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
         if now < run.breach_since + SPAWN_GRACE:
             return None
     unasked = run.wanted_version != pods.version
-    if unasked or run.pods_read_at != now:
-        return Judgement(ask_replicas=unasked, read_pods=not unasked)
+    if unasked or run.confirmed_at != now:
+        return Judgement(ask_replicas=unasked, confirm=not unasked)
     return Judgement(
         finding=Finding(
             reason=Reason.STEADY_STATE_BROKEN,

@@ -8,6 +8,7 @@ from chaosplugin.core import fault, ledger
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
+    Confirmed,
     Create,
     Delete,
     Done,
@@ -20,7 +21,6 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
-    PodsRead,
     Recalled,
     Refused,
     Release,
@@ -86,7 +86,9 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             run.retry_at, run.waiting_for = now + RETRY, text
         case Recalled(nodes, events):
             _recall(run, nodes, events)
-        case ScopeRead() | PodsFound() | PodsRead() | NameExists() | Unanswered():
+        case Confirmed(_, children):
+            see_children(run, children, now)
+        case ScopeRead() | PodsFound() | NameExists() | Unanswered():
             pass
     return None
 
@@ -262,6 +264,14 @@ def see_child(run: Run, child: ChaosObject, *, gone: bool) -> bool:
     return True
 
 
+def see_children(run: Run, children: Sequence[ChaosObject], now: datetime) -> None:
+    """Take in what is there of all that was spawned, whatever the watches have told."""
+    run.children_read_at = now
+    if run.family and run.experiment:
+        run.family.take_all(run.experiment, children)
+        run.fault = run.family.read(run.experiment)
+
+
 def _recall(run: Run, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
     if run.family and run.experiment:
         run.family.recall(run.experiment, nodes, events)
@@ -307,19 +317,23 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     return None
 
 
-def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> None:
-    """Take over the verdict of another process that was first; its experiment may still be there."""
-    if run.verdict is not None:
-        return
+def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:
+    """Take over the verdict of another process that was first; its experiment may still be there.
+
+    Also in place of a verdict of our own that is not recorded yet.
+    """
+    if run.recorded or run.error or run.stage is Stage.DONE:
+        return False
     record = ledger.read_verdict(analysis_run, run.spec.identity)
     run.recorded = record is not None
     if record is None:
         stored = ledger.read_stored(analysis_run, run.spec.identity)
         record = stored if stored and _reason(stored.message) else None  # else Argo's words of an end
         run.stored = run.stored or record is not None
-    if record:
-        run.create_sent = True
-        adopt_verdict(run, record, now)
+    if record is None:
+        return False
+    run.create_sent = adopt_verdict(run, record, now) or run.create_sent
+    return True
 
 
 def _terminated(run: Run, why: str) -> Finding | None:
@@ -328,8 +342,8 @@ def _terminated(run: Run, why: str) -> Finding | None:
     return Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}")
 
 
-def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> None:
-    """The recorded verdict is the verdict, whoever wrote it."""
+def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool:
+    """The recorded verdict is the verdict, whoever wrote it. Returns whether it is another one than ours."""
     try:
         finished_at = datetime.fromisoformat(record.finished_at)
     except ValueError:
@@ -337,7 +351,7 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> None
     if finished_at.tzinfo is None:
         finished_at = now
     if run.verdict and (run.verdict.phase, run.verdict.message) == (record.phase, record.message):
-        return
+        return False
     run.verdict = Verdict(
         phase=record.phase,
         reason=_reason(record.message) or Reason.UNKNOWN,
@@ -346,6 +360,7 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> None
         finished_at=finished_at,
     )
     run.stage, run.decided_here = Stage.DECIDED, False
+    return True
 
 
 def _reason(message: str) -> Reason | None:

@@ -83,9 +83,9 @@ def _back(
 
 def _broken(run: Run, seen: Fault, pods: PodStore, what: str, now: datetime) -> Judgement:
     """Conclude it, if the pods have just been read so."""
-    if run.pods_read_at != now:
+    if run.confirmed_at != now:
         unread = _blind(run, seen, pods, now)
-        return unread if unread.finding else replace(unread, read_pods=True)
+        return unread if unread.finding else replace(unread, confirm=True)
     text = f"after {run.spec.subject}: {what}; see the canary's pods, or set steadyState"
     figures = figures_of(run, seen, pods)
     return Judgement(finding=Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures))

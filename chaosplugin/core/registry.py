@@ -76,16 +76,23 @@ class Registry:
     # -- calls -----------------------------------------------------------------------------------
 
     def start(
-        self, now: datetime, spec: Spec, *, errors: int, resume: bool, sampled: bool = False
+        self,
+        now: datetime,
+        spec: Spec,
+        found: AnalysisRun,
+        *,
+        errors: int,
+        resume: bool,
+        sampled: bool = False,
     ) -> list[Command]:
-        """Begin the run of this intent, unless it has been begun.
+        """Begin the run of this intent, unless it has been begun; `found` is the call's AnalysisRun.
 
         A retry after an Error begins anew; a copy of the call that got the Error does not.
         """
         run = self._runs.get(spec.id)
         retried = run is not None and run.error and errors > run.errors and not resume
         if run is not None and not retried:
-            return []
+            return self._advance(now, [run]) if outcomes.adopt_first(run, found, now) else []
         run = Run(
             spec=spec,
             errors=errors,
@@ -97,7 +104,7 @@ class Registry:
             family=spec.family() if spec.family else None,
         )
         run.value = spec.value
-        outcomes.adopt_first(run, spec.analysis_run, now)
+        outcomes.adopt_first(run, found, now)
         self._drop_canary(spec.id)
         self._runs[spec.id] = run
         self._of_analysis_run.setdefault(spec.identity.analysis_run_uid, {})[spec.id] = None
@@ -110,7 +117,7 @@ class Registry:
         """Answer Run (nothing given) or Resume from memory."""
         run = self._runs[run_id]
         run.begun_at = given.started_at if given else run.begun_at
-        resumed, answered = run.resumed or given is not None, run.verdict is not None
+        resumed, answered = run.resumed or given is not None, run.settled(now)
         commands: list[Command] = []
         if (resumed, answered) != (run.resumed, run.answered):
             run.resumed, run.answered = resumed, answered
@@ -129,7 +136,7 @@ class Registry:
             self._decide(run, Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}"), now)
         run.resumed = run.answered = True
         commands = self._advance(now, [run])  # after which the run may be forgotten
-        return run.measurement(now, given), commands
+        return run.measurement(now, given, final=True), commands
 
     def allow(self, now: datetime, run_id: str, *, push: bool) -> list[Command]:
         """Take in whether the AnalysisRun may be patched."""

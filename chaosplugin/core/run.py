@@ -19,6 +19,9 @@ from chaosplugin.core.verdict import Verdict
 RESUME_GRACE = timedelta(seconds=30)
 """No patch of the AnalysisRun before the first Resume, or this long after Run: a patch under way makes
 the controller call Run again from a stale copy."""
+RECORD_GRACE = timedelta(seconds=30)
+"""How long a verdict is answered to nobody before it is recorded: of two plugins one records it, and the
+other answers the same."""
 
 
 class Stage(StrEnum):
@@ -156,8 +159,10 @@ class Run:
     wanted: int | None = None
     wanted_version: int = -1
     """version of the pod store for which `wanted` was read"""
-    pods_read_at: datetime | None = None
+    confirmed_at: datetime | None = None
     """when a reading last showed the same pods as the watch"""
+    children_read_at: datetime | None = None
+    """when what was spawned was last read beside its watch"""
     pods_behind: int = -1
     """version of the pod store that a reading has shown to be outdated"""
     baseline: Baseline | None = None
@@ -247,13 +252,27 @@ class Run:
         """The verdict is Error, which Argo counts apart and retries."""
         return self.verdict is not None and self.verdict.phase is Phase.ERROR
 
-    def measurement(self, now: datetime, given: Measurement | None = None) -> Measurement:
-        """Answer a call: the same answer as long as nothing has changed."""
+    @property
+    def stands(self) -> bool:
+        """The verdict will not be another's any more: recorded, or of those that never are."""
+        told = self.error or self.recorded or self.stored or self.push is False
+        return self.verdict is not None and told
+
+    def settled(self, now: datetime) -> bool:
+        """Tell whether the verdict may be answered: it stands, or was, or cannot be recorded for long."""
+        if self.verdict is None:
+            return False
+        return self.stands or self.answered or now >= self.verdict.finished_at + RECORD_GRACE
+
+    def measurement(
+        self, now: datetime, given: Measurement | None = None, *, final: bool = False
+    ) -> Measurement:
+        """Answer a call: the same answer as long as nothing has changed; `final`: with its verdict."""
         started_at = (given.started_at if given else None) or self.started_at.replace(microsecond=0)
         metadata = {"chaosplugin.io/run": self.spec.id, "experiment": self.spec.subject}
         if self.sampled:
             metadata["traceparent"] = self.trace.parent(ROOT, sampled=True)
-        if self.verdict:
+        if self.verdict and (final or self.settled(now)):
             return Measurement(
                 phase=self.verdict.phase,
                 message=self.verdict.message,
@@ -288,6 +307,6 @@ _PROGRESS = {
     Stage.UNCERTAIN: "it is not known whether {} was created; finding out",
     Stage.OBSERVING: "{} is running against the canary",
     Stage.RECOVERING: "the fault of {} is over; the canary has to hold",
-    Stage.DECIDED: "",
+    Stage.DECIDED: "the verdict on {} is being recorded",
     Stage.DONE: "",
 }

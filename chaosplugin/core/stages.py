@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from chaosplugin.core import delivery, judge, outcomes, recovery, scope
 from chaosplugin.core.commands import (
     Command,
+    Confirm,
+    Confirmed,
     Create,
     Failed,
     Find,
     FindPods,
     Outcome,
     PodsFound,
-    PodsRead,
     ReadHistory,
     ReadLedger,
-    ReadPods,
     ReadReplicas,
     ReadScope,
     Recall,
@@ -92,6 +92,8 @@ def advance(  # noqa: C901 - one flat match over the stages
         case Stage.RECOVERING if run.family and run.fault and not run.fault.over:
             run.stage = Stage.OBSERVING  # a last experiment was spawned while its end was under way
         case Stage.RECOVERING:
+            if run.family and run.fault and run.fault.ended_at and run.server_ended_at:
+                run.server_ended_at = max(run.server_ended_at, run.fault.ended_at)  # of one told late
             _marking(run, now, step)
             _follow(run, pods, recovery.judge(run, pods, now), now, step)
         case Stage.DECIDED:
@@ -111,9 +113,10 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
             return _judge_scope(run, outcome, pods, now)
         case PodsFound(found):
             run.looked_up.update(found)
-        case PodsRead(read) if isinstance(command, ReadPods) and command.version == pods.version:
-            shown = pods.shows(read)  # as nothing was told since it was asked for, else the watch is behind
-            run.pods_read_at, run.pods_behind = (now, -1) if shown else (None, pods.version)
+        case Confirmed(found) if isinstance(command, Confirm):
+            if command.version == pods.version:  # nothing was told since it was asked for
+                shown = pods.shows(found)  # else the watch is behind
+                run.confirmed_at, run.pods_behind = (now, -1) if shown else (None, pods.version)
         case ReplicasRead():
             run.wanted_version = pods.version
         case Failed() if isinstance(command, ReadReplicas):
@@ -369,7 +372,7 @@ def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, now: datetime,
         step.give(run, ReadReplicas(run.spec.id))
     elif judgement.ask_replicas:
         run.wanted_version = pods.version
-    if judgement.read_pods and _due(run, now, step):
-        step.give(run, ReadPods(run.spec.id, pods.version))
+    if judgement.confirm and _due(run, now, step):
+        step.give(run, Confirm(run.spec.id, pods.version))
     if judgement.find_experiment:
         step.give(run, Find(run.spec.id))

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from chaosplugin.core import ledger, record
 from chaosplugin.core.analysis import Measurement, Phase
+from chaosplugin.core.commands import WriteVerdict
 from chaosplugin.core.feed import Feed
 from chaosplugin.core.gates import Gate, event_of, gate_of
 from chaosplugin.core.objects import AnalysisRun, Rollout
@@ -25,7 +26,7 @@ from chaosplugin.core.record import Asked, Record
 from chaosplugin.core.registry import Transition
 from chaosplugin.core.run import Run
 from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Topic, WatchEvent
-from chaosplugin.provider.facts import Fact, Observer
+from chaosplugin.provider.facts import Fact, Observer, Performed
 from chaosplugin.provider.ports import (
     AlreadyExists,
     Cluster,
@@ -107,10 +108,13 @@ class Gates:
             await self._changed.wait()
 
     def _observe(self, fact: Fact) -> None:
+        """Ask the provider again after a step, and once a verdict stands, which is not answered before."""
         self.tell(fact)
-        if not isinstance(fact, Transition):
-            return
-        driven = self._driven.get(fact.run.spec.id)
+        match fact:
+            case Transition(run=run) | Performed(run=run, command=WriteVerdict()):
+                driven = self._driven.get(run.spec.id)
+            case _:
+                return
         if driven is not None:
             driven.news.set()
 

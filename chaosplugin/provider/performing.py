@@ -7,6 +7,8 @@ from chaosplugin.core import ledger
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
+    Confirm,
+    Confirmed,
     Create,
     Delete,
     Done,
@@ -22,10 +24,8 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
-    PodsRead,
     ReadHistory,
     ReadLedger,
-    ReadPods,
     ReadReplicas,
     ReadScope,
     Recall,
@@ -75,8 +75,8 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return await proving.read_scope(command, run, home, there)
             case ReadReplicas():
                 return await _read_replicas(run, there)
-            case ReadPods():
-                return PodsRead(await there.list_pods(spec.namespace, f"{spec.label}={run.value}"))
+            case Confirm():
+                return await _confirm(run, there)
             case Create(manifest=manifest):
                 return await _create(spec, there, manifest)
             case Find():
@@ -193,6 +193,13 @@ async def _read_replicas(run: Run, there: Cluster) -> Outcome:
     except NotFound:
         return ReplicasRead(0)
     return ReplicasRead(found.spec.replicas if found.metadata.uid == run.replica_set else 0)
+
+
+async def _confirm(run: Run, there: Cluster) -> Outcome:
+    namespace = run.spec.namespace
+    topics = run.family.topics(namespace) if run.family else ()
+    children = [each for topic in topics for each in await there.list_chaos(topic.kind, namespace, topic.key)]
+    return Confirmed(await there.list_pods(namespace, f"{run.spec.label}={run.value}"), children)
 
 
 async def _create(spec: Spec, there: Cluster, manifest: Mapping[str, object]) -> Outcome:

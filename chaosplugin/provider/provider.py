@@ -187,12 +187,13 @@ class ChaosProvider:
             sampled = self._sampled(trace_of(spec.identity, errors).id)
         else:
             sampled = known.sampled
-        commands = self._registry.start(now, spec, errors=errors, resume=resume, sampled=sampled)
+        commands = self._registry.start(now, spec, run, errors=errors, resume=resume, sampled=sampled)
         begun = self._registry.run(spec.id)
-        if begun is None or begun is known:
-            return
-        self._apply(commands)
-        self._learn_wake(begun)
+        if begun is not None and begun is not known:
+            self._apply(commands)
+            self._learn_wake(begun)
+        elif commands:  # the call has brought another process's verdict
+            self._apply(commands)
 
     def _learn_wake(self, run: Run) -> None:
         """Find out whether the AnalysisRun may be patched; answers are cached by the cluster.

@@ -40,12 +40,17 @@ class Spawning(World):
     def __init__(self, kind: str, spec: dict[str, object], window: Window | None = None) -> None:
         self.kind, self.parent_spec = kind, spec
         self.read = _read(kind, spec)
+        self.there: dict[str, ChaosObject] = {}
         super().__init__(
             kind=kind,
             family=partial(Family, self.read, window),
             one_shot=self.read.one_shot,
             rules=Rules(recover_within=timedelta(seconds=10)),
         )
+
+    @property
+    def children(self) -> list[ChaosObject]:
+        return list(self.there.values())
 
     def chaos(self, *_: Record, **changes: object) -> ChaosObject:
         return self.parent()
@@ -98,6 +103,7 @@ class Spawning(World):
         kind: str = "PodChaos",
         owner: str = "",
         step: str = "",
+        told: bool = True,
         **metadata: object,
     ) -> None:
         owner, labels = owner or SELF, {MANAGED_BY: "x"}
@@ -123,8 +129,17 @@ class Spawning(World):
             ),
             status=ChaosStatus(experiment=experiment),
         )
+        if gone:
+            self.there.pop(name, None)
+        else:
+            self.there[name] = found
         topic = ChildrenTopic(kind, "default", OF_WORKFLOW if step else MANAGED_BY)
-        self.tell(Deleted(topic, found) if gone else Applied(topic, found))
+        if told:
+            self.tell(Deleted(topic, found) if gone else Applied(topic, found))
+
+    def untold(self, name: str, *records: Record, desired: str) -> None:
+        """Let something happen of which the watch does not tell."""
+        self.child(name, *records, desired=desired, told=False)
 
     def begin(self) -> None:
         self.to_observing()

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    Confirm,
+    Confirmed,
     Failed,
     Find,
     Found,
     LedgerRead,
-    PodsRead,
     ReadLedger,
-    ReadPods,
     ReadReplicas,
     ReplicasRead,
 )
@@ -65,7 +65,7 @@ def test_pods_that_were_ready_too_late_fail_also_when_seen_afterwards() -> None:
     )
 
     world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=75)), pod("web-b"))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "back only 75s after the fault" in world.message
@@ -139,7 +139,7 @@ def test_a_state_before_that_somebody_removed_is_unobserved() -> None:
 
 
 def _read(world: World, *pods: Pod) -> None:
-    world.done(world.expect(ReadPods), PodsRead(pods))
+    world.done(world.expect(Confirm), Confirmed(pods))
 
 
 def _back_unseen() -> tuple[World, Pod]:
@@ -180,7 +180,7 @@ def test_pods_that_cannot_be_read_make_no_verdict_either() -> None:
 
     began = world.now
     while world.verdict is None and world.now < began + timedelta(seconds=70):
-        world.done(world.expect(ReadPods), Failed("the API server is away"))
+        world.done(world.expect(Confirm), Failed("the API server is away"))
         world.wait(1)
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
@@ -188,10 +188,10 @@ def test_pods_that_cannot_be_read_make_no_verdict_either() -> None:
 
 def test_a_reading_that_crosses_a_change_is_made_again() -> None:
     world, back = _back_unseen()
-    asked = world.expect(ReadPods)
+    asked = world.expect(Confirm)
     world.pods(back)
 
-    world.done(asked, PodsRead([pod("web-a", ready=False, restarts=1), pod("web-b")]))
+    world.done(asked, Confirmed([pod("web-a", ready=False, restarts=1), pod("web-b")]))
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)

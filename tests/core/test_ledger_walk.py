@@ -160,6 +160,48 @@ def test_a_termination_right_after_a_restart_gets_the_verdict_that_stands() -> N
     world.expect(Delete)
 
 
+def _decided() -> World:
+    """Let another process delete the experiment after its verdict, of which this one has not heard."""
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.experiment(recovered("web-a", world.now), desired="Stop", deleting=True, gone=True)
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+    return world
+
+
+def test_a_verdict_that_is_not_recorded_yet_is_answered_to_nobody() -> None:
+    world = _decided()
+    assert world.resume().phase is Phase.RUNNING
+    write = world.expect(WriteVerdict)
+
+    world.done(write, VerdictWritten(write.record, analysis_run()))
+
+    assert world.resume().phase is Phase.INCONCLUSIVE
+
+
+def test_a_call_that_bears_the_verdict_of_another_process_is_answered_with_it() -> None:
+    world = _decided()
+    record = ledger.VerdictRecord(
+        phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
+    )
+    recorded = with_patch(ledger.verdict_patch(world.spec.identity, record, "1", "7"))
+    world.spec = replace(world.spec, analysis_run=recorded)
+
+    world.start(resume=True)
+
+    assert world.resume().message == "Timeout: x"
+
+
+def test_a_verdict_that_cannot_be_recorded_is_answered_after_a_while() -> None:
+    world = _decided()
+    world.done(world.expect(WriteVerdict), Failed("the API server is away"))
+
+    world.wait(31)
+
+    assert world.resume().phase is Phase.INCONCLUSIVE
+
+
 def test_a_live_experiment_is_adopted_with_its_baseline() -> None:
     before = World()
     before.to_create()

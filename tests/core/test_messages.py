@@ -57,7 +57,7 @@ def _broken() -> World:
     world = _injected()
     world.pods(pod("web-b", ready=False))
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    world.read_pods()
+    world.confirm()
     return world
 
 

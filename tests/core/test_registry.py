@@ -73,7 +73,7 @@ def test_resume_answers_the_very_same_while_nothing_changes() -> None:
 
 def test_until_the_right_to_patch_is_known_resume_comes_by_time() -> None:
     world = World()
-    world.take(world.registry.start(world.now, world.spec, errors=0, resume=False))
+    world.take(world.registry.start(world.now, world.spec, analysis_run(), errors=0, resume=False))
 
     answer = world.call(None)
 
@@ -169,7 +169,7 @@ def test_a_stale_copy_after_the_end_of_the_analysis_gets_the_verdict_once_more()
 def _queue_behind(world: World) -> Run:
     """Let another gate of the same canary wait for this one's."""
     second = make_spec(identity=Identity("run-1", "other", 1), name="other")
-    world.take(world.registry.start(world.now, second, errors=0, resume=False))
+    world.take(world.registry.start(world.now, second, analysis_run(), errors=0, resume=False))
     world.take(world.registry.allow(world.now, second.id, push=True))
     given = Measurement(phase=Phase.RUNNING, started_at=START)
     world.take(world.registry.answer(world.now, second.id, given)[1])

@@ -15,6 +15,8 @@ from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
+    Confirm,
+    Confirmed,
     Create,
     Delete,
     Done,
@@ -30,10 +32,8 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
-    PodsRead,
     ReadHistory,
     ReadLedger,
-    ReadPods,
     ReadReplicas,
     ReadScope,
     Recall,
@@ -109,8 +109,8 @@ class Gates(RuleBasedStateMachine):
                 return ScopeRead(scope_inputs(analysis_run=self.analysis_run))
             case ReadReplicas():
                 return ReplicasRead(2)
-            case ReadPods():
-                return PodsRead(list(self.world.canary.values()))
+            case Confirm():
+                return Confirmed(list(self.world.canary.values()))
             case Create(manifest=manifest):
                 if self.experiment is not None:
                     return NameExists()

@@ -27,7 +27,7 @@ from chaosplugin.core.run import Stage
 from chaosplugin.core.topics import ChildrenTopic, Lost
 from chaosplugin.core.verdict import Reason
 from chaosplugin.core.window import Window
-from tests.core.spawning import FAIL, KILL, SELF, Spawning, fire, killed, schedule
+from tests.core.spawning import KILL, SELF, Spawning, fire, killed, schedule
 from tests.core.world import HASH, START, analysis_run, hit, pod, recovered
 
 
@@ -118,7 +118,7 @@ def test_a_canary_that_does_not_come_back_between_two_firings_fails() -> None:
 
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "1 pods Ready, 2 wanted" in world.message
@@ -134,7 +134,7 @@ def test_a_pod_that_falls_over_after_it_has_recovered_fails() -> None:
     world.pods(pod("web-a", ready=False, restarts=2))
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
 
@@ -177,7 +177,7 @@ def test_restarts_add_up_with_the_firings_and_no_further() -> None:
     world.pods(pod("web-a", restarts=5))
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "1 container restarts" in world.message
@@ -261,3 +261,41 @@ def test_firings_that_cannot_be_watched_are_unobserved_at_the_timeout() -> None:
         world.todo.clear()
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def _twice_and_paused() -> Spawning:
+    """Let a Schedule fire twice, and its window end."""
+    world = schedule()
+    for number in (1, 2):
+        world.wait(7)
+        fire(world, f"firing-{number}")
+    world.wait(11)
+    return world
+
+
+def test_a_firing_that_its_watch_has_not_told_of_fails_nobody() -> None:
+    world = _twice_and_paused()
+    ended = world.now
+    world.untold("firing-3", recovered("web-a", ended), recovered("web-b", ended), desired="Stop")
+    world.pods(pod("web-a", restarts=6, since=ended), pod("web-b", restarts=6, since=ended))
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    world.confirm()
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert "3 firings" in world.message
+
+
+def test_a_fault_that_was_over_in_time_is_not_late_because_the_watch_of_firings_is() -> None:
+    world = _twice_and_paused()
+    world.child("firing-3", hit("web-a"))
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+    world.untold("firing-3", recovered("web-a", world.now), desired="Stop")
+    since = world.now
+    world.pods(pod("web-a", restarts=6, since=since), pod("web-b", restarts=4, since=since))
+
+    world.wait(61)
+    world.confirm()
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)

@@ -32,7 +32,7 @@ def test_pods_that_stay_down_after_the_fault_fail_the_gate() -> None:
     assert world.verdict is None
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
     world.wait(2)
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "1 of 2 pods Ready 60s after the fault" in world.message
@@ -61,7 +61,7 @@ def test_a_pod_that_falls_over_just_after_the_recovery_does_not_survive() -> Non
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
 
     world.wait(70)
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
 
@@ -73,7 +73,7 @@ def test_a_pod_not_hit_that_goes_down_ends_the_experiment_at_once() -> None:
 
     world.pods(pod("web-b", ready=False))
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert world.expect(Delete).uid == "chaos-1", "a fault that is on is undone at once"
@@ -98,7 +98,7 @@ def test_restarts_beyond_those_of_the_fault_fail_the_gate() -> None:
 
     world.pods(pod("web-b", restarts=1))
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "1 container restarts" in world.message
@@ -292,7 +292,7 @@ def test_restarts_after_the_fault_count_too() -> None:
     world.to_recovering()
 
     world.pods(pod("web-a", restarts=4, since=world.now))
-    world.read_pods()
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
     assert "2 container restarts" in world.message

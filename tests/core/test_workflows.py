@@ -21,7 +21,7 @@ from chaosplugin.core.objects import (
     Metadata,
 )
 from chaosplugin.core.verdict import Reason
-from tests.core.spawning import FAIL, KILL, SELF, Spawning, killed, workflow
+from tests.core.spawning import FAIL, Spawning, killed, workflow
 from tests.core.world import HASH, START, analysis_run, hit, pod, recovered
 
 
@@ -69,6 +69,7 @@ def test_an_experiment_that_is_stuck_at_its_step_s_end_is_not_recovered() -> Non
     world.pods(pod("web-a", ready=False))
 
     world.wait(61)
+    world.confirm()
 
     assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
 

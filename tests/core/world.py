@@ -9,14 +9,14 @@ from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
+    Confirm,
+    Confirmed,
     Create,
     Find,
     Found,
     LedgerRead,
     Outcome,
-    PodsRead,
     ReadLedger,
-    ReadPods,
     ReadScope,
     ScopeRead,
     WriteMark,
@@ -196,7 +196,14 @@ class World:
 
     def start(self, *, errors: int = 0, resume: bool = False) -> Measurement:
         self.take(
-            self.registry.start(self.now, self.spec, errors=errors, resume=resume, sampled=self.sampled)
+            self.registry.start(
+                self.now,
+                self.spec,
+                self.spec.analysis_run,
+                errors=errors,
+                resume=resume,
+                sampled=self.sampled,
+            )
         )
         self.take(self.registry.allow(self.now, self.spec.id, push=self.push))
         return self.call(None)
@@ -237,9 +244,14 @@ class World:
         del self.canary[one.metadata.uid]
         self.take(self.registry.observe(self.now, Watch("", "", "", topic), Deleted(topic, one)))
 
-    def read_pods(self) -> None:
-        """Let the pods be read, as they have been told."""
-        self.done(self.expect(ReadPods), PodsRead(list(self.canary.values())))
+    def confirm(self) -> None:
+        """Let all be read, as it has been told."""
+        self.done(self.expect(Confirm), Confirmed(list(self.canary.values()), self.children))
+
+    @property
+    def children(self) -> list[ChaosObject]:
+        """What the experiment has spawned, and is there."""
+        return []
 
     def experiment(
         self,
