@@ -76,7 +76,7 @@ def _state(run: Run, stuck: str) -> tuple[bool, ...]:
         run.fault is not None and run.fault.complete,
         run.server_ended_at is not None,
         run.stands and run.decided_here,
-        run.experiment_gone and run.delete_sent_at is not None,
+        run.gone and run.delete_sent_at is not None,
         run.kept,
         stuck != "",
         run.released,
@@ -96,7 +96,7 @@ def _notices(run: Run, stuck: str) -> Iterator[tuple[Notice, str]]:
         return
     if run.stands and run.decided_here:
         yield _VERDICTS[verdict.phase], verdict.message
-    if run.experiment_gone and run.delete_sent_at is not None:
+    if run.gone and run.delete_sent_at is not None:
         yield Notice.DELETED, f"{subject} is gone"
     if run.kept:
         yield Notice.KEPT, f"{subject} is kept until its AnalysisRun is deleted"

@@ -14,6 +14,15 @@ from chaosplugin.core.verdict import Finding
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectId:
+    """One object of the experiment's namespace, and no other one of its name."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadLedger:
     """Read the AnalysisRun and the experiment of this intent's name."""
 
@@ -127,10 +136,10 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Remove the finalizers of the experiment with this uid, whose deletion is stuck."""
+    """Remove the finalizers of what is stuck in its deletion: the experiment, or what it has spawned."""
 
     run: str
-    uid: str
+    objects: tuple[ObjectId, ...]
 
 
 @dataclass(frozen=True, slots=True)

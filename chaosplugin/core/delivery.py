@@ -16,6 +16,7 @@ from chaosplugin.core.commands import (
     Find,
     Keep,
     Look,
+    ObjectId,
     Release,
     WriteVerdict,
     WriteWake,
@@ -81,12 +82,7 @@ def record_of(verdict: Verdict) -> VerdictRecord:
 
 
 def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
-    if (
-        not run.create_sent
-        or run.experiment_gone
-        or run.kept
-        or run.pending & {Create, Delete, Release, Keep, Find}
-    ):
+    if not run.create_sent or run.gone or run.kept or run.pending & {Create, Delete, Release, Keep, Find}:
         return [], None
     if run.experiment is None:  # the create was never answered: it may have arrived
         return _every(run, now, Find(run.spec.id))
@@ -97,9 +93,17 @@ def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
     if run.spec.keep:
         pause = fault_on and (run.family is not None or not run.one_shot)
         return _every(run, now, Keep(run.spec.id, pause=pause))
-    uid = run.experiment.metadata.uid
-    force = run.spec.policy.force_cleanup and stuck(run, now)
-    return _every(run, now, Release(run.spec.id, uid) if force else Delete(run.spec.id, uid))
+    return _remove(run, now, run.experiment.metadata.uid)
+
+
+def _remove(run: Run, now: datetime, uid: str) -> tuple[list[Command], datetime | None]:
+    if run.gone_at is not None and now < run.gone_at + judge.STUCK:
+        return [], run.gone_at + judge.STUCK  # what it has spawned goes after it
+    held = [each for each in run.remains if each.metadata.deletion_timestamp]
+    if run.spec.policy.force_cleanup and held and stuck(run, now):
+        objects = (ObjectId(each.kind, each.metadata.name, each.metadata.uid) for each in held)
+        return _every(run, now, Release(run.spec.id, tuple(objects)))
+    return _every(run, now, Delete(run.spec.id, uid))
 
 
 def stuck(run: Run, now: datetime) -> str:
@@ -108,7 +112,7 @@ def stuck(run: Run, now: datetime) -> str:
     The verdict stands by then: nothing is deleted without one.
     """
     since = _deleting_since(run)
-    if since is None or run.experiment_gone or now < since + judge.STUCK:
+    if since is None or run.gone or now < since + judge.STUCK:
         return ""
     return Redactor.of(run.spec.secrets).text(judge.residue(run, now - since))
 
@@ -117,6 +121,8 @@ def _deleting_since(run: Run) -> datetime | None:
     """Return when it was deleted, by whomever."""
     if run.experiment is None:
         return None
+    if run.gone_at is not None:
+        return run.gone_at
     deleted = run.experiment.metadata.deletion_timestamp
     return deleted - run.offset if deleted else run.delete_sent_at
 

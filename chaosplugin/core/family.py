@@ -40,6 +40,8 @@ class Member:
     """the WorkflowNode that it is of"""
     fault: Fault
     gone: bool
+    last: ChaosObject | None = None
+    """as last told; None of one that was gone before"""
     ended_at: datetime | None = None
     healed: bool = False
     """the canary has been seen as before after it"""
@@ -104,9 +106,9 @@ class Family:
         return frozenset(found)
 
     @property
-    def alive(self) -> bool:
-        """Something that was spawned is still there."""
-        return any(not member.gone for member in self._members.values())
+    def alive(self) -> list[ChaosObject]:
+        """What was spawned and is there still."""
+        return [member.last for member in self._members.values() if member.last and not member.gone]
 
     @property
     def text(self) -> str:
@@ -139,9 +141,9 @@ class Family:
         if known is None:
             owner = child.metadata.controller
             node = child.metadata.label(_CONTROLLED_BY) or self._nodes.get(owner.uid if owner else "", "")
-            self._members[uid] = Member(part=part, node=node, fault=seen, gone=gone)
+            self._members[uid] = Member(part=part, node=node, fault=seen, gone=gone, last=child)
             return True
-        known.fault, known.gone = seen, gone
+        known.fault, known.gone, known.last = seen, gone, child
         return True
 
     def take_all(self, parent: ChaosObject, children: Iterable[ChaosObject]) -> None:

@@ -108,9 +108,11 @@ def _interference(run: Run, seen: Fault, server_now: datetime) -> Judgement | No
     if seen.paused and not deleted_at:
         text = f"{run.spec.subject} was paused by somebody; run the gate again"
         return Judgement(finding=Finding(reason=Reason.PAUSED, text=text, figures=figures))
-    if run.experiment_gone or (seen.deleting and seen.over):
+    if run.gone or (seen.deleting and seen.over):
         text = f"{run.spec.subject} was deleted by somebody before its end; run the gate again"
         return Judgement(finding=Finding(reason=Reason.DELETED, text=text, figures=figures))
+    if not deleted_at and run.gone_at is not None:  # it has no finalizer, as what it has spawned has
+        deleted_at = run.gone_at + run.offset
     if not deleted_at:
         finding = _family_interference(run, seen)
         return Judgement(finding=finding) if finding else None
@@ -144,10 +146,12 @@ def _family_interference(run: Run, seen: Fault) -> Finding | None:
 
 def residue(run: Run, since: timedelta) -> str:
     """Say what is wrong with a deletion that does not come to its end, and what to do."""
-    holders = ", ".join((run.experiment.metadata.finalizers if run.experiment else None) or ()) or "none"
+    finalizers = {each for held in run.remains for each in held.metadata.finalizers or ()}
+    holders = ", ".join(sorted(finalizers)) or "none"
+    what = f"what {run.spec.subject} has spawned" if run.experiment_gone else run.spec.subject
     why = f"; Chaos Mesh says: {run.fault.failure}" if run.fault and run.fault.failure else ""
     return (
-        f"{run.spec.subject}, which is not gone {since.total_seconds():.0f}s after its deletion (finalizers: "
+        f"{what}, which is not gone {since.total_seconds():.0f}s after its deletion (finalizers: "
         f"{holders}), so a residual fault is possible{why}; see Chaos Mesh's logs (the operator may let "
         f"finalizers be removed by --force-cleanup)"
     )

@@ -177,6 +177,8 @@ class Run:
     experiment: ChaosObject | None = None
     fault: Fault | None = None
     experiment_gone: bool = False
+    gone_at: datetime | None = None
+    """when that was seen"""
     found_at: datetime | None = None
     """when it was last looked up, beside its watch"""
     in_doubt: bool = False
@@ -240,6 +242,13 @@ class Run:
     def gone(self) -> bool:
         """The experiment is gone, with all that it has spawned."""
         return self.experiment_gone and not (self.family and self.family.alive)
+
+    @property
+    def remains(self) -> list[ChaosObject]:
+        """What is there still: the experiment, or, once it is gone, what it has spawned."""
+        if self.experiment is not None and not self.experiment_gone:
+            return [self.experiment]
+        return self.family.alive if self.family else []
 
     def is_about(self, uid: str) -> bool:
         """Tell whether an object is the experiment, or one that it has spawned."""

@@ -74,6 +74,7 @@ def advance(  # noqa: C901 - one flat match over the stages
 ) -> Step:
     """Look at a run; `holder`: another one whose fault may be on in the same ReplicaSet."""
     step = Step()
+    _note_ends(run, now)
     if run.in_doubt and _due(run, now, step):
         step.give(run, Find(run.spec.id))
     match run.stage:
@@ -92,8 +93,6 @@ def advance(  # noqa: C901 - one flat match over the stages
         case Stage.RECOVERING if run.family and run.fault and not run.fault.over:
             run.stage = Stage.OBSERVING  # a last experiment was spawned while its end was under way
         case Stage.RECOVERING:
-            if run.family and run.fault and run.fault.ended_at and run.server_ended_at:
-                run.server_ended_at = max(run.server_ended_at, run.fault.ended_at)  # of one told late
             _marking(run, now, step)
             _follow(run, pods, recovery.judge(run, pods, now), now, step)
         case Stage.DECIDED:
@@ -103,6 +102,14 @@ def advance(  # noqa: C901 - one flat match over the stages
         case Stage.DONE:
             pass
     return step
+
+
+def _note_ends(run: Run, now: datetime) -> None:
+    """Remember when the experiment was seen to be gone, and the end of a fault that was told late."""
+    if run.experiment_gone:
+        run.gone_at = run.gone_at or now
+    if run.stage is Stage.RECOVERING and run.fault and run.fault.ended_at and run.server_ended_at:
+        run.server_ended_at = max(run.server_ended_at, run.fault.ended_at)
 
 
 def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: datetime) -> Finding | None:

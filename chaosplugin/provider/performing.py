@@ -1,6 +1,7 @@
 """Performs the registry's commands on the clusters, and translates what came of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import assert_never
 
 from chaosplugin.core import ledger
@@ -22,6 +23,7 @@ from chaosplugin.core.commands import (
     Look,
     MarkFound,
     NameExists,
+    ObjectId,
     Outcome,
     PodsFound,
     ReadHistory,
@@ -97,8 +99,8 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return AnalysisRunSeen(await analysis_run(spec, home))
             case Delete(uid=uid):
                 return await _delete(spec, there, uid)
-            case Release(uid=uid):
-                return await _release(spec, there, uid)
+            case Release(objects=objects):
+                return await _release(spec, there, objects)
             case Keep(pause=pause):
                 return await _keep(spec, there, pause=pause)
             case Recall():
@@ -272,12 +274,13 @@ async def _delete(spec: Spec, there: Cluster, uid: str) -> Outcome:
     return Done()
 
 
-async def _release(spec: Spec, there: Cluster, uid: str) -> Outcome:
-    try:
-        await there.release_chaos(spec.kind, spec.namespace, spec.name, uid)
-    except NotFound:
-        return Found(None)
-    return Done()
+async def _release(spec: Spec, there: Cluster, objects: Sequence[ObjectId]) -> Outcome:
+    outcome: Outcome = Found(None)  # all are gone
+    for each in objects:
+        with suppress(NotFound):
+            await there.release_chaos(each.kind, spec.namespace, each.name, each.uid)
+            outcome = Done()
+    return outcome
 
 
 async def _keep(spec: Spec, there: Cluster, *, pause: bool) -> Outcome:

@@ -27,6 +27,7 @@ from tests.core.world import START, World, hit, pod, recovered
 KILL = {"action": "pod-kill", "mode": "one"}
 FAIL = {"action": "pod-failure", "mode": "all", "duration": "2s"}
 SELF = "parent-1"
+_POLICY = Policy()
 
 
 def _read(kind: str, spec: dict[str, object]) -> template.Template:
@@ -37,7 +38,13 @@ def _read(kind: str, spec: dict[str, object]) -> template.Template:
 class Spawning(World):
     """A world whose experiment spawns others."""
 
-    def __init__(self, kind: str, spec: dict[str, object], window: Window | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        spec: dict[str, object],
+        window: Window | None = None,
+        policy: Policy = _POLICY,
+    ) -> None:
         self.kind, self.parent_spec = kind, spec
         self.read = _read(kind, spec)
         self.there: dict[str, ChaosObject] = {}
@@ -46,6 +53,7 @@ class Spawning(World):
             family=partial(Family, self.read, window),
             one_shot=self.read.one_shot,
             rules=Rules(recover_within=timedelta(seconds=10)),
+            policy=policy,
         )
 
     @property
@@ -59,6 +67,7 @@ class Spawning(World):
         self,
         *,
         over: bool = False,
+        deleting: bool = False,
         annotations: dict[str, str] | None = None,
         accomplished: datetime | None = None,
     ) -> ChaosObject:
@@ -73,6 +82,7 @@ class Spawning(World):
             namespace="default",
             uid=SELF,
             creation_timestamp=START,
+            deletion_timestamp=self.now if deleting else None,
             labels={
                 ledger.MANAGED_BY: ledger.MANAGER,
                 ledger.RUN: identity.digest,
@@ -146,10 +156,10 @@ class Spawning(World):
         self.synced()
 
 
-def schedule(chaos: Mapping[str, object] | None = None) -> Spawning:
+def schedule(chaos: Mapping[str, object] | None = None, policy: Policy = _POLICY) -> Spawning:
     """A Schedule every 10 s, for 30 s."""
     spec: dict[str, object] = {"schedule": "@every 10s", "type": "PodChaos", "podChaos": dict(chaos or FAIL)}
-    world = Spawning("Schedule", spec, Window(Every(timedelta(seconds=10)), timedelta(seconds=30)))
+    world = Spawning("Schedule", spec, Window(Every(timedelta(seconds=10)), timedelta(seconds=30)), policy)
     world.begin()
     return world
 

@@ -4,12 +4,23 @@ from datetime import timedelta
 
 from chaosplugin.core import delivery, ledger
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Delete, Done, LedgerRead, ReadLedger, Release, WriteVerdict
+from chaosplugin.core.commands import (
+    Delete,
+    Done,
+    Found,
+    LedgerRead,
+    ObjectId,
+    ReadLedger,
+    Release,
+    VerdictWritten,
+    WriteVerdict,
+)
 from chaosplugin.core.objects import Record
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.world import HASH, START, World, hit, marked
+from tests.core.spawning import Spawning, schedule
+from tests.core.world import HASH, START, World, analysis_run, hit, marked, recovered
 
 
 def clear(name: str) -> Record:
@@ -104,10 +115,94 @@ def test_finalizers_are_removed_only_where_the_operator_has_allowed_it() -> None
 
     release = world.expect(Release)
 
-    assert release.uid == "chaos-1"
+    assert release.objects == (ObjectId("PodChaos", world.spec.name, "chaos-1"),)
     world.done(release, Done())
     world.experiment(hit("web-a"), desired="Run", deleting=True, gone=True)
     run = world.registry.run(world.spec.id)
     assert run is not None
     assert run.experiment_gone
     assert world.stage is Stage.DECIDED, "Argo has not stored the verdict yet"
+
+
+# -- of what was spawned: a Schedule or a Workflow has no finalizer, and is gone at once
+
+
+def _fired(policy: Policy) -> Spawning:
+    """Let a firing be on that Chaos Mesh does not undo, as its Schedule goes."""
+    world = schedule(policy=policy)
+    world.wait(10)
+    world.child("firing-1", hit("web-a"), hit("web-b"))
+    return world
+
+
+def _gone(world: Spawning) -> None:
+    world.see_parent(world.parent(deleting=True), gone=True)
+    world.child(
+        "firing-1",
+        hit("web-a"),
+        hit("web-b"),
+        deletion_timestamp=world.now,
+        finalizers=["chaos-mesh/records"],
+    )
+
+
+def test_a_schedule_that_somebody_deletes_is_judged_once_what_it_has_fired_is_undone() -> None:
+    world = _fired(Policy())
+    _gone(world)
+    assert world.verdict is None
+
+    world.child("firing-1", recovered("web-a", world.now), recovered("web-b", world.now), gone=True)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+
+
+def test_a_schedule_that_somebody_deletes_and_whose_firing_stays_is_not_recovered() -> None:
+    world = _fired(Policy())
+    _gone(world)
+
+    world.wait(61)
+
+    assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
+    assert "what Schedule default/" in world.message
+    assert "chaos-mesh/records" in world.message
+
+
+def _left_over(policy: Policy) -> Spawning:
+    """Delete a Schedule after its verdict, a minute ago; what it has fired is stuck."""
+    world = _fired(policy)
+    world.terminate()
+    write = world.expect(WriteVerdict)
+    world.done(write, VerdictWritten(write.record, analysis_run()))
+    world.done(world.expect(Delete), Done())
+    _gone(world)
+    world.run_seen(phase="Inconclusive")
+    assert world.stage is Stage.DECIDED
+    world.wait(59)
+    assert not world.todo
+    world.wait(2)
+    return world
+
+
+def test_a_firing_that_is_stuck_is_told_and_not_forced() -> None:
+    world = _left_over(Policy())
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+
+    assert "a residual fault is possible" in delivery.stuck(run, world.now)
+    world.done(world.expect(Delete), Found(None))
+    world.wait(31)
+    world.expect(Delete)
+
+    world.child("firing-1", hit("web-a"), gone=True)
+    assert world.stage is Stage.DONE
+
+
+def test_a_firing_that_is_stuck_loses_its_finalizers_where_the_operator_has_allowed_it() -> None:
+    world = _left_over(Policy(force_cleanup=True))
+
+    release = world.expect(Release)
+
+    assert release.objects == (ObjectId("PodChaos", "firing-1", "uid-firing-1"),)
+    world.done(release, Done())
+    world.child("firing-1", hit("web-a"), gone=True)
+    assert world.stage is Stage.DONE

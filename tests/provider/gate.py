@@ -30,6 +30,9 @@ LABEL = "rollouts-pod-template-hash"
 NAMESPACE = "default"
 
 
+FAIL = {"action": "pod-failure", "mode": "all", "selector": {}}
+
+
 def clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - a test stands where app does
 
@@ -41,6 +44,16 @@ def podchaos(action: str = "pod-failure", **spec: object) -> Object:
         "kind": "PodChaos",
         "metadata": {"name": "kill"},
         "spec": {key: value for key, value in given.items() if value is not None},
+    }
+
+
+def schedule(every: str = "3s", duration: str = "1s") -> Object:
+    spec = {"schedule": f"@every {every}", "type": "PodChaos", "podChaos": {**FAIL, "duration": duration}}
+    return {
+        "apiVersion": "chaos-mesh.org/v1alpha1",
+        "kind": "Schedule",
+        "metadata": {"name": "again"},
+        "spec": spec,
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.policy import Policy
 from chaosplugin.sandbox.api import resources
-from tests.provider.gate import NAMESPACE, Gate, config, gate, podchaos
+from tests.provider.gate import NAMESPACE, Gate, config, gate, podchaos, schedule
 
 LONG = config(podchaos(duration="9s"), timeout="5m")
 
@@ -54,6 +54,29 @@ async def test_a_stuck_deletion_is_forced_where_the_operator_has_allowed_it(
 
         await bed.heard(lambda: "removed finalizers by --force-cleanup" in caplog.text)
         assert "a residual fault is possible" in caplog.text
+
+
+async def test_a_firing_that_is_stuck_is_forced_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its Schedule has no finalizer, and is gone at once."""
+    async with gate(tmp_path, policy=Policy(force_cleanup=True)) as bed:
+        bed.deploy()
+        run, often = bed.analysis_run(), config(schedule("3s", "20s"), scheduleFor="30s", timeout="2m")
+        begun = await bed.inject(run, often)
+        bed.cluster.chaos.fail("Recover", "no daemon")
+        bed.provider.terminate(run, bed.metric(often), begun)
+        await bed.until(lambda: bed.experiments and "deletionTimestamp" in bed.experiments[0]["metadata"])
+        await bed.heard(lambda: _sees_its_deletion(bed))
+
+        bed.ahead += timedelta(seconds=61)
+        bed.touch()
+
+        await bed.until(lambda: not bed.experiments)
+        await bed.heard(lambda: "removed finalizers by --force-cleanup" in caplog.text)
+
+
+def _sees_its_deletion(bed: Gate) -> bool:
+    (run,) = bed.provider._registry.runs.values()
+    return run.gone_at is not None and any(each.metadata.deletion_timestamp for each in run.remains)
 
 
 async def test_a_deletion_by_somebody_that_is_stuck_fails_the_gate_and_is_followed_on(tmp_path: Path) -> None:

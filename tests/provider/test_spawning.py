@@ -15,19 +15,7 @@ from chaosplugin.provider.ports import Cluster
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.resources import Object
-from tests.provider.gate import NAMESPACE, Gate, clock, config, gate, into
-
-_FAIL = {"action": "pod-failure", "mode": "all", "selector": {}}
-
-
-def schedule(every: str = "3s", duration: str = "1s") -> Object:
-    spec = {"schedule": f"@every {every}", "type": "PodChaos", "podChaos": {**_FAIL, "duration": duration}}
-    return {
-        "apiVersion": "chaos-mesh.org/v1alpha1",
-        "kind": "Schedule",
-        "metadata": {"name": "again"},
-        "spec": spec,
-    }
+from tests.provider.gate import FAIL, NAMESPACE, Gate, clock, config, gate, into, schedule
 
 
 def workflow() -> Object:
@@ -35,7 +23,7 @@ def workflow() -> Object:
         "entry": "all",
         "templates": [
             {"name": "all", "templateType": "Serial", "children": ["fail", "rest", "fail"]},
-            {"name": "fail", "templateType": "PodChaos", "deadline": "2s", "podChaos": _FAIL},
+            {"name": "fail", "templateType": "PodChaos", "deadline": "2s", "podChaos": FAIL},
             {"name": "rest", "templateType": "Suspend", "deadline": "4s"},
         ],
     }
