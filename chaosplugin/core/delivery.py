@@ -38,7 +38,7 @@ def deliver(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
         return [], None
     tell, tell_at = _tell(run, verdict, now)
     clean, clean_at = _clean(run, now)
-    if not tell and not clean and run.stored and (not run.create_sent or run.gone or run.kept):
+    if not tell and not clean and run.stored and (not run.create_sent or run.gone or run.left):
         run.stage = Stage.DONE
         return [], None
     times = [at for at in (tell_at, clean_at) if at is not None]

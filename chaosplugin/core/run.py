@@ -236,7 +236,12 @@ class Run:
     def holds_canary(self) -> bool:
         """A fault of this run may be on, or what it did is still judged: others must wait."""
         past = self.verdict is not None and self.fault is not None and self.fault.over
-        return self.create_sent and not (past or self.gone or self.kept)
+        return self.create_sent and not (past or self.left or self.gone)
+
+    @property
+    def left(self) -> bool:
+        """It is kept, and its fault is over, or is one that no pause ends."""
+        return self.kept and (self.one_shot or self.fault is None or self.fault.over)
 
     @property
     def gone(self) -> bool:

@@ -319,6 +319,22 @@ def test_the_wake_is_repeated_with_a_new_value_until_argo_has_it() -> None:
     assert not [command for command in world.todo if isinstance(command, WriteWake)]
 
 
+def test_a_kept_experiment_holds_the_canary_until_its_fault_is_over() -> None:
+    world = World(keep=True)
+    world.to_observing()
+    other = _queue_behind(world)
+    world.to_timeout(hit("web-a"), desired="Run")
+    world.done(world.expect(Keep), Done())
+    world.run_seen(phase="Running", metric_results=[MetricResult(name="chaos", count=1)])
+    assert (world.stage, other.stage) == (Stage.DECIDED, Stage.QUEUED), "the pause takes its time"
+
+    world.experiment(recovered("web-a", world.now), desired="Stop")
+
+    assert world.stage is Stage.DONE
+    world.prove()
+    assert world.expect(WriteMark).run == other.spec.id
+
+
 def test_an_experiment_to_be_kept_is_labelled_and_paused_where_its_fault_is_on() -> None:
     world = World(keep=True)
     world.to_observing()
