@@ -7,7 +7,7 @@ follows from a finding. All comparisons of time are made on the API server's clo
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chaosplugin.core import steady_state
+from chaosplugin.core import ledger, steady_state
 from chaosplugin.core.fault import Fault
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.run import Run
@@ -69,7 +69,7 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
     if seen is None or run.server_created_at is None:
         return Judgement()
     deadline = run.server_created_at + run.spec.timeout
-    judgement = _interference(run, seen, server_now)
+    judgement = _interference(run, seen, now)
     if judgement is None and seen.over:
         judgement = _ended(run, seen, server_now, deadline)
     judgement = judgement or _breach(run, pods, seen, now)
@@ -102,10 +102,19 @@ def _marks(run: Run, seen: Fault, created: datetime) -> list[datetime]:
     return marks
 
 
-def _interference(run: Run, seen: Fault, server_now: datetime) -> Judgement | None:
+def _passed_on(run: Run) -> bool:
+    """Tell whether only what was spawned is seen paused: Chaos Mesh passes on a pause, perhaps our own."""
+    parent = run.experiment if run.family else None
+    return parent is not None and parent.metadata.annotation(ledger.PAUSE) != "true"
+
+
+def _interference(run: Run, seen: Fault, now: datetime) -> Judgement | None:
     """Judge what somebody did; a deletion once the fault is undone, or is not within a minute."""
+    server_now = now + run.offset
     figures, deleted_at = figures_of(run, seen), run.experiment and run.experiment.metadata.deletion_timestamp
     if seen.paused and not deleted_at:
+        if _passed_on(run) and run.found_at != now:
+            return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
         text = f"{run.spec.subject} was paused by somebody; run the gate again"
         return Judgement(finding=Finding(reason=Reason.PAUSED, text=text, figures=figures))
     if run.gone or (seen.deleting and seen.over):

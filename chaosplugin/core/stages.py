@@ -381,5 +381,5 @@ def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, now: datetime,
         run.wanted_version = pods.version
     if judgement.confirm and _due(run, now, step):
         step.give(run, Confirm(run.spec.id, pods.version))
-    if judgement.find_experiment:
+    if judgement.find_experiment and _due(run, now, step):
         step.give(run, Find(run.spec.id))

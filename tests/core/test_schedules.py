@@ -9,6 +9,7 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     Delete,
     Done,
+    Find,
     Found,
     LedgerRead,
     ReadLedger,
@@ -106,6 +107,33 @@ def test_interference_with_a_schedule_is_inconclusive(pause: str | None, reason:
         world.child("firing-1", hit("web-a"), deletion_timestamp=world.now)
 
     assert world.verdict == (Phase.INCONCLUSIVE, reason)
+
+
+def _child_is_paused() -> Spawning:
+    """Let a firing be seen paused, and not its Schedule."""
+    world = schedule()
+    world.wait(31)
+    world.child("firing-1", hit("web-a"))
+    world.expect(Stop)
+    world.child("firing-1", hit("web-a"), annotations={ledger.PAUSE: "true"})
+    assert world.verdict is None
+    return world
+
+
+def test_our_own_pause_that_is_seen_first_at_what_was_fired_is_not_somebody_s() -> None:
+    world = _child_is_paused()
+
+    world.done(world.expect(Find), Found(world.parent(over=True)))
+
+    assert world.verdict is None
+
+
+def test_a_firing_that_somebody_pauses_is_inconclusive() -> None:
+    world = _child_is_paused()
+
+    world.done(world.expect(Find), Found(world.parent()))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.PAUSED)
 
 
 def test_a_canary_that_does_not_come_back_between_two_firings_fails() -> None:

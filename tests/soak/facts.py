@@ -113,6 +113,14 @@ class Case:
         return frozenset(name for fault in self.faults for name in names_of(fault))
 
     @property
+    def struck(self) -> frozenset[str]:
+        """Names of pods that a record says to have been hit."""
+        records = (
+            record for fault in self.faults for _, state in fault.states for record in records_of(state)
+        )
+        return frozenset(each["id"].split("/")[1] for each in records if each.get("injectedCount"))
+
+    @property
     def paused(self) -> frozenset[str]:
         """Names of pods that really were down, whatever the records say."""
         return frozenset(
@@ -250,7 +258,7 @@ def cases_of(plan: Plan, metric: Metric, place: Place, history: History, run: Tr
             continue
         later = [each for each in made[counted:] if each.born < _seconds(measurement["finishedAt"]) + 1]
         experiment = later[0] if later else None
-        seen = run.first(partial(_finished, metric.name, index))
+        seen = run.first(partial(_stores, metric.name, index, measurement))
         found.append(
             Case(
                 plan,
@@ -274,9 +282,10 @@ def _of_another(measurement: Object, run: Trace) -> bool:
     return began is not None and _seconds(began) < run.born - 1.5
 
 
-def _finished(metric: str, index: int, run: Object) -> bool:
-    found = measurements(run, metric)
-    return len(found) > index and bool(found[index].get("finishedAt"))
+def _stores(metric: str, index: int, measurement: Object, run: Object) -> bool:
+    """Whether a measurement stands there; another's may have before it."""
+    found, facts = measurements(run, metric), ("phase", "finishedAt", "message")
+    return len(found) > index and all(found[index].get(each) == measurement.get(each) for each in facts)
 
 
 def measurements(run: Object, metric: str) -> list[Object]:
