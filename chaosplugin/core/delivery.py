@@ -38,10 +38,12 @@ def deliver(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
         return [], None
     tell, tell_at = _tell(run, verdict, now)
     clean, clean_at = _clean(run, now)
-    if not tell and not clean and run.stored and (not run.create_sent or run.gone or run.left):
+    late = run.awaits_late(now)
+    over = run.stored and (not run.create_sent or run.gone or run.left)
+    if not tell and not clean and over and late is None:
         run.stage = Stage.DONE
         return [], None
-    times = [at for at in (tell_at, clean_at) if at is not None]
+    times = [at for at in (tell_at, clean_at, late) if at is not None]
     return tell + clean, min(times, default=None)
 
 

@@ -170,10 +170,25 @@ def _mark_found(run: Run, analysis_run: AnalysisRun, now: datetime) -> Finding |
     return see_analysis_run(run, analysis_run, now)
 
 
-def is_a_twins(run: Run, experiment: ChaosObject) -> bool:
-    """Tell whether another process has begun this intent, as that of a second controller does."""
-    begun = run.stage in {Stage.PROVING, Stage.QUEUED} and run.experiment is None
-    return begun and ledger.is_ours(experiment, run.spec.identity)
+def is_unexpected(run: Run, experiment: ChaosObject) -> bool:
+    """Tell whether this gate's experiment has turned up without having been created here.
+
+    Another process has begun this intent, as that of a second controller does; or the create of one that
+    has died has arrived only after the verdict.
+    """
+    begun = run.stage in {Stage.PROVING, Stage.QUEUED}
+    late = run.stands and not run.error
+    return run.experiment is None and (begun or late) and ledger.is_ours(experiment, run.spec.identity)
+
+
+def meet(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
+    """Take it over; after the verdict nobody wants its fault any more, and it is deleted at once."""
+    if run.verdict is None:
+        return adopt(run, experiment, now)
+    run.create_sent, run.experiment_gone, run.gone_at, run.clean_at = True, False, None, None
+    see_experiment(run, experiment)
+    run.stage = Stage.DECIDED
+    return None
 
 
 def adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:

@@ -208,8 +208,8 @@ class Registry:
                 case ChaosObject() if self._is_experiment_of(run, thing):
                     see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
                     see(run, thing)
-                case ChaosObject() if not gone and outcomes.is_a_twins(run, thing):
-                    finding = outcomes.adopt(run, thing, now)
+                case ChaosObject() if not gone and outcomes.is_unexpected(run, thing):
+                    finding = outcomes.meet(run, thing, now)
                 case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
                     finding = outcomes.see_analysis_run(run, None if gone else thing, now)
                     if finding and run.stage is Stage.RESTORING:
@@ -282,6 +282,11 @@ class Registry:
 
     def run(self, run_id: str) -> Run | None:
         return self._runs.get(run_id)
+
+    def attends(self, run_id: str) -> bool:
+        """Tell whether a run is known, and not done with."""
+        run = self._runs.get(run_id)
+        return run is not None and run.stage is not Stage.DONE
 
     @property
     def runs(self) -> Mapping[str, Run]:

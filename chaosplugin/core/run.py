@@ -19,6 +19,8 @@ from chaosplugin.core.verdict import Verdict
 RESUME_GRACE = timedelta(seconds=30)
 """No patch of the AnalysisRun before the first Resume, or this long after Run: a patch under way makes
 the controller call Run again from a stale copy."""
+LATE = timedelta(seconds=60)
+"""How long a create may be on its way whose process has died: the API server ends requests by then."""
 RECORD_GRACE = timedelta(seconds=30)
 """How long a verdict is answered to nobody before it is recorded: of two plugins one records it, and the
 other answers the same."""
@@ -247,6 +249,12 @@ class Run:
     def gone(self) -> bool:
         """The experiment is gone, with all that it has spawned."""
         return self.experiment_gone and not (self.family and self.family.alive)
+
+    def awaits_late(self, now: datetime) -> datetime | None:
+        """Return until when the create of an earlier process, which has died, may still arrive."""
+        inherited = self.restored or (self.mark is not None and not self.mark_made)
+        until = self.started_at + LATE
+        return until if inherited and self.decided_here and self.experiment is None and now < until else None
 
     @property
     def remains(self) -> list[ChaosObject]:

@@ -90,7 +90,7 @@ class ChaosProvider:
         self._tasks.start_soon(self._announcer.serve)
         clock = self._clock if self._policy.force_cleanup else None
         self._tasks.start_soon(
-            sweep_for_ever, self._clusters.home, self._registry.runs, self._observer, clock, turn
+            sweep_for_ever, self._clusters.home, self._registry.attends, self._observer, clock, turn
         )
         while True:
             self._changed = anyio.Event()

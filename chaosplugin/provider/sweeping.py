@@ -6,8 +6,9 @@ this cluster is looked at, by the uid of its kube-system; what cannot be known i
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from itertools import chain, repeat
 
 import anyio
 
@@ -21,6 +22,9 @@ from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
 _log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
+LATE_S = 75.0
+"""Pause after the first sweep: a create of a process that has died is on its way for a minute at most, as the
+API server ends requests by then."""
 AGAIN_S = 10.0
 """Pause while experiments are seen that nobody here takes care of, and whose analysis has not ended:
 mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more."""
@@ -28,16 +32,17 @@ mostly a Resume is about to bring them, but an analysis that ends in Error asks 
 
 async def sweep_for_ever(
     home: Callable[[], Awaitable[Cluster]],
-    busy: Collection[str],
+    busy: Callable[[str], bool],
     observer: Observer,
     force: Callable[[], datetime] | None = None,
     turn: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
-    """Sweep now, then every ten minutes. `busy` are the runs that this process itself takes care of.
+    """Sweep now, soon after, then every ten minutes. `busy`: this process itself takes care of that run.
 
     `force` is the clock by which a deletion is stuck, where the operator has allowed to force it; `turn`
     tells, where there are several processes, whether it is for this one to sweep now.
     """
+    pauses = chain([LATE_S], repeat(EVERY_S))
     while True:
         swept = Swept()
         try:
@@ -48,10 +53,10 @@ async def sweep_for_ever(
                 observer(swept)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
-        await anyio.sleep(AGAIN_S if swept.unattended else EVERY_S)
+        await anyio.sleep(AGAIN_S if swept.unattended else next(pauses))
 
 
-async def sweep(home: Cluster, busy: Collection[str], overdue: datetime | None = None) -> Swept:
+async def sweep(home: Cluster, busy: Callable[[str], bool], overdue: datetime | None = None) -> Swept:
     """Delete leftovers in all namespaces. Without the right to look, do nothing.
 
     Those that were deleted before `overdue`, and are still there, lose their finalizers.
@@ -67,8 +72,7 @@ async def sweep(home: Cluster, busy: Collection[str], overdue: datetime | None =
         except (Denied, NotFound):  # granted per namespace, or no CRD of this kind
             continue
         for experiment in found:
-            run = experiment.metadata.label(ledger.RUN)
-            if run in busy:
+            if busy(experiment.metadata.label(ledger.RUN) or ""):
                 continue
             deleted_at = experiment.metadata.deletion_timestamp
             if deleted_at and (overdue is None or deleted_at > overdue):

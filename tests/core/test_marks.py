@@ -5,6 +5,7 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     Create,
     Delete,
+    Done,
     Failed,
     Find,
     Found,
@@ -24,8 +25,10 @@ from tests.core.world import (
     START,
     World,
     analysis_run,
+    hit,
     marked,
     pod,
+    recovered,
     scope_inputs,
     with_patch,
 )
@@ -156,3 +159,32 @@ def test_the_mark_of_a_refused_create_is_taken_back_with_the_wake() -> None:
     world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
 
     assert world.expect(WriteWake).unmark
+
+
+def _ended_without_it() -> World:
+    """Let a gate end of which an earlier process had marked, and not created, an experiment."""
+    world = restored_with_a_mark()
+    world.done(world.expect(ReadHistory), HistoryRead(created=False))
+    world.run_seen(phase="Inconclusive")
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.TERMINATED)
+    return world
+
+
+def test_a_create_of_a_dead_process_that_arrives_after_the_end_is_undone_at_once() -> None:
+    world = _ended_without_it()
+    world.wait(30)
+
+    world.experiment(hit("web-a"), desired="Run")
+
+    world.done(world.expect(Delete), Done())
+    world.experiment(recovered("web-a", world.now), deleting=True, gone=True)
+    assert world.stage is Stage.DONE
+
+
+def test_a_create_that_can_arrive_no_more_is_not_waited_for() -> None:
+    world = _ended_without_it()
+
+    world.wait(61)
+
+    assert world.stage is Stage.DONE
+    assert not world.todo

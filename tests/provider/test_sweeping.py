@@ -18,6 +18,11 @@ from chaosplugin.sandbox.narrator import is_ready
 from tests.provider.gate import NAMESPACE, clock, gate, podchaos
 
 
+def nobody(_: str) -> bool:
+    """Tell that no process takes care of a run."""
+    return False
+
+
 def leave(cluster: Cluster, uid: str, **labels: str) -> None:
     """Leave an experiment behind, as a process that died would have."""
     origin = cluster.api.get(resources.NAMESPACES, "", "kube-system").object["metadata"]["uid"]
@@ -40,11 +45,11 @@ async def test_what_an_ended_analysis_left_behind_is_deleted(tmp_path: Path) -> 
         bed.deploy(replicas=1)
         run = bed.analysis_run()
         leave(bed.cluster, run.metadata.uid)
-        assert await sweep(bed.home, ()) == Swept(unattended=1), "the analysis goes on"
+        assert await sweep(bed.home, nobody) == Swept(unattended=1), "the analysis goes on"
 
         done = {"status": {"phase": "Successful"}}
         bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", done)
-        assert (await sweep(bed.home, ())).deleted == 1
+        assert (await sweep(bed.home, nobody)).deleted == 1
 
         await bed.until(lambda: not bed.experiments)
 
@@ -53,7 +58,7 @@ async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Pat
     async with gate(tmp_path) as bed:
         leave(bed.cluster, "never-was")
 
-        assert (await sweep(bed.home, ())).deleted == 1
+        assert (await sweep(bed.home, nobody)).deleted == 1
 
 
 @pytest.mark.parametrize("labels", [{ledger.KEEP: "true"}, {ledger.ORIGIN: "another-cluster"}])
@@ -61,14 +66,14 @@ async def test_what_is_kept_or_came_from_elsewhere_stays(tmp_path: Path, labels:
     async with gate(tmp_path) as bed:
         leave(bed.cluster, "never-was", **labels)
 
-        assert (await sweep(bed.home, ())).deleted == 0
+        assert (await sweep(bed.home, nobody)).deleted == 0
 
 
 async def test_what_this_process_takes_care_of_stays(tmp_path: Path) -> None:
     async with gate(tmp_path) as bed:
         leave(bed.cluster, "never-was")
 
-        assert (await sweep(bed.home, {"0123456789"})).deleted == 0
+        assert (await sweep(bed.home, "0123456789".__eq__)).deleted == 0
 
 
 async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> None:
@@ -77,7 +82,7 @@ async def test_without_the_right_to_look_nothing_is_deleted(tmp_path: Path) -> N
         bed.cluster.access.grant(ARGO_ROLLOUTS, UPSTREAM_ROLE)
         leave(bed.cluster, "never-was")
 
-        assert (await sweep(bed.home, ())).deleted == 0
+        assert (await sweep(bed.home, nobody)).deleted == 0
 
 
 async def test_what_is_stuck_in_its_deletion_is_forced_only_from_a_given_time_on(tmp_path: Path) -> None:
@@ -89,9 +94,9 @@ async def test_what_is_stuck_in_its_deletion_is_forced_only_from_a_given_time_on
         await bed.until(lambda: bed.injected)
         bed.cluster.api.delete(resources.POD_CHAOS, NAMESPACE, "left")
 
-        assert (await sweep(bed.home, ())).deleted == 0
-        assert (await sweep(bed.home, (), clock() - timedelta(seconds=60))).deleted == 0
-        assert (await sweep(bed.home, (), clock() + timedelta(seconds=2))).deleted == 1
+        assert (await sweep(bed.home, nobody)).deleted == 0
+        assert (await sweep(bed.home, nobody, clock() - timedelta(seconds=60))).deleted == 0
+        assert (await sweep(bed.home, nobody, clock() + timedelta(seconds=2))).deleted == 1
 
         await bed.until(lambda: not bed.experiments)
 
@@ -107,7 +112,7 @@ async def test_the_deletion_of_what_is_left_belongs_to_its_gates_trace(tmp_path:
         cluster.api.merge(resources.POD_CHAOS, NAMESPACE, "left", note)
         kubeconfig = str(cluster.kubeconfig(ARGO_ROLLOUTS))
         async with connect(kubeconfig, clock=clock, observer=told.append) as home:
-            await sweep(home, ())
+            await sweep(home, nobody)
     requests = [fact for fact in told if isinstance(fact, Requested)]
     (deletion,) = [fact for fact in requests if fact.method == "DELETE"]
 

@@ -87,7 +87,7 @@ async def test_who_has_no_turn_does_not_sweep() -> None:
         return False
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(sweep_for_ever, untouched, (), lambda _: None, None, turn)
+        tasks.start_soon(sweep_for_ever, untouched, bool, lambda _: None, None, turn)
         await asked.wait()
         await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
