@@ -116,12 +116,24 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
         finding = adopt(run, experiment, now)
-    elif finding is None and run.mark:
+    elif finding is None and (run.mark or _may_be_unmarked(run)):
         run.stage, run.create_sent = Stage.UNCERTAIN, True  # by an earlier process, or another, perhaps
         finding = _ask_history(run)
     elif finding is None:
         run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
     return finding
+
+
+def _may_be_unmarked(run: Run) -> bool:
+    """Tell whether an earlier process may have created it without a mark, as it could not patch.
+
+    The measurement that Argo has stored is the mark then.
+    """
+    if not run.restored or run.since is None or run.push:
+        return False
+    spec = run.spec
+    run.mark = ledger.Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=run.since)
+    return True
 
 
 def _was_told(run: Run) -> None:

@@ -84,9 +84,11 @@ class Registry:
         errors: int,
         resume: bool,
         sampled: bool = False,
+        since: str | None = None,
     ) -> list[Command]:
         """Begin the run of this intent, unless it has been begun; `found` is the call's AnalysisRun.
 
+        `since` is what a Resume's measurement tells of its beginning.
         A retry after an Error begins anew; a copy of the call that got the Error does not.
         """
         run = self._runs.get(spec.id)
@@ -104,6 +106,7 @@ class Registry:
             family=spec.family() if spec.family else None,
         )
         run.value = spec.value
+        run.since = since if resume else "" if spec.endpoint else found.metadata.resource_version
         outcomes.adopt_first(run, found, now)
         self._drop_canary(spec.id)
         self._runs[spec.id] = run

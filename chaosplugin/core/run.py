@@ -19,6 +19,7 @@ from chaosplugin.core.verdict import Verdict
 RESUME_GRACE = timedelta(seconds=30)
 """No patch of the AnalysisRun before the first Resume, or this long after Run: a patch under way makes
 the controller call Run again from a stale copy."""
+SINCE = "chaosplugin.io/since"
 LATE = timedelta(seconds=60)
 """How long a create may be on its way whose process has died: the API server ends requests by then."""
 RECORD_GRACE = timedelta(seconds=30)
@@ -132,6 +133,9 @@ class Run:
     deadline: datetime | None = None
     """when the run wants to be looked at, whatever happens"""
 
+    since: str | None = None
+    """the AnalysisRun's version as the measurement began, which Argo stores with it; None of one by an older
+    plugin, "" where the experiment's cluster counts its own"""
     value: str = ""
     marked: bool = False
     mark: Mark | None = None
@@ -292,6 +296,8 @@ class Run:
         """Answer a call: the same answer as long as nothing has changed; `final`: with its verdict."""
         started_at = (given.started_at if given else None) or self.started_at.replace(microsecond=0)
         metadata = {"chaosplugin.io/run": self.spec.id, "experiment": self.spec.subject}
+        if self.since is not None:
+            metadata[SINCE] = self.since
         if self.sampled:
             metadata["traceparent"] = self.trace.parent(ROOT, sampled=True)
         if self.verdict and (final or self.settled(now)):
@@ -316,6 +322,8 @@ class Run:
             return None
         if self.push is None:
             return now + timedelta(seconds=2)
+        if not self.resumed:
+            return now + timedelta(seconds=1)  # it is begun then
         farthest = now + timedelta(seconds=15)
         return min(farthest, max(self.deadline or farthest, now + timedelta(seconds=1)))
 

@@ -38,9 +38,11 @@ from chaosplugin.core.verdict import Finding, Reason
 
 LEDGER_GRACE = timedelta(seconds=30)
 """How long the ledger is tried to be read for a new run, beyond each request's own retries."""
-INTENT_GRACE = timedelta(seconds=15)
-"""How long a create waits to be marked first: the first Resume comes some 20 ms after Run, but with
-several metrics only after the slowest Run of them."""
+REVIEW_GRACE = timedelta(seconds=15)
+"""How long it is waited for whether the AnalysisRun may be patched; without an answer it is not marked."""
+RESUME_WAIT = timedelta(minutes=10)
+"""How long the first Resume is waited for: it comes some 20 ms after Run, but with several metrics only
+after the slowest Run of them."""
 MARK_GRACE = timedelta(seconds=30)
 """How long the mark is tried to be written, beyond each request's own retries."""
 UNKNOWN_GRACE = timedelta(seconds=60)
@@ -155,9 +157,13 @@ def _due(run: Run, now: datetime, step: Step) -> bool:
 
 def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
     """Wait for Ready targets; each change of the pods is a reason to prove again."""
+    if pods.synced and _ready(run, pods) and not _may_begin(run, now, step):
+        run.targets_until = None
+        return
+    run.targets_until = run.targets_until or now + run.spec.target_timeout  # it begins when Argo lets us
     step.finding = judge.targets(run, pods, now)
     step.by(run.targets_until)
-    if step.finding or not pods.synced or (_ready(run, pods) and not _may_begin(run, now, step)):
+    if step.finding or not pods.synced:
         return
     run.ready_at = (run.ready_at or now) if _ready(run, pods) else None
     first = run.scope_version < 0
@@ -172,10 +178,19 @@ def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
 
 
 def _may_begin(run: Run, now: datetime, step: Step) -> bool:
-    """Tell whether what is proved now can be marked and created at once; what is refused need not wait."""
-    if run.push is False or (run.push and run.resumed) or now >= run.started_at + INTENT_GRACE:
-        return True
-    step.by(run.started_at + INTENT_GRACE)
+    """Tell whether Argo has stored that this measurement has begun, and it is known how to mark it.
+
+    Before, whoever came after our death would be called as if nothing had been begun.
+    """
+    if run.resumed:
+        step.by(run.started_at + REVIEW_GRACE)
+        return run.push is not None or now >= run.started_at + REVIEW_GRACE
+    limit = run.started_at + RESUME_WAIT
+    if now >= limit:
+        minutes = RESUME_WAIT.total_seconds() / 60
+        text = f"nothing was created, as the controller has not asked again for {minutes:.0f} minutes"
+        step.finding = Finding(reason=Reason.UNAVAILABLE, text=f"{text}; see its log, and its other metrics")
+    step.by(limit)
     return False
 
 

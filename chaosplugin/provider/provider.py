@@ -23,7 +23,7 @@ from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal
 from chaosplugin.core.registry import Registry
-from chaosplugin.core.run import Run, Spec
+from chaosplugin.core.run import SINCE, Run, Spec
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.trace import trace_of
 from chaosplugin.core.verdict import Reason
@@ -114,7 +114,7 @@ class ChaosProvider:
             spec = self._specs.of(found, metric)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, None)
-        self._begin(now, found, spec, resume=False)
+        self._begin(now, found, spec)
         measurement, commands = self._registry.answer(self._clock(), spec.id)
         self._apply(commands)
         return self._as_told(measurement)
@@ -128,7 +128,7 @@ class ChaosProvider:
                 return self._stranger(measurement)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, measurement)
-        self._begin(self._clock(), found, spec, resume=True)
+        self._begin(self._clock(), found, spec, measurement)
         answer, commands = self._registry.answer(self._clock(), spec.id, measurement)
         self._apply(commands)
         if (awaited := self._unresumed.pop(spec.id, None)) is not None:
@@ -143,7 +143,7 @@ class ChaosProvider:
         except Refusal as refusal:
             return self._refused(run, metric, refusal, measurement)
         now = self._clock()
-        self._begin(now, found, spec, resume=True)
+        self._begin(now, found, spec, measurement)
         answer, commands = self._registry.terminate(
             now, spec.id, "the measurement was terminated", measurement
         )
@@ -180,14 +180,22 @@ class ChaosProvider:
 
     # -- between calls and registry ----------------------------------------------------------------
 
-    def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, *, resume: bool) -> None:
+    def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, resumed: Measurement | None = None) -> None:
         known = self._registry.run(spec.id)
         errors = ledger.errors(run, spec.identity.metric)
         if known is None or known.errors != errors:
             sampled = self._sampled(trace_of(spec.identity, errors).id)
         else:
             sampled = known.sampled
-        commands = self._registry.start(now, spec, run, errors=errors, resume=resume, sampled=sampled)
+        commands = self._registry.start(
+            now,
+            spec,
+            run,
+            errors=errors,
+            resume=resumed is not None,
+            sampled=sampled,
+            since=resumed.metadata.get(SINCE) if resumed else None,
+        )
         begun = self._registry.run(spec.id)
         if begun is not None and begun is not known:
             self._apply(commands)

@@ -3,6 +3,8 @@
 import json
 from datetime import timedelta
 
+import pytest
+
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import (
@@ -10,9 +12,12 @@ from chaosplugin.core.commands import (
     Create,
     Delete,
     Done,
+    Find,
     Found,
+    HistoryRead,
     Keep,
     LedgerRead,
+    ReadHistory,
     ReadLedger,
     ReadScope,
     ScopeRead,
@@ -24,8 +29,8 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
-from chaosplugin.core.run import Run, Stage
-from chaosplugin.core.stages import INTENT_GRACE
+from chaosplugin.core.run import SINCE, Run, Stage
+from chaosplugin.core.stages import RESUME_WAIT, REVIEW_GRACE
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
 from tests.core.world import HASH, START, World, analysis_run, hit, make_spec, marked, pod, recovered
@@ -261,26 +266,64 @@ def test_nothing_is_patched_or_created_before_the_first_resume() -> None:
     assert world.todo == []
 
 
-def test_a_gate_whose_resume_does_not_come_is_created_all_the_same_and_marked_later() -> None:
+def test_a_gate_waits_for_its_resume_however_slow_other_metrics_are() -> None:
     world = World()
     to_ready_targets(world)
-    world.wait(INTENT_GRACE.total_seconds() + 0.1)
-    world.prove()
-    world.done(world.expect(Create), Found(world.chaos()))
-    assert not [command for command in world.todo if isinstance(command, WriteMark)]
+    world.wait(RESUME_WAIT.total_seconds() - 1)
+    assert world.verdict is None, "which does not count for the targets"
 
     world.resume()
 
+    world.prove()
     world.expect(WriteMark)
 
 
-def test_where_the_controller_is_asked_by_time_nothing_waits_for_a_mark() -> None:
-    world = World(push=False)
+def test_a_gate_whose_resume_never_comes_creates_nothing() -> None:
+    world = World()
     to_ready_targets(world)
 
-    world.prove()
+    world.wait(RESUME_WAIT.total_seconds() + 1)
 
+    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
+    assert "has not asked again for 10 minutes" in world.message
+
+
+@pytest.mark.parametrize("push", [False, None])
+def test_what_cannot_be_marked_is_created_once_argo_has_stored_its_beginning(push: bool | None) -> None:
+    world = World(push=push)
+    begun = world.start()
+    assert begun.metadata[SINCE] == "7", "the AnalysisRun's version, by which the create can be looked for"
+    assert begun.resume_at == world.now + timedelta(seconds=1 if push is False else 2)
+    to_ready_targets(world)
+    assert world.todo == []
+
+    world.resume()
+    world.wait(0 if push is False else REVIEW_GRACE.total_seconds())
+
+    world.prove()
     world.expect(Create)
+
+
+@pytest.mark.parametrize(
+    ("created", "reason"), [(True, Reason.DELETED), (None, Reason.UNKNOWN), (False, None)]
+)
+def test_what_was_created_without_a_mark_is_not_created_again(
+    created: bool | None, reason: Reason | None
+) -> None:
+    """The process died, and somebody deleted the experiment: only what Argo has stored tells of it."""
+    world = World(push=False)
+    world.start(resume=True, since="7")
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    history = world.expect(ReadHistory)
+    assert history.version == "7"
+
+    world.done(history, HistoryRead(created=created))
+    if created:
+        world.done(world.expect(Find), Found(None))
+
+    assert world.verdict == (reason and (Phase.INCONCLUSIVE, reason))
+    assert world.resume().metadata[SINCE] == "7", "the answer is the same whoever gives it"
 
 
 def test_pods_that_change_while_the_mark_is_made_are_proved_again() -> None:

@@ -50,7 +50,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Metadata, Record, RecordEvent
 from chaosplugin.core.registry import Registry
-from chaosplugin.core.run import Stage
+from chaosplugin.core.run import SINCE, Stage
 from tests.core.world import START, World, analysis_run, pod, scope_inputs
 
 GIVEN = Measurement(phase=Phase.RUNNING, started_at=START)
@@ -59,18 +59,18 @@ GIVEN = Measurement(phase=Phase.RUNNING, started_at=START)
 class Gates(RuleBasedStateMachine):
     """One AnalysisRun, one metric, one canary of two pods."""
 
-    @initialize(remembers=st.booleans())
-    def begin(self, remembers: bool) -> None:
-        self.world = World()
+    @initialize(remembers=st.booleans(), push=st.booleans())
+    def begin(self, remembers: bool, push: bool) -> None:
+        self.world = World(push=push)
         self.remembers = remembers
         """the API server, of what was created since a mark"""
         self.annotations: dict[str, str] = {}
         self.experiment: ChaosObject | None = None
         self.creates = 0
-        self.unmarked = False
-        """no Resume came in time, so that it was created without a mark before"""
+        self.stored: Measurement | None = None
+        """the measurement as Argo has stored it, which the first Resume tells"""
         self.answers: set[tuple[Phase, str]] = set()
-        self.world.start()
+        self.begun = self.world.start()
         self.see_pods()
 
     # -- the cluster
@@ -114,9 +114,10 @@ class Gates(RuleBasedStateMachine):
             case Create(manifest=manifest):
                 if self.experiment is not None:
                     return NameExists()
-                marked = ledger.read_mark(self.analysis_run, identity) is not None
-                assert not self.creates or self.unmarked, "a second experiment"
-                self.unmarked = self.unmarked or not marked
+                assert not self.creates, "a second experiment"
+                assert self.stored, "Argo does not know that it has begun"
+                if self.world.push:
+                    assert ledger.read_mark(self.analysis_run, identity), "it was not marked"
                 assert not ledger.read_verdict(self.analysis_run, identity), "it was judged before"
                 self.creates += 1
                 self.world.created = dict(manifest)
@@ -192,13 +193,17 @@ class Gates(RuleBasedStateMachine):
         """The process dies: what it knew and what was under way is gone; Argo asks again."""
         self.world.registry = Registry()
         self.world.todo = []
-        self.world.start(resume=True)
+        if self.stored is None:
+            self.begun = self.world.start()
+        else:
+            self.world.start(resume=True, since=self.stored.metadata[SINCE])
         self.see_pods()
         if self.experiment is not None:
             self.tell(self.experiment)
 
     @rule()
     def ask(self) -> None:
+        self.stored = self.stored or self.begun
         answer = self.world.call(GIVEN)
         if answer.phase.completed and answer.phase is not Phase.ERROR:
             self.answers.add((answer.phase, answer.message))

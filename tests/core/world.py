@@ -179,7 +179,7 @@ def scope_inputs(**changes: object) -> scope.ScopeInputs:
 class World:
     """A registry, a clock, and the commands that nobody has performed yet."""
 
-    def __init__(self, *, push: bool = True, sampled: bool = False, **changes: object) -> None:
+    def __init__(self, *, push: bool | None = True, sampled: bool = False, **changes: object) -> None:
         self.now = START
         self.sampled = sampled
         self.spec = make_spec(**changes)
@@ -194,7 +194,7 @@ class World:
     def take(self, commands: list[Command]) -> None:
         self.todo += commands
 
-    def start(self, *, errors: int = 0, resume: bool = False) -> Measurement:
+    def start(self, *, errors: int = 0, resume: bool = False, since: str | None = None) -> Measurement:
         self.take(
             self.registry.start(
                 self.now,
@@ -203,9 +203,11 @@ class World:
                 errors=errors,
                 resume=resume,
                 sampled=self.sampled,
+                since=since,
             )
         )
-        self.take(self.registry.allow(self.now, self.spec.id, push=self.push))
+        if self.push is not None:
+            self.take(self.registry.allow(self.now, self.spec.id, push=self.push))
         return self.call(None)
 
     def call(self, given: Measurement | None) -> Measurement:
