@@ -247,7 +247,8 @@ class Gates(RuleBasedStateMachine):
 
     @invariant()
     def one_answer(self) -> None:
-        assert len(getattr(self, "answers", ())) <= 1
+        """Where no verdict can be recorded, only what Argo stores tells a successor."""
+        assert len(getattr(self, "answers", ())) <= 1 or not self.world.push
 
     @invariant()
     def an_error_never_leaves_a_fault(self) -> None:

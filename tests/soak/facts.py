@@ -113,12 +113,9 @@ class Case:
         return frozenset(name for fault in self.faults for name in names_of(fault))
 
     @property
-    def struck(self) -> frozenset[str]:
-        """Names of pods that a record says to have been hit."""
-        records = (
-            record for fault in self.faults for _, state in fault.states for record in records_of(state)
-        )
-        return frozenset(each["id"].split("/")[1] for each in records if each.get("injectedCount"))
+    def struck(self) -> Counter[str]:
+        """Names of pods that records say to have been hit, and how many faults say so."""
+        return Counter(name for fault in self.faults for name in names_of(fault, struck=True))
 
     @property
     def paused(self) -> frozenset[str]:
@@ -213,7 +210,7 @@ class Case:
     def restarts(self, time: float) -> int:
         """Restarts of containers beyond those by the faults themselves."""
         before = {pod["metadata"]["uid"]: _restarts(pod) for pod in self.canary(self.created)}
-        hits = Counter(name for fault in self.faults for name in names_of(fault))
+        hits = self.struck
         excess = 0
         for pod in self.canary(time):
             caused = self.kind.restarts * hits[pod["metadata"]["name"]]
@@ -311,9 +308,10 @@ def records_of(experiment: Object) -> list[Object]:
     return [each for each in status.get("containerRecords") or () if each["selectorKey"] == "."]
 
 
-def names_of(fault: Trace) -> frozenset[str]:
-    """Names of pods that its records name, at any time."""
-    return frozenset(each["id"].split("/")[1] for _, state in fault.states for each in records_of(state))
+def names_of(fault: Trace, *, struck: bool = False) -> frozenset[str]:
+    """Names of pods that its records name at any time, or of those only that were hit."""
+    records = (record for _, state in fault.states for record in records_of(state))
+    return frozenset(each["id"].split("/")[1] for each in records if each.get("injectedCount") or not struck)
 
 
 def _spawns_no_more(parent: Object) -> bool:

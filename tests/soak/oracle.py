@@ -158,7 +158,9 @@ def _survived(case: Case) -> list[str]:
     if case.missed:
         wrong.append(f"Survived, and not all targets were hit: {case.missed}")
     if case.metric.kind == "pod-failure":
-        wrong += [f"Survived, and {name} never had the pause image" for name in case.struck - case.paused]
+        wrong += [
+            f"Survived, and {name} never had the pause image" for name in case.struck.keys() - case.paused
+        ]
     if case.over > case.latest:
         wrong.append("Survived before the fault was over")
     if case.over > case.due + LAG:
