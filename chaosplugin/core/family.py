@@ -223,9 +223,9 @@ class Family:
 
     def _is_over(self, member: Member) -> bool:
         """A Workflow deletes what it has spawned; of a Schedule, what selected nothing only has to end."""
-        if self.kind == WORKFLOW:
-            return member.gone
         seen = member.fault
+        if self.kind == WORKFLOW:
+            return member.gone or (seen.over and member.part.effect.one_shot)
         return member.gone or seen.over or (not seen.targets and (seen.stopping or seen.deleting))
 
     @property

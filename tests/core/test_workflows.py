@@ -74,6 +74,21 @@ def test_an_experiment_that_is_stuck_at_its_step_s_end_is_not_recovered() -> Non
     assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
 
 
+def test_a_kill_that_has_hit_is_over_though_its_experiment_is_stuck() -> None:
+    world = workflow()
+    world.child("fail-1", hit("web-a"), step="fail")
+    world.child("fail-1", recovered("web-a", world.now), step="fail", desired="Stop", gone=True)
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.child("kill-1", killed("web-b", world.now), step="kill", deletion_timestamp=world.now)
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-c", since=world.now))
+    world.see_parent(world.parent(accomplished=world.now))
+
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
 def test_a_schedule_within_a_workflow_passes_no_label_on_and_its_firings_are_found() -> None:
     schedule = {"schedule": "@every 2s", "type": "PodChaos", "podChaos": FAIL}
     inner = {"name": "again", "templateType": "Schedule", "deadline": "7s", "schedule": schedule}
