@@ -10,10 +10,14 @@ from chaosplugin.sandbox.api.faults import Seen
 from chaosplugin.sandbox.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
+    BY_KIND,
     NAMESPACES,
     POD_CHAOS,
     PODS,
     ROLLOUTS,
+    SCHEDULES,
+    WORKFLOW_NODES,
+    WORKFLOWS,
     Object,
 )
 from chaosplugin.sandbox.api.store import Change
@@ -21,6 +25,9 @@ from tests.e2e.manifests import PLUGIN, POD_FAILURE, next_version
 from tests.walk.bed import PLUGIN_USER, Bed
 
 HASH_LABEL = "rollouts-pod-template-hash"
+CHAOS = "podchaos schedules workflows"
+"""What a gate may create."""
+_CHAOS = (POD_CHAOS, SCHEDULES, WORKFLOWS)
 
 
 def metric(name: str = "chaos", duration: str = "4s", **changes: Any) -> Object:
@@ -31,6 +38,28 @@ def metric(name: str = "chaos", duration: str = "4s", **changes: Any) -> Object:
     config = {"chaosExperimentCRD": POD_FAILURE.format(duration=duration), "timeout": "60s"}
     config |= changes.pop("config", {})
     return {"name": name, "provider": {"plugin": {PLUGIN: config}}} | changes
+
+
+def spawning(kind: str, **spec: Any) -> Object:
+    """Return a metric of a Schedule or a Workflow."""
+    experiment = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind, "metadata": {"name": "spawn"}}
+    config = {"chaosExperimentCRD": json.dumps(experiment | {"spec": spec})}
+    return metric(config=config | ({"scheduleFor": "12s"} if kind == "Schedule" else {}))
+
+
+def twice() -> tuple[Object, Object]:
+    """Return a Schedule and a Workflow that let the canary fail, and fail again."""
+    fail = {"action": "pod-failure", "mode": "all"}
+    step = {"templateType": "PodChaos", "deadline": "2s", "podChaos": fail}
+    templates = [
+        {"name": "all", "templateType": "Serial", "children": ["fail", "again"]},
+        {"name": "fail"} | step,
+        {"name": "again"} | step,
+    ]
+    return (
+        spawning("Schedule", schedule="@every 5s", type="PodChaos", podChaos=fail | {"duration": "2s"}),
+        spawning("Workflow", entry="all", templates=templates),
+    )
 
 
 class Gate:
@@ -46,11 +75,12 @@ class Gate:
         """every verdict that ever stood on the AnalysisRun"""
         self.touches = 0
         bed.cluster.add_namespace(namespace)
-        bed.cluster.store.listen(self._hear_chaos, POD_CHAOS)
+        for resource in _CHAOS:
+            bed.cluster.store.listen(self._hear_chaos, resource)
         bed.cluster.store.listen(self._hear_run, ANALYSIS_RUNS)
 
     def _hear_chaos(self, change: Change) -> None:
-        if change.stored.namespace != self.namespace:
+        if change.stored.namespace != self.namespace or not _is_asked_for(change.stored.object):
             return
         if change.type == "ADDED":
             self.created.append(change.stored.copy())
@@ -123,12 +153,18 @@ class Gate:
     def change_experiment(self, change: Object) -> None:
         found = self.experiment
         assert found is not None
-        self.bed.cluster.api.merge(POD_CHAOS, self.namespace, found["metadata"]["name"], change)
+        self.bed.cluster.api.merge(_resource(found), self.namespace, found["metadata"]["name"], change)
+
+    def touch_faults(self) -> None:
+        """Let Chaos Mesh look at every fault again."""
+        note = {"metadata": {"annotations": {"troubles": "mended"}}}
+        for each in self._there(POD_CHAOS):
+            self.bed.cluster.api.merge(POD_CHAOS, self.namespace, each["metadata"]["name"], note)
 
     def delete_experiment(self) -> None:
         found = self.experiment
         assert found is not None
-        self.bed.cluster.api.delete(POD_CHAOS, self.namespace, found["metadata"]["name"])
+        self.bed.cluster.api.delete(_resource(found), self.namespace, found["metadata"]["name"])
 
     def delete_run(self) -> None:
         run = self.run
@@ -165,7 +201,7 @@ class Gate:
             seen.namespace == self.namespace
             and user in {"", seen.user}
             and verb in {"", seen.verb}
-            and resource in {"", seen.resource}
+            and (not resource or seen.resource in resource.split())
         )
 
     # -- how things are
@@ -238,9 +274,13 @@ class Gate:
             return not self.runs
         return "completedAt" in ((self.run or {}).get("status") or {})
 
+    def _there(self, *resources: Any) -> list[Object]:
+        return [each.object for kind in resources for each in self.bed.cluster.api.list(kind, self.namespace)]
+
     @property
     def experiments(self) -> list[Object]:
-        return [each.object for each in self.bed.cluster.api.list(POD_CHAOS, self.namespace)]
+        """Those that were asked for, not what these have spawned."""
+        return [each for each in self._there(*_CHAOS) if _is_asked_for(each)]
 
     @property
     def experiment(self) -> Object | None:
@@ -248,8 +288,8 @@ class Gate:
 
     @property
     def records(self) -> list[Object]:
-        status = ((self.experiment or {}).get("status") or {}).get("experiment") or {}
-        return status.get("containerRecords") or []
+        found = [((each.get("status") or {}).get("experiment") or {}) for each in self._there(POD_CHAOS)]
+        return [record for status in found for record in status.get("containerRecords") or ()]
 
     @property
     def injected(self) -> bool:
@@ -270,11 +310,20 @@ class Gate:
     @property
     def left_behind(self) -> list[str]:
         """Experiments, and words of ours at pods."""
-        found = [each["metadata"]["name"] for each in self.experiments]
+        found = [each["metadata"]["name"] for each in self._there(*_CHAOS, WORKFLOW_NODES)]
         for pod in self.bed.cluster.api.list(PODS, self.namespace):
             notes = (pod.metadata.get("annotations") or {}) | (pod.metadata.get("labels") or {})
             found += [f"{pod.name}: {key}" for key in notes if key.startswith(ledger.RUN.partition("/")[0])]
         return found
+
+
+def _is_asked_for(experiment: Object) -> bool:
+    owners = experiment["metadata"].get("ownerReferences") or ()
+    return any(owner["kind"] == "AnalysisRun" for owner in owners)
+
+
+def _resource(experiment: Object) -> Any:
+    return BY_KIND[experiment["apiVersion"], experiment["kind"]]
 
 
 async def settle(gates: list[Gate], seconds: float = 40) -> list[str]:

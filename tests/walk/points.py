@@ -9,7 +9,7 @@ import anyio
 from chaosplugin.sandbox.api.resources import Object
 from chaosplugin.sandbox.chaosmesh.faults import Trouble
 from tests.walk.bed import Bed, Held
-from tests.walk.gate import Gate, metric
+from tests.walk.gate import CHAOS, Gate, metric, twice
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Stop:
             held.drop()
         for trouble in self.troubles:
             trouble.mend()
-        if self.troubles and self.gate.experiment:  # its pauses grow with the time for which it has failed
-            self.gate.change_experiment({"metadata": {"annotations": {"troubles": "mended"}}})
+        if self.troubles:  # its pauses grow with the time for which it has failed
+            self.gate.touch_faults()
         if self.keeps_down:
             self.gate.keep_down(down=False)
 
@@ -92,18 +92,18 @@ def _mark_lost(stop: Stop) -> None:
 
 def _before_create(stop: Stop) -> None:
     """The mark says that it was about to be created."""
-    held = stop.drop("create", "podchaos")
+    held = stop.drop("create", CHAOS)
     stop.reached = lambda: held.hit and stop.gate.marked
 
 
 def _create_sent(stop: Stop) -> None:
-    held = stop.hold("create", "podchaos")
+    held = stop.hold("create", CHAOS)
     stop.performed.append(held)
     stop.reached = lambda: held.hit
 
 
 def _answer_lost(stop: Stop) -> None:
-    stop.gate.bed.cluster.faults.lose_answer(stop.gate.asks("create", "podchaos"))
+    stop.gate.bed.cluster.faults.lose_answer(stop.gate.asks("create", CHAOS))
     held = stop.drop("", "", lambda: bool(stop.gate.created))
     stop.reached = lambda: held.hit
 
@@ -163,7 +163,7 @@ def _wake_lost(stop: Stop) -> None:
 
 def _answered(stop: Stop) -> None:
     written = _host_does_not_write(stop)
-    stop.drop("delete", "podchaos")
+    stop.drop("delete", CHAOS)
     stop.reached = lambda: written.hit
 
 
@@ -173,7 +173,7 @@ def _deleted(stop: Stop) -> None:
 
 
 def _stored(stop: Stop) -> None:
-    held = stop.drop("delete", "podchaos")
+    held = stop.drop("delete", CHAOS)
     stop.reached = lambda: held.hit and stop.gate.ended
 
 
@@ -219,7 +219,26 @@ def _points() -> list[Point]:
     ]
 
 
-POINTS = _points()
+def _spawning_points() -> list[Point]:
+    """Stop also what spawns: before it is there, while a fault is on, and after its verdict.
+
+    A Schedule takes its time to fire, for which the others must not wait.
+    """
+    stops: tuple[tuple[int, str, Callable[[Stop], None], bool], ...] = (
+        (4, "before-create", _before_create, False),
+        (6, "create-answer-lost", _answer_lost, False),
+        (8, "injected", _injected, False),
+        (10, "decided", _decided, True),
+        (13, "cr-deleted", _deleted, True),
+    )
+    return [
+        Point(number, f"{name}-{kind}", stop, asked, late=late or (name, kind) == ("injected", "schedule"))
+        for kind, asked in zip(("schedule", "workflow"), twice(), strict=True)
+        for number, name, stop, late in stops
+    ]
+
+
+POINTS = [*_points(), *_spawning_points()]
 BY_NAME = {point.name: point for point in POINTS}
 
 
