@@ -9,6 +9,7 @@ imports this module.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,8 @@ from chaosplugin.kube.credentials import Credential, Fixed, Issued, Renewed
 from chaosplugin.kube.errors import NoCluster, one_line
 from chaosplugin.kube.execplugin import ExecPlugin
 
-_RELOAD_S = 10.0  # how often a tokenFile or an OIDC token of a kubeconfig is looked at
+_RELOAD_S = 10.0  # how often the file is looked at, and a tokenFile or an OIDC token that it names
+_Versions = list[tuple[int, int, int]]
 # What a malformed kubeconfig makes kubernetes-asyncio raise.
 _BROKEN = (
     ConfigException,
@@ -44,7 +46,7 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
     Raises:
         NoCluster: a file cannot be read, or does not say how to connect.
     """
-    configuration = Configuration()
+    configuration, versions = Configuration(), _versions(path)
     try:
         loader, user = await anyio.to_thread.run_sync(_open, path)
         # taken out, because kubernetes-asyncio would run the plugin at once, with no limit of time
@@ -54,7 +56,9 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
     except _BROKEN as error:
         raise NoCluster(f"kubeconfig {path}: {one_line(str(error)) or type(error).__name__}") from None
     if plugin is None:
-        return await _connection(configuration, _credential(loader, user, configuration))
+        followed = _Followed(path, versions, loader, user, configuration)
+        followed.connection = await _connection(configuration, Renewed(followed.issue))
+        return followed.connection
     user.value["exec"] = plugin
     issued: list[tuple[bytes, bytes]] = []
     connection = await _connection(configuration, Fixed(), lambda: issued[-1] if issued else None)
@@ -76,22 +80,53 @@ def _open(path: str) -> tuple[Any, Any]:
     return loader, user["user"] if user is not None else None
 
 
-def _credential(loader: Any, user: Any, configuration: Any) -> Credential:
-    def value() -> str:
-        kind, _, secret = str(configuration.api_key.get("BearerToken", "")).partition(" ")
-        return f"{kind} {secret.strip()}" if secret.strip() else ""
+class _Followed:
+    """A kubeconfig that is read again when it was replaced: at a refusal, else within ten seconds.
 
-    if user is None or not ("auth-provider" in user or "tokenFile" in user):
-        return Fixed(value())
+    Its server stays the one of the start. A file that cannot be used leaves what was read last in use.
+    """
 
-    async def reload() -> Issued:
+    def __init__(
+        self, path: str, versions: _Versions, loader: Any, user: Any, configuration: Configuration
+    ) -> None:
+        self._path = path
+        self._versions, self._loader, self._user = versions, loader, user
+        self._configuration = configuration
+        self.connection: Connection | None = None
+
+    async def issue(self) -> Issued:
+        """Return the header as it is now. Raises: NoCluster."""
         try:
-            await loader.load_and_set(configuration)
+            versions = _versions(self._path)
+            if versions != self._versions:
+                await self._read_again(versions)
+            elif self._user is not None and ("auth-provider" in self._user or "tokenFile" in self._user):
+                await self._loader.load_and_set(self._configuration)
         except _BROKEN as error:
-            raise NoCluster(f"kubeconfig: {one_line(str(error))}") from None
-        return Issued(value(), _RELOAD_S)
+            raise NoCluster(f"kubeconfig {self._path}: {one_line(str(error))}") from None
+        kind, _, secret = str(self._configuration.api_key.get("BearerToken", "")).partition(" ")
+        return Issued(f"{kind} {secret.strip()}" if secret.strip() else "", _RELOAD_S)
 
-    return Renewed(reload)
+    async def _read_again(self, versions: _Versions) -> None:
+        loader, user = await anyio.to_thread.run_sync(_open, self._path)
+        if user is not None and "exec" in user.value:
+            raise NoCluster("it names an exec plugin now; restart this plugin")
+        configuration = Configuration()
+        await loader.load_and_set(configuration)
+        fresh = await _connection(configuration, Fixed())
+        if self.connection is not None and fresh.server != self.connection.server:
+            raise NoCluster(f"it names {fresh.server} now; restart this plugin")
+        if self.connection is not None and self.connection.tls is not None and fresh.tls is not None:
+            self.connection.tls.take(fresh.tls)
+        self._versions, self._loader, self._user = versions, loader, user
+        self._configuration = configuration
+
+
+def _versions(path: str) -> _Versions:
+    """Return what tells that a file was replaced, for each of those that there are."""
+    found = (Path(each) for each in path.split(":"))
+    states = (each.stat() for each in found if each.exists())
+    return [(state.st_mtime_ns, state.st_ino, state.st_size) for state in states]
 
 
 async def _connection(

@@ -57,6 +57,11 @@ class Tls:
         """Build it anew for the next connection: something that stands in no file has changed."""
         self._versions, self._check_at = None, float("-inf")
 
+    def take(self, other: "Tls") -> None:
+        """Be built from now on as another one is, as the files are others."""
+        self._build, self._files = other._build, other._files  # noqa: SLF001 - of its own kind
+        self._context, self._versions = other._context, other._versions  # noqa: SLF001
+
     async def _renew(self) -> None:
         try:
             versions = [(state.st_mtime_ns, state.st_ino) for state in map(Path.stat, self._files)]

@@ -224,3 +224,38 @@ async def bed(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[B
             Bed(str(started.kubeconfig())) as bed,
         ):
             yield bed
+
+
+def replace(config: Path, text: str) -> None:
+    """Put another file in its place, as whoever rotates credentials does."""
+    successor = config.with_suffix(".new")
+    successor.write_text(text)
+    successor.rename(config)
+
+
+async def peer_name(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    shown = request.transport.get_extra_info("peercert")
+    name = dict(pair[0] for pair in shown["subject"])["commonName"] if shown else "nobody"
+    return web.json_response({"kind": "PodChaos", "metadata": {"name": name}})
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+MANIFEST = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop"}}
+
+
+async def by_token(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("Authorization") == "Bearer good":
+        return web.json_response({"metadata": {"name": "x"}})
+    return web.json_response({"code": 401, "message": "Unauthorized"}, status=401)
+
+
+def tokens(seen: list[Seen]) -> list[str]:
+    return [each.headers.get("Authorization", "") for each in seen]

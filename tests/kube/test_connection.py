@@ -1,12 +1,10 @@
-"""The ways to an API server: kubeconfig, pod, token files, exec plugins, TLS."""
+"""The ways to an API server: kubeconfig, pod, token files, exec plugins."""
 
 import json
 import os
 import shutil
-import ssl
 import stat
 import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,30 +18,9 @@ from chaosplugin.kube.connection import in_cluster
 from chaosplugin.kube.credentials import Issued, Renewed, TokenFile
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.kubeconfig import from_kubeconfig
-from chaosplugin.kube.session import Limits
-from chaosplugin.kube.tls import Tls
 from chaosplugin.provider.ports import Denied, Unavailable
-from tests.kube.conftest import Script, Seen, clock, kubeconfig
-from tests.realbed.pki import make as make_pki
+from tests.kube.conftest import Script, Time, by_token, clock, kubeconfig, peer_name, replace, tokens
 from tests.realbed.pki import make_client
-
-
-async def by_token(request: web.Request) -> web.StreamResponse:
-    if request.headers.get("Authorization") == "Bearer good":
-        return web.json_response({"metadata": {"name": "x"}})
-    return web.json_response({"code": 401, "message": "Unauthorized"}, status=401)
-
-
-def tokens(seen: list[Seen]) -> list[str]:
-    return [each.headers.get("Authorization", "") for each in seen]
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_a_token_file_is_stripped_and_read_again_when_it_changes(tmp_path: Path) -> None:
@@ -230,6 +207,49 @@ async def test_a_token_file_of_a_kubeconfig_is_read_again_after_a_refusal(
     assert tokens(script.seen) == ["Bearer good", "Bearer good"]
 
 
+async def test_a_kubeconfig_that_was_replaced_is_read_again_after_a_refusal(
+    script: Script, tmp_path: Path
+) -> None:
+    good = "old"
+
+    async def by_good(request: web.Request) -> web.StreamResponse:
+        told = request.headers.get("Authorization") == f"Bearer {good}"
+        answer = {"metadata": {"name": "x"}} if told else {"code": 401, "message": "Unauthorized"}
+        return web.json_response(answer, status=200 if told else 401)
+
+    script.always = by_good
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, {"token": "old"}))
+
+    async with connect(str(config), clock=clock) as cluster:
+        await cluster.read_rollout("shop", "x")
+        good = "new"
+        replace(config, kubeconfig(script.url, {"token": "new"}))
+        await cluster.read_rollout("shop", "x")
+
+    assert tokens(script.seen) == ["Bearer old", "Bearer old", "Bearer new"]
+
+
+@pytest.mark.parametrize("bad", ["a: [", "another server", "an exec plugin"])
+async def test_a_kubeconfig_that_cannot_be_used_leaves_the_last_one_in_use(
+    script: Script, tmp_path: Path, bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.always = by_token
+    config = tmp_path / "config"
+    config.write_text(kubeconfig(script.url, {"token": "good"}))
+    connection = await from_kubeconfig(str(config), clock=clock)
+    assert await connection.credential.header() == "Bearer good"
+    texts = {
+        "another server": kubeconfig("http://example", {"token": "stolen"}),
+        "an exec plugin": kubeconfig(script.url, exec_plugin(tmp_path, "")),
+    }
+
+    replace(config, texts.get(bad, bad))
+
+    assert await connection.credential.header("Bearer good") == "Bearer good"
+    assert "the last one is kept" in caplog.text
+
+
 def exec_plugin(folder: Path, body: str) -> dict[str, object]:
     program = folder / "plugin.py"
     program.write_text(f"#!{sys.executable}\nimport json, os, pathlib, sys, time\n{body}\n")
@@ -348,13 +368,6 @@ async def test_an_exec_plugin_that_hangs_is_killed(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-async def peer_name(request: web.Request) -> web.StreamResponse:
-    assert request.transport is not None
-    shown = request.transport.get_extra_info("peercert")
-    name = dict(pair[0] for pair in shown["subject"])["commonName"] if shown else "nobody"
-    return web.json_response({"kind": "PodChaos", "metadata": {"name": name}})
-
-
 async def test_a_client_certificate_of_an_exec_plugin_is_shown_and_renewed(
     tls_script: Script, tmp_path: Path, pki: Path
 ) -> None:
@@ -380,122 +393,3 @@ async def test_a_client_certificate_of_an_exec_plugin_is_shown_and_renewed(
         with anyio.fail_after(20):
             while (await cluster.create_chaos(manifest)).metadata.name != "ben":
                 await anyio.sleep(0.01)
-
-
-async def test_a_server_of_another_authority_is_not_spoken_to(
-    tls_script: Script, tmp_path: Path, pki: Path
-) -> None:
-    config = tmp_path / "config"
-    config.write_text(kubeconfig(tls_script.url, {"token": "t"}))
-
-    async with connect(str(config), clock=clock, limits=Limits(total_s=0.5, first_delay_s=0.01)) as cluster:
-        with pytest.raises(Unavailable, match="certificate verify failed") as caught:
-            await cluster.read_rollout("shop", "x")
-
-    assert not caught.value.sent
-    assert tls_script.seen == []
-
-
-@pytest.fixture
-async def rotating(tmp_path: Path) -> AsyncIterator[tuple[Script, ssl.SSLContext]]:
-    """A server in a folder's name, and the context by which it can be given another certificate."""
-    make_pki(tmp_path)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "ca.crt")
-    tls.verify_mode = ssl.CERT_OPTIONAL
-    tls.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
-    script = Script()
-    async with script.serve(tls):
-        yield script, tls
-
-
-MANIFEST = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop"}}
-
-
-async def test_a_rotated_authority_is_trusted_as_soon_as_its_file_is_there(
-    rotating: tuple[Script, ssl.SSLContext], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    script, tls = rotating
-    script.always = peer_name
-    config = tmp_path / "config"
-    config.write_text(
-        kubeconfig(script.url, {"token": "t"}, {"certificate-authority": str(tmp_path / "ca.crt")})
-    )
-    limits = Limits(total_s=0.5, first_delay_s=0.01)
-
-    async with connect(str(config), clock=clock, limits=limits) as cluster:
-        await cluster.read_rollout("shop", "x")
-        successor = tmp_path_factory.mktemp("successor")
-        make_pki(successor)
-        tls.load_cert_chain(successor / "tls.crt", successor / "tls.key")
-        with pytest.raises(Unavailable, match="certificate verify failed") as caught:
-            await cluster.create_chaos(MANIFEST)
-        assert not caught.value.sent
-
-        (tmp_path / "ca.crt").write_bytes((successor / "ca.crt").read_bytes())
-
-        assert (await cluster.create_chaos(MANIFEST)).metadata.name == "nobody"
-
-
-async def test_a_rotated_client_certificate_is_shown_once_both_of_its_files_are_there(
-    rotating: tuple[Script, ssl.SSLContext], tmp_path: Path
-) -> None:
-    script, _ = rotating
-    good = "anna"
-
-    async def by_name(request: web.Request) -> web.StreamResponse:
-        answer = await peer_name(request)
-        assert isinstance(answer, web.Response)
-        if json.loads(answer.text or "")["metadata"]["name"] == good:
-            return answer
-        return web.json_response({"code": 401, "message": "Unauthorized"}, status=401)
-
-    def put(name: str, *files: str) -> None:
-        for file, content in zip(("user.crt", "user.key"), make_client(tmp_path, name), strict=True):
-            if file in files:
-                (tmp_path / file).write_bytes(content)
-
-    script.always = by_name
-    put("anna", "user.crt", "user.key")
-    user: dict[str, object] = {
-        "client-certificate": str(tmp_path / "user.crt"),
-        "client-key": str(tmp_path / "user.key"),
-    }
-    config = tmp_path / "config"
-    config.write_text(kubeconfig(script.url, user, {"certificate-authority": str(tmp_path / "ca.crt")}))
-
-    async with connect(str(config), clock=clock) as cluster:
-        assert (await cluster.create_chaos(MANIFEST)).metadata.name == "anna"
-        good = "ben"
-        put("ben", "user.crt")
-        with pytest.raises(Denied):
-            await cluster.create_chaos(MANIFEST)
-
-        put("ben", "user.crt", "user.key")
-
-        assert (await cluster.create_chaos(MANIFEST)).metadata.name == "ben"
-
-
-async def test_certificate_files_are_looked_at_every_ten_seconds(tmp_path: Path) -> None:
-    time, built = Time(), 0
-    file = tmp_path / "ca.crt"
-    file.write_text("first")
-
-    def build() -> ssl.SSLContext:
-        nonlocal built
-        built += 1
-        return ssl.create_default_context()
-
-    tls = Tls(build, [file], monotonic=time)
-    first = await tls.current()
-    file.write_text("second")
-    os.utime(file, ns=(1, 1))
-    assert await tls.current() is first
-    time.now = 10
-    second = await tls.current()
-    assert second is not first
-    assert await tls.current(refused=first) is second
-    assert await tls.current(refused=second) is second
-    file.unlink()
-    time.now = 20
-    assert await tls.current() is second
-    assert built == 2

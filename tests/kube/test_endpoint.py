@@ -12,8 +12,7 @@ from chaosplugin.kube.endpoint import parse_credentials
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.ports import ClusterError, Invalid
-from tests.kube.conftest import Script, clock, kubeconfig
-from tests.kube.test_connection import peer_name, tokens
+from tests.kube.conftest import Script, clock, kubeconfig, peer_name, tokens
 from tests.realbed.pki import make_client
 
 LABELS = {"chaosplugin.io/credentials": "true"}

@@ -11,8 +11,7 @@ from chaosplugin.kube.client import KubernetesCluster, connect_endpoint
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.ports import ClusterError, Denied, Invalid, NotFound, Unavailable
-from tests.kube.conftest import Script, clock, in_one_task
-from tests.kube.test_connection import MANIFEST, Time, by_token, peer_name, tokens
+from tests.kube.conftest import MANIFEST, Script, Time, by_token, clock, in_one_task, peer_name, tokens
 from tests.realbed.pki import make as make_pki
 from tests.realbed.pki import make_client
 

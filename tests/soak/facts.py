@@ -153,12 +153,18 @@ class Case:
         return [record for record in found if not record.get("injectedCount")]
 
     @property
-    def over(self) -> float | None:
-        """When the fault was over, all targets having been hit, and no other one was to come."""
+    def hit_until(self) -> float | None:
+        """When the last fault was over, all targets having been hit."""
         ends = [self.end_of(fault) for fault in self.counted]
-        if self.metric.form is not Form.PLAIN:
-            ends.append(self.stopped)
         return max((end for end in ends if end is not None), default=None) if None not in ends else None
+
+    @property
+    def over(self) -> float | None:
+        """The same, once no other fault was to come."""
+        last, end = self.hit_until, self.stopped
+        if self.metric.form is Form.PLAIN or last is None:
+            return last
+        return None if end is None else max(last, end)
 
     def end_of(self, fault: Trace) -> float | None:
         """When one fault was over; a Workflow deletes it then, whatever it has hit."""

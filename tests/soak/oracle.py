@@ -212,7 +212,7 @@ def _broken(case: Case) -> list[str]:
     end = case.over if case.over is not None else case.latest
     if case.spans(case.created, end + LAG, case.breached):
         return []
-    late = end + case.metric.recover_within - 1
+    late = (case.hit_until or end) + case.metric.recover_within - 1
     if late < case.latest and case.spans(late, case.latest, lambda time: not case.back(time)):
         return []
     if case.spans(end, case.latest, lambda time: case.restarts(time) > 0):
