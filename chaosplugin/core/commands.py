@@ -51,7 +51,7 @@ class ReadReplicas:
 class Confirm:
     """Read the canary's pods, and what was spawned, beside their watches, which may be behind.
 
-    `version` is what the watch of the pods has shown.
+    `version` is what the watch of the pods has shown; -1: only what was spawned is wanted.
     """
 
     run: str

@@ -84,6 +84,8 @@ class Family:
         """there may be known experiments that were not seen to be of this family"""
         self.forgetful = restored and template.kind.name == WORKFLOW
         """what was spawned and deleted before this process came has still to be read"""
+        self.counted = template.kind.name != SCHEDULE
+        """all that was spawned was read after its end, or tells by its absence that it was not"""
         self.unseen = ""
         """the template of a step that has ended, and of which nothing tells what it did"""
         self._parts = {part.step: part for part in template.parts}
@@ -215,7 +217,7 @@ class Family:
             deleting=parent.metadata.deletion_timestamp is not None,
             touched=bool(members or parent.status.conditions or parent.status.time or not self.synced),
             failure=next((each.failure for each in reversed(faults) if each.failure), ""),
-            ended_at=self._ended(parent),
+            ended_at=self._ended(),
             shortfall=self._shortfall(),
             aborted=parent.metadata.annotation(ledger.ABORT) == "true",
             settled=self.synced and all(m.gone or m.fault.over or m.fault.complete for m in members),
@@ -235,14 +237,11 @@ class Family:
             member.fault.deleting and not member.fault.over for member in self._members.values()
         )
 
-    def _ended(self, parent: ChaosObject) -> datetime | None:
+    def _ended(self) -> datetime | None:
+        """Return when the last fault was over; None where one is gone, and nobody was told when."""
         known = [m.fault.ended_at for m in self._members.values() if m.fault.targets]
         times = [at for at in known if at is not None]
-        if len(times) < len(known):
-            if parent.status.end_time is None:
-                return None
-            times.append(parent.status.end_time)
-        return max(times, default=None)
+        return max(times, default=None) if len(times) == len(known) else None
 
     def _shortfall(self) -> str:
         """Say what was to be hit, and was not."""

@@ -184,7 +184,7 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
         )
     ended_at = seen.ended_at or server_now
     if ended_at > deadline:
-        if seen.ended_at is None and run.restored:
+        if seen.ended_at is None and (run.restored or run.family):
             return Judgement(
                 finding=Finding(
                     reason=Reason.UNOBSERVED,
@@ -297,6 +297,11 @@ def is_blind(run: Run, pods: PodStore) -> bool:
 def blind_until(run: Run, limit: datetime) -> datetime:
     """Return how long evidence is waited for; a process that has just begun to look gets its time, too."""
     return max(limit - run.offset, run.watching_since or limit - run.offset) + BLIND_GRACE
+
+
+def last_look(run: Run) -> datetime:
+    """Return how long the evidence of a fault's end is waited for."""
+    return blind_until(run, (run.server_created_at or run.started_at) + run.spec.timeout)
 
 
 def remember(run: Run, pods: PodStore) -> None:

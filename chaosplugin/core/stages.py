@@ -123,7 +123,9 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
         case PodsFound(found):
             run.looked_up.update(found)
         case Confirmed(found) if isinstance(command, Confirm):
-            if command.version == pods.version:  # nothing was told since it was asked for
+            if command.version < 0 and run.family:
+                run.family.counted = True
+            elif command.version == pods.version:  # nothing was told since it was asked for
                 shown = pods.shows(found)  # else the watch is behind
                 run.confirmed_at, run.pods_behind = (now, -1) if shown else (None, pods.version)
         case ReplicasRead():
@@ -317,6 +319,12 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
         step.finding = violation
         return
     judgement = judge.fault(run, pods, now, chaos_lost=chaos_lost)
+    uncounted = run.family is not None and not run.family.counted
+    if judgement.over_at is not None and uncounted and now < judge.last_look(run):
+        step.by(judge.last_look(run))
+        if _due(run, now, step):
+            step.give(run, Confirm(run.spec.id, -1))  # a cut watch may not have told the last firing
+        return
     if judgement.over_at is not None and not step.commands and run.strangers_at is None:
         run.server_ended_at = judgement.over_at
         run.stage = Stage.RECOVERING

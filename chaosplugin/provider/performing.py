@@ -78,7 +78,7 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
             case ReadReplicas():
                 return await _read_replicas(run, there)
             case Confirm():
-                return await _confirm(run, there)
+                return await _confirm(command, run, there)
             case Create(manifest=manifest):
                 return await _create(spec, there, manifest)
             case Find():
@@ -197,10 +197,12 @@ async def _read_replicas(run: Run, there: Cluster) -> Outcome:
     return ReplicasRead(found.spec.replicas if found.metadata.uid == run.replica_set else 0)
 
 
-async def _confirm(run: Run, there: Cluster) -> Outcome:
+async def _confirm(command: Confirm, run: Run, there: Cluster) -> Outcome:
     namespace = run.spec.namespace
     topics = run.family.topics(namespace) if run.family else ()
     children = [each for topic in topics for each in await there.list_chaos(topic.kind, namespace, topic.key)]
+    if command.version < 0:
+        return Confirmed((), children)
     return Confirmed(await there.list_pods(namespace, f"{run.spec.label}={run.value}"), children)
 
 

@@ -42,6 +42,7 @@ def test_firings_that_the_canary_survives_are_one_success() -> None:
     world.wait(2)
 
     world.done(world.expect(Stop), Found(world.parent(over=True)))
+    world.confirm()
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
@@ -53,6 +54,7 @@ def test_a_firing_that_comes_with_the_pause_is_waited_for() -> None:
     world.wait(31)
     world.child("firing-1", killed("web-a", world.now))
     world.done(world.expect(Stop), Found(world.parent(over=True)))
+    world.confirm()
     before = world.stage
 
     world.child("firing-2", Record(id="default/web-b", phase="Not Injected"))
@@ -90,6 +92,7 @@ def test_what_our_own_pause_cuts_short_does_not_count() -> None:
     world.done(world.expect(Stop), Found(world.parent(over=True)))
 
     world.child("firing-2", missed, desired="Stop", annotations={ledger.PAUSE: "true"})
+    world.confirm()
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
@@ -271,6 +274,7 @@ def test_a_schedule_that_was_adopted_is_judged_once_its_firings_are_told() -> No
     assert world.verdict is None, "there may be more"
 
     world.synced()
+    world.confirm()
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
@@ -315,6 +319,17 @@ def test_a_firing_that_its_watch_has_not_told_of_fails_nobody() -> None:
     assert "3 firings" in world.message
 
 
+def test_a_schedule_is_not_survived_before_all_that_it_has_fired_is_known() -> None:
+    world = _twice_and_paused()
+    world.untold("firing-3", desired="Run")
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    world.confirm()
+    world.wait(20)
+
+    assert (world.stage, world.verdict) == (Stage.OBSERVING, None)
+
+
 def test_a_fault_that_was_over_in_time_is_not_late_because_the_watch_of_firings_is() -> None:
     world = _twice_and_paused()
     world.child("firing-3", hit("web-a"))
@@ -324,6 +339,7 @@ def test_a_fault_that_was_over_in_time_is_not_late_because_the_watch_of_firings_
     world.pods(pod("web-a", restarts=6, since=since), pod("web-b", restarts=4, since=since))
 
     world.wait(61)
+    world.confirm()
     world.confirm()
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)

@@ -74,6 +74,24 @@ def test_an_experiment_that_is_stuck_at_its_step_s_end_is_not_recovered() -> Non
     assert world.verdict == (Phase.FAILED, Reason.NOT_RECOVERED)
 
 
+def test_a_fault_whose_end_nobody_was_told_is_not_held_against_the_canary() -> None:
+    """Its experiment went while the watch was cut: the Workflow's own end is no evidence of the fault's."""
+    world = workflow()
+    world.child("kill-1", killed("web-b", world.now), step="kill")
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-c", since=world.now))
+    world.child("fail-1", hit("web-a"), step="fail")
+    world.see_parent(world.parent(accomplished=world.now))
+    world.wait(15)
+    world.pods(pod("web-a", restarts=2, since=world.now))
+
+    world.child("fail-1", hit("web-a"), step="fail", gone=True)
+    world.child("kill-1", killed("web-b", START), step="kill", gone=True)
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
 def test_a_kill_that_has_hit_is_over_though_its_experiment_is_stuck() -> None:
     world = workflow()
     world.child("fail-1", hit("web-a"), step="fail")
