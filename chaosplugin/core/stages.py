@@ -4,15 +4,13 @@ A step is level-triggered: it looks at the run's state, not at what has just hap
 matter in which order news arrive, whether one came twice, or what a restart has swallowed.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chaosplugin.core import delivery, judge, outcomes, recovery, scope
+from chaosplugin.core import beginning, delivery, judge, outcomes, recovery, scope
 from chaosplugin.core.commands import (
     Command,
     Confirm,
     Confirmed,
-    Create,
     Failed,
     Find,
     FindPods,
@@ -21,54 +19,24 @@ from chaosplugin.core.commands import (
     ReadHistory,
     ReadLedger,
     ReadReplicas,
-    ReadScope,
     Recall,
     ReplicasRead,
     ScopeRead,
     Stop,
     WriteMark,
 )
-from chaosplugin.core.ledger import Mark
 from chaosplugin.core.pods import PodStore
-from chaosplugin.core.refusal import Refusal, names
+from chaosplugin.core.refusal import names
 from chaosplugin.core.run import RESUME_GRACE, Run, Stage
-from chaosplugin.core.steady_state import baseline
-from chaosplugin.core.trace import ROOT
+from chaosplugin.core.step import Step, due
 from chaosplugin.core.verdict import Finding, Reason
 
 LEDGER_GRACE = timedelta(seconds=30)
 """How long the ledger is tried to be read for a new run, beyond each request's own retries."""
-REVIEW_GRACE = timedelta(seconds=15)
-"""How long it is waited for whether the AnalysisRun may be patched; without an answer it is not marked."""
-RESUME_WAIT = timedelta(minutes=10)
-"""How long the first Resume is waited for: it comes some 20 ms after Run, but with several metrics only
-after the slowest Run of them."""
-MARK_GRACE = timedelta(seconds=30)
-"""How long the mark is tried to be written, beyond each request's own retries."""
 UNKNOWN_GRACE = timedelta(seconds=60)
 """How long the fate of an unanswered create is looked for."""
-PROVE_AGAIN = timedelta(seconds=3)
-"""Owners are read, not watched: where the pods are ready and the proof waits, it is tried again."""
 STRANGER_GRACE = timedelta(seconds=5)
 """How long the watch may take to show a pod that a record names."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Step:
-    """What a step wants: commands, a finding, and when to look again."""
-
-    commands: list[Command] = field(default_factory=list)
-    finding: Finding | None = None
-    look_at: datetime | None = None
-
-    def give(self, run: Run, command: Command) -> None:
-        """Give a command, unless one of its kind is under way."""
-        if type(command) not in run.pending:
-            self.commands.append(command)
-
-    def by(self, at: datetime | None) -> None:
-        if at is not None:
-            self.look_at = at if self.look_at is None else min(self.look_at, at)
 
 
 def advance(  # noqa: C901 - one flat match over the stages
@@ -77,17 +45,17 @@ def advance(  # noqa: C901 - one flat match over the stages
     """Look at a run; `holder`: another one whose fault may be on in the same ReplicaSet."""
     step = Step()
     _note_ends(run, now)
-    if run.in_doubt and _due(run, now, step):
+    if run.in_doubt and due(run, now, step):
         step.give(run, Find(run.spec.id))
     match run.stage:
         case Stage.RESTORING:
             _restoring(run, now, step)
         case Stage.PROVING:
-            _proving(run, pods, now, step)
+            beginning.prove(run, pods, now, step)
         case Stage.QUEUED:
-            _queued(run, now, step, holder)
+            beginning.queue(run, now, step, holder)
         case Stage.CREATING:
-            _creating(run, pods, now, step, taken=holder is not None)
+            beginning.create(run, pods, now, step, taken=holder is not None)
         case Stage.UNCERTAIN:
             _uncertain(run, now, step)
         case Stage.OBSERVING:
@@ -119,7 +87,7 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
     finding = outcomes.absorb(run, command, outcome, now)
     match outcome:
         case ScopeRead() if run.stage is Stage.PROVING:
-            return _judge_scope(run, outcome, pods, now)
+            return beginning.judge_scope(run, outcome, pods, now)
         case PodsFound(found):
             run.looked_up.update(found)
         case Confirmed(found) if isinstance(command, Confirm):
@@ -144,152 +112,8 @@ def _restoring(run: Run, now: datetime, step: Step) -> None:
         then = "run the gate again" if run.restored else "it is tried again"
         text = f"the cluster could not be read: {run.waiting_for}; {then}"
         step.finding = Finding(reason=reason, text=text)
-    elif _due(run, now, step):
+    elif due(run, now, step):
         step.give(run, ReadLedger(run.spec.id))
-
-
-def _due(run: Run, now: datetime, step: Step) -> bool:
-    """A command that failed is given again only after a pause."""
-    if run.retry_at is not None and now < run.retry_at:
-        step.by(run.retry_at)
-        return False
-    run.retry_at = None
-    return True
-
-
-def _proving(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
-    """Wait for Ready targets; each change of the pods is a reason to prove again."""
-    if pods.synced and _ready(run, pods) and not _may_begin(run, now, step):
-        run.targets_until = None
-        return
-    run.targets_until = run.targets_until or now + run.spec.target_timeout  # it begins when Argo lets us
-    step.finding = judge.targets(run, pods, now)
-    step.by(run.targets_until)
-    if step.finding or not pods.synced:
-        return
-    run.ready_at = (run.ready_at or now) if _ready(run, pods) else None
-    first = run.scope_version < 0
-    changed = run.scope_version != pods.version or run.prove_at is not None
-    if run.prove_at is not None and now < run.prove_at and run.scope_version == pods.version:
-        step.by(run.prove_at)
-        return
-    if (first or (changed and _ready(run, pods))) and _due(run, now, step):
-        holders = (pod.metadata.controller for pod in pods.live)
-        own = frozenset(holder.name for holder in holders if holder and holder.kind == "ReplicaSet")
-        step.give(run, ReadScope(run.spec.id, own))
-
-
-def _may_begin(run: Run, now: datetime, step: Step) -> bool:
-    """Tell whether Argo has stored that this measurement has begun, and it is known how to mark it.
-
-    Before, whoever came after our death would be called as if nothing had been begun.
-    """
-    if run.resumed:
-        step.by(run.started_at + REVIEW_GRACE)
-        return run.push is not None or now >= run.started_at + REVIEW_GRACE
-    limit = run.started_at + RESUME_WAIT
-    if now >= limit:
-        minutes = RESUME_WAIT.total_seconds() / 60
-        text = f"nothing was created, as the controller has not asked again for {minutes:.0f} minutes"
-        step.finding = Finding(reason=Reason.UNAVAILABLE, text=f"{text}; see its log, and its other metrics")
-    step.by(limit)
-    return False
-
-
-def _queued(run: Run, now: datetime, step: Step, holder: Run | None) -> None:
-    """Wait until the canary is free; not for a fault that cannot be undone."""
-    if holder is None:
-        run.stage, run.scope_version = Stage.PROVING, -1
-        run.targets_until = now + run.spec.target_timeout
-    elif wrong := delivery.stuck(holder, now):
-        step.finding = Finding(reason=Reason.NOT_STEADY, text=f"the canary bears another gate's {wrong}")
-
-
-def _ready(run: Run, pods: PodStore) -> bool:
-    targets = pods.targets
-    return bool(targets) and (not run.rules.enabled or all(pod.ready for pod in targets))
-
-
-def _judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Finding | None:
-    """Decide by a fresh reading of the owners, and of the pods as they are at this moment."""
-    ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None, now)
-    if ended or read.inputs is None or run.verdict is not None:
-        return ended
-    run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
-    run.analysis_run_version = read.inputs.analysis_run.metadata.resource_version
-    if read.inputs.rollout:
-        run.rollout_name = read.inputs.rollout.metadata.name
-        run.rollout_uid = read.inputs.rollout.metadata.uid
-    proof = scope.prove(read.inputs, pods.live)
-    match proof:
-        case scope.Refused(reason, message):
-            return Finding(reason=reason, text=message)
-        case scope.Wait(message, wanted):
-            run.waiting_for, run.wanted = message, wanted
-            run.prove_at = now + PROVE_AGAIN
-            return None
-        case scope.Proven(uid, name, wanted):
-            run.replica_set, run.replica_set_name, run.wanted = uid, name, wanted
-    if not _ready(run, pods):
-        return None
-    if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
-        run.waiting_for = f"{len(pods.targets)} of {run.wanted} canary pods exist"
-        return None
-    run.stage, run.wanted_version = Stage.CREATING, pods.version
-    return None
-
-
-def _creating(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: bool) -> None:
-    """Create right after proof and mark: what was proved is what will be hit."""
-    if run.pending & {Create, WriteMark}:
-        return
-    if taken:
-        run.stage = Stage.QUEUED
-        return
-    if run.push and run.resumed and not run.marked:
-        _intend(run, now, step)
-        return
-    if run.scope_version != pods.version:  # while the mark was made
-        run.stage, run.scope_version = Stage.PROVING, -1
-        return
-    run.baseline = baseline(pods.live)
-    notes = {
-        outcomes.BASELINE: run.baseline.as_text(),
-        outcomes.REPLICA_SET: f"{run.replica_set_name}/{run.replica_set}",
-        outcomes.CANARY: run.value,
-    }
-    if run.sampled:
-        notes[outcomes.TRACEPARENT] = run.trace.parent(ROOT, sampled=True)
-        notes[outcomes.TRACE_TIMES] = f"{run.started_at.isoformat()}/{now.isoformat()}"
-    try:
-        if run.family and run.family.window:
-            run.family.window.check(now + run.offset)
-        manifest = run.spec.manifest(run.value, notes)
-    except Refusal as refusal:
-        step.finding = Finding(reason=refusal.reason, text=str(refusal))
-        return
-    run.create_sent = True
-    step.give(run, Create(run.spec.id, manifest))
-
-
-def _intend(run: Run, now: datetime, step: Step) -> None:
-    """Mark before the create, so that no death in between can lead to a second experiment."""
-    run.marking_since = run.marking_since or now
-    limit = run.marking_since + MARK_GRACE
-    if run.waiting_for and now >= limit:
-        text = f"nothing was created, as the AnalysisRun could not be marked: {run.waiting_for}"
-        step.finding = Finding(reason=Reason.UNAVAILABLE, text=f"{text}; it is tried again")
-    elif _due(run, now, step):
-        run.mark_made = True
-        step.give(run, _mark(run))
-    step.by(limit)
-
-
-def _mark(run: Run) -> WriteMark:
-    spec, version = run.spec, run.analysis_run_version
-    known = "" if spec.endpoint else version
-    run.mark = Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=known)
-    return WriteMark(spec.id, run.mark, version)
 
 
 def _uncertain(run: Run, now: datetime, step: Step) -> None:
@@ -301,7 +125,7 @@ def _uncertain(run: Run, now: datetime, step: Step) -> None:
         step.finding = Finding(
             reason=Reason.UNKNOWN, text=f"{text}; look whether it is there: {run.waiting_for}"
         )
-    elif ReadHistory not in run.pending and _due(run, now, step):
+    elif ReadHistory not in run.pending and due(run, now, step):
         asked = run.ask_history and run.mark is not None
         version = run.mark.version if run.mark else ""
         step.give(run, ReadHistory(run.spec.id, version) if asked else Find(run.spec.id))
@@ -322,7 +146,7 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
     uncounted = run.family is not None and not run.family.counted
     if judgement.over_at is not None and uncounted and now < judge.last_look(run):
         step.by(judge.last_look(run))
-        if _due(run, now, step):
+        if due(run, now, step):
             step.give(run, Confirm(run.spec.id, -1))  # a cut watch may not have told the last firing
         return
     if judgement.over_at is not None and not step.commands and run.strangers_at is None:
@@ -334,7 +158,7 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
 
 def _recalling(run: Run, now: datetime, step: Step) -> None:
     """Read what a Workflow did while no plugin ran, once it is known what is there of it."""
-    if run.family and run.family.forgetful and run.family.told and _due(run, now, step):
+    if run.family and run.family.forgetful and run.family.told and due(run, now, step):
         step.give(run, Recall(run.spec.id))
 
 
@@ -346,7 +170,7 @@ def _stopping(run: Run, now: datetime, step: Step) -> None:
         return
     if now + run.offset < ends_at:
         step.by(ends_at - run.offset)
-    elif _due(run, now, step):
+    elif due(run, now, step):
         step.give(run, Stop(run.spec.id))
 
 
@@ -357,8 +181,8 @@ def _marking(run: Run, now: datetime, step: Step) -> None:
     if not run.resumed and now < run.started_at + RESUME_GRACE:
         step.by(run.started_at + RESUME_GRACE)
         return
-    if WriteMark not in run.pending and _due(run, now, step):
-        step.give(run, _mark(run))
+    if WriteMark not in run.pending and due(run, now, step):
+        step.give(run, beginning.mark(run))
 
 
 def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding | None:
@@ -384,7 +208,7 @@ def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding |
         return None
     run.strangers_at = run.strangers_at or now + STRANGER_GRACE
     step.by(run.strangers_at)
-    if now >= run.strangers_at and _due(run, now, step):
+    if now >= run.strangers_at and due(run, now, step):
         step.give(run, FindPods(run.spec.id, frozenset(unknown)))
     return None
 
@@ -402,7 +226,7 @@ def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, now: datetime,
         step.give(run, ReadReplicas(run.spec.id))
     elif judgement.ask_replicas:
         run.wanted_version = pods.version
-    if judgement.confirm and _due(run, now, step):
+    if judgement.confirm and due(run, now, step):
         step.give(run, Confirm(run.spec.id, pods.version))
-    if judgement.find_experiment and _due(run, now, step):
+    if judgement.find_experiment and due(run, now, step):
         step.give(run, Find(run.spec.id))

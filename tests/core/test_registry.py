@@ -7,6 +7,7 @@ import pytest
 
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Measurement, Phase
+from chaosplugin.core.beginning import RESUME_WAIT, REVIEW_GRACE
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Create,
@@ -30,7 +31,6 @@ from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
 from chaosplugin.core.run import SINCE, Run, Stage
-from chaosplugin.core.stages import RESUME_WAIT, REVIEW_GRACE
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
 from tests.core.world import HASH, START, World, analysis_run, hit, make_spec, marked, pod, recovered
