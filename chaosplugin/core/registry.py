@@ -16,22 +16,18 @@ from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.conclusion import conclude
-from chaosplugin.core.family import Children
 from chaosplugin.core.interests import Interests, Watch
-from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
-from chaosplugin.core.pods import PodStore
+from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
 from chaosplugin.core.run import Run, Spec, Stage
 from chaosplugin.core.topics import (
     Applied,
-    ChaosTopic,
     ChildrenTopic,
     Deleted,
-    Lost,
     PodsTopic,
-    Synced,
     WatchEvent,
 )
 from chaosplugin.core.verdict import Finding, Reason
+from chaosplugin.core.views import Views
 
 STALE = timedelta(seconds=60)
 """How long a run outlives its AnalysisRun: a copy from before that end may still come, and what it is
@@ -55,9 +51,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
-        self._pods: dict[Watch, PodStore] = {}
-        self._children: dict[Watch, Children] = {}
-        self._lost: dict[Watch, str] = {}
+        self._views = Views()
         self._interests = Interests()
         self._queued: dict[str, None] = {}  # ids of runs that wait for their ReplicaSet, in their order
         self._on_canary: dict[str, dict[str, None]] = {}  # ids by the uid of the ReplicaSet that is proved
@@ -160,7 +154,7 @@ class Registry:
             return []
         if offset is not None:
             run.offset = offset
-        store = self._store(run)
+        store = self._views.pods(self._interests.of(run))
         finding = stages.absorb(run, command, outcome, store, now)
         if finding and run.verdict is None:
             self._decide(run, finding, now)
@@ -170,35 +164,13 @@ class Registry:
         """Take in one event of a watch."""
         if not self._interests.wants(watch):  # its end is under way
             return []
-        if isinstance(watch.topic, PodsTopic):
-            self._observe_pods(watch, event)
-            return self._advance(now, self._followers(watch))
-        if isinstance(watch.topic, ChildrenTopic):
-            self._children.setdefault(watch, Children()).take(event)
-        if isinstance(event, Lost):
-            self._lost[watch] = event.reason
-        elif isinstance(event, Synced):
-            self._lost.pop(watch, None)
-        elif isinstance(event, Applied | Deleted):
+        self._views.take(watch, event)
+        if isinstance(event, Applied | Deleted) and not isinstance(watch.topic, PodsTopic):
             return self._observe_object(now, watch, event.object, gone=isinstance(event, Deleted))
         return self._advance(now, self._followers(watch))
 
     def _followers(self, watch: Watch) -> list[Run]:
         return [self._runs[run_id] for run_id in self._interests.followers(watch)]
-
-    def _observe_pods(self, watch: Watch, event: WatchEvent) -> None:
-        store = self._pods.setdefault(watch, PodStore())
-        match event:
-            case Applied(_, Pod() as pod):
-                store.apply(pod)
-            case Deleted(_, Pod() as pod):
-                store.delete(pod)
-            case Synced():
-                store.synced, store.lost = True, ""
-            case Lost(_, reason):
-                store.lost = reason
-            case _:
-                pass
 
     def _observe_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Command]:
         concerned: list[Run] = []
@@ -278,9 +250,7 @@ class Registry:
         """Return what is to be watched, or not any more, since the last call."""
         for watch, wanted in (changes := self._interests.take_changes()).items():
             if not wanted:
-                self._pods.pop(watch, None)
-                self._children.pop(watch, None)
-                self._lost.pop(watch, None)
+                self._views.drop(watch)
         return changes
 
     def run(self, run_id: str) -> Run | None:
@@ -297,36 +267,6 @@ class Registry:
 
     # -- moving --------------------------------------------------------------------------------------
 
-    def _store(self, run: Run) -> PodStore:
-        for watch in self._interests.of(run):
-            if isinstance(watch.topic, PodsTopic):
-                return self._pods.setdefault(watch, PodStore())
-        return PodStore()
-
-    def _chaos_lost(self, run: Run) -> str:
-        watches = (w for w in self._interests.of(run) if isinstance(w.topic, ChaosTopic | ChildrenTopic))
-        lost = next((self._lost[w] for w in watches if w in self._lost), "")
-        return lost or ("what it has spawned was not told" if run.family and not run.family.synced else "")
-
-    def _gather(self, run: Run) -> None:
-        """Let a family know what is there of it, until nothing new turns up."""
-        family, parent = run.family, run.experiment
-        if family is None or parent is None or run.gone:
-            return
-        watches = [w for w in self._interests.of(run) if isinstance(w.topic, ChildrenTopic)]
-        stores = [self._children.get(w) for w in watches]
-        told = all(store is not None and store.synced for store in stores)
-        synced = told and not family.forgetful
-        family.told = told
-        if not family.hungry and synced == family.synced:
-            return
-        family.synced = synced
-        while family.hungry:
-            family.hungry = False
-            for child in [child for store in stores if store for child in store.live]:
-                family.take(parent, child, gone=False)
-        outcomes.see_experiment(run, parent)
-
     def _advance(self, now: datetime, runs: Iterable[Run]) -> list[Command]:
         """Move runs until they stand still; a canary that becomes free wakes those that queue for it."""
         commands: list[Command] = []
@@ -336,10 +276,10 @@ class Registry:
             run = agenda.popleft()
             moved[run.spec.id] = run
             before = run.stage
-            self._gather(run)
-            step = stages.advance(
-                run, self._store(run), now, holder=self._holder(run), chaos_lost=self._chaos_lost(run)
-            )
+            watches = self._interests.of(run)
+            self._views.gather(run, watches)
+            pods, lost = self._views.pods(watches), self._views.chaos_lost(run, watches)
+            step = stages.advance(run, pods, now, holder=self._holder(run), chaos_lost=lost)
             commands += step.commands
             run.pending.update(type(command) for command in step.commands)
             # a time that is not ahead has just been looked at; what is pending then comes as an outcome

@@ -1,0 +1,92 @@
+"""What the watches show, for all runs that follow them: pods, what was spawned, and what cannot be seen."""
+
+from collections.abc import Iterable
+
+from chaosplugin.core import outcomes
+from chaosplugin.core.family import Children
+from chaosplugin.core.interests import Watch
+from chaosplugin.core.objects import Pod
+from chaosplugin.core.pods import PodStore
+from chaosplugin.core.run import Run
+from chaosplugin.core.topics import (
+    Applied,
+    ChaosTopic,
+    ChildrenTopic,
+    Deleted,
+    Lost,
+    PodsTopic,
+    Synced,
+    WatchEvent,
+)
+
+
+class Views:
+    """By watch, as long as it is open."""
+
+    def __init__(self) -> None:
+        self._pods: dict[Watch, PodStore] = {}
+        self._children: dict[Watch, Children] = {}
+        self._lost: dict[Watch, str] = {}
+
+    def take(self, watch: Watch, event: WatchEvent) -> None:
+        """Take in one event."""
+        if isinstance(watch.topic, PodsTopic):
+            _show(self._pods.setdefault(watch, PodStore()), event)
+            return
+        if isinstance(watch.topic, ChildrenTopic):
+            self._children.setdefault(watch, Children()).take(event)
+        if isinstance(event, Lost):
+            self._lost[watch] = event.reason
+        elif isinstance(event, Synced):
+            self._lost.pop(watch, None)
+
+    def drop(self, watch: Watch) -> None:
+        """Forget what a watch has shown that nobody wants any more."""
+        self._pods.pop(watch, None)
+        self._children.pop(watch, None)
+        self._lost.pop(watch, None)
+
+    def pods(self, watches: Iterable[Watch]) -> PodStore:
+        """Return the pods that one of these watches shows."""
+        for watch in watches:
+            if isinstance(watch.topic, PodsTopic):
+                return self._pods.setdefault(watch, PodStore())
+        return PodStore()
+
+    def chaos_lost(self, run: Run, watches: Iterable[Watch]) -> str:
+        """Say why the fault cannot be followed now, "" if it can."""
+        about = (watch for watch in watches if isinstance(watch.topic, ChaosTopic | ChildrenTopic))
+        lost = next((self._lost[watch] for watch in about if watch in self._lost), "")
+        return lost or ("what it has spawned was not told" if run.family and not run.family.synced else "")
+
+    def gather(self, run: Run, watches: Iterable[Watch]) -> None:
+        """Let a family know what is there of it, until nothing new turns up."""
+        family, parent = run.family, run.experiment
+        if family is None or parent is None or run.gone:
+            return
+        stores = [self._children.get(watch) for watch in watches if isinstance(watch.topic, ChildrenTopic)]
+        told = all(store is not None and store.synced for store in stores)
+        synced = told and not family.forgetful
+        family.told = told
+        if not family.hungry and synced == family.synced:
+            return
+        family.synced = synced
+        while family.hungry:
+            family.hungry = False
+            for child in [child for store in stores if store for child in store.live]:
+                family.take(parent, child, gone=False)
+        outcomes.see_experiment(run, parent)
+
+
+def _show(store: PodStore, event: WatchEvent) -> None:
+    match event:
+        case Applied(_, Pod() as pod):
+            store.apply(pod)
+        case Deleted(_, Pod() as pod):
+            store.delete(pod)
+        case Synced():
+            store.synced, store.lost = True, ""
+        case Lost(_, reason):
+            store.lost = reason
+        case _:
+            pass
