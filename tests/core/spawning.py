@@ -22,7 +22,8 @@ from chaosplugin.core.policy import Policy
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.topics import Applied, ChaosTopic, ChildrenTopic, Deleted, Lost, Synced
 from chaosplugin.core.window import Window
-from tests.core.world import START, World, hit, pod, recovered
+from tests.core.given import START, hit, pod, recovered
+from tests.core.world import World
 
 KILL = {"action": "pod-kill", "mode": "one"}
 FAIL = {"action": "pod-failure", "mode": "all", "duration": "2s"}

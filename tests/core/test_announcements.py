@@ -16,7 +16,8 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.run import Notice
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.world import HASH, START, World, analysis_run, hit, marked, pod, recovered
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
+from tests.core.world import World, marked
 
 RUN = Subject("argoproj.io/v1alpha1", "AnalysisRun", "default", "web-1", "run-1")
 ROLLOUT = Subject("argoproj.io/v1alpha1", "Rollout", "default", "web", "rollout-1")

@@ -19,8 +19,9 @@ from chaosplugin.core.objects import Record
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
+from tests.core.given import HASH, START, analysis_run, hit, recovered
 from tests.core.spawning import Spawning, schedule
-from tests.core.world import HASH, START, World, analysis_run, hit, marked, recovered
+from tests.core.world import World, marked
 
 
 def clear(name: str) -> Record:

@@ -16,7 +16,8 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.objects import Pod, Record
 from chaosplugin.core.verdict import Reason
-from tests.core.world import HASH, START, World, analysis_run, hit, pod, recovered
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
+from tests.core.world import World
 
 
 def test_a_fault_that_recovered_too_late_fails_also_when_seen_afterwards() -> None:

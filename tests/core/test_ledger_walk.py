@@ -38,17 +38,8 @@ from chaosplugin.core.objects import (
 )
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.world import (
-    HASH,
-    START,
-    World,
-    analysis_run,
-    hit,
-    marked,
-    pod,
-    recovered,
-    with_patch,
-)
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered, with_patch
+from tests.core.world import World, marked
 
 
 def test_a_second_call_for_the_same_measurement_starts_nothing() -> None:

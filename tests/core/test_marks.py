@@ -20,18 +20,8 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.world import (
-    HASH,
-    START,
-    World,
-    analysis_run,
-    hit,
-    marked,
-    pod,
-    recovered,
-    scope_inputs,
-    with_patch,
-)
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered, scope_inputs, with_patch
+from tests.core.world import World, marked
 
 
 def restored_with_a_mark(mark: ledger.Mark | None = None) -> World:

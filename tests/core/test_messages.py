@@ -23,16 +23,8 @@ from chaosplugin.core.objects import ChaosObject, Metadata
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, PolicyRefused
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.world import (
-    HASH,
-    World,
-    analysis_run,
-    hit,
-    marked,
-    pod,
-    rollout,
-    scope_inputs,
-)
+from tests.core.given import HASH, analysis_run, hit, pod, rollout, scope_inputs
+from tests.core.world import World, marked
 
 Way = Callable[[], World]
 

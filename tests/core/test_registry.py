@@ -33,7 +33,8 @@ from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
 from chaosplugin.core.run import SINCE, Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
-from tests.core.world import HASH, START, World, analysis_run, hit, make_spec, marked, pod, recovered
+from tests.core.given import HASH, START, analysis_run, hit, make_spec, pod, recovered
+from tests.core.world import World, marked
 
 
 def test_a_canary_that_survives_is_successful_and_nothing_is_left() -> None:

@@ -51,7 +51,8 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Metadata, Record, RecordEvent
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Stage
-from tests.core.world import START, World, analysis_run, pod, scope_inputs
+from tests.core.given import START, analysis_run, pod, scope_inputs
+from tests.core.world import World
 
 GIVEN = Measurement(phase=Phase.RUNNING, started_at=START)
 

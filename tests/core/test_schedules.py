@@ -28,8 +28,8 @@ from chaosplugin.core.run import Stage
 from chaosplugin.core.topics import ChildrenTopic, Lost
 from chaosplugin.core.verdict import Reason
 from chaosplugin.core.window import Window
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
 from tests.core.spawning import KILL, SELF, Spawning, fire, killed, schedule
-from tests.core.world import HASH, START, analysis_run, hit, pod, recovered
 
 
 def test_firings_that_the_canary_survives_are_one_success() -> None:

@@ -4,7 +4,8 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Create, LedgerRead, ReadLedger, WriteMark
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.world import HASH, World, analysis_run, pod, rollout, scope_inputs
+from tests.core.given import HASH, analysis_run, pod, rollout, scope_inputs
+from tests.core.world import World
 
 
 def test_no_pods_until_the_timeout_is_as_configured() -> None:

@@ -21,7 +21,8 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.objects import Record, RecordEvent
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.world import HASH, START, World, hit, pod, recovered
+from tests.core.given import HASH, START, hit, pod, recovered
+from tests.core.world import World
 
 
 def test_pods_that_stay_down_after_the_fault_fail_the_gate() -> None:

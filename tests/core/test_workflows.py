@@ -21,8 +21,8 @@ from chaosplugin.core.objects import (
     Metadata,
 )
 from chaosplugin.core.verdict import Reason
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
 from tests.core.spawning import FAIL, Spawning, killed, workflow
-from tests.core.world import HASH, START, analysis_run, hit, pod, recovered
 
 
 def test_a_workflow_is_survived_when_each_step_has_hit() -> None:

@@ -6,7 +6,7 @@ from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.trace import ROOT, trace_of
 from chaosplugin.provider.facts import Called, Fact, Gate, gate
 from chaosplugin.provider.telling import TellingProvider
-from tests.core.world import analysis_run
+from tests.core.given import analysis_run
 from tests.provider.gate import clock
 
 METRIC = Metric(name="chaos")

@@ -17,7 +17,8 @@ from chaosplugin.provider.settings import Metrics as Address
 from chaosplugin.telemetry import http
 from chaosplugin.telemetry.metrics import Metrics
 from chaosplugin.transport.startup import CannotStartError
-from tests.core.world import START, World
+from tests.core.given import START
+from tests.core.world import World
 from tests.observability.judges import free_ports
 from tests.realbed.pki import make as make_pki
 

@@ -28,7 +28,8 @@ from chaosplugin.provider.facts import (
     WatchEnded,
 )
 from chaosplugin.telemetry.metrics import Metrics
-from tests.core.world import START, World, analysis_run, make_spec, pod
+from tests.core.given import START, analysis_run, make_spec, pod
+from tests.core.world import World
 
 MOST_SERIES = 20_000
 

@@ -11,7 +11,8 @@ from chaosplugin.core.outcomes import TRACE_TIMES
 from chaosplugin.core.trace import ROOT
 from chaosplugin.telemetry.spans import Span
 from chaosplugin.telemetry.timeline import Timeline
-from tests.core.world import HASH, START, World, marked, pod, recovered
+from tests.core.given import HASH, START, pod, recovered
+from tests.core.world import World, marked
 
 STAGES = ["ledger", "proof", "create", "observe", "recover"]
 

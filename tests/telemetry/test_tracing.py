@@ -27,7 +27,8 @@ from chaosplugin.telemetry import exporting
 from chaosplugin.telemetry.observing import Observing
 from chaosplugin.telemetry.tracing import Tracer
 from chaosplugin.transport.grpc.metrics import RPC
-from tests.core.world import START, World, analysis_run, pod
+from tests.core.given import START, analysis_run, pod
+from tests.core.world import World
 from tests.observability.judges import free_ports
 from tests.sandbox.conftest import clock
 
