@@ -209,11 +209,21 @@ class ReplicasRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """WorkflowNodes, and the Events of each injection and recovery in their namespace."""
+
+    nodes: Sequence[ChaosObject]
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """The canary's pods, and spawned experiments of the namespace, whosever they are, as they are there."""
 
     pods: Sequence[Pod]
     children: Sequence[ChaosObject] = ()
+    recalled: Recalled | None = None
+    """of a Workflow, which deletes what it has spawned"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,14 +279,6 @@ class HistoryRead:
     """Whether the experiment was created; None: the API server does not remember that far."""
 
     created: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """WorkflowNodes, and the Events of each injection and recovery in their namespace."""
-
-    nodes: Sequence[ChaosObject]
-    events: Sequence[Event]
 
 
 @dataclass(frozen=True, slots=True)

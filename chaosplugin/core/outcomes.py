@@ -86,7 +86,9 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             run.retry_at, run.waiting_for = now + RETRY, text
         case Recalled(nodes, events):
             _recall(run, nodes, events)
-        case Confirmed(_, children):
+        case Confirmed(_, children, recalled):
+            if recalled:
+                _recall(run, recalled.nodes, recalled.events)
             see_children(run, children, now)
         case ScopeRead() | PodsFound() | NameExists() | Unanswered():
             pass

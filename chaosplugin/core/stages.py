@@ -136,6 +136,8 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
     _marking(run, now, step)
     _stopping(run, now, step)
     _recalling(run, now, step)
+    if run.family and run.family.forgetful and run.fault and run.fault.over:
+        return  # what it did is being read
     if run.fault is not None and run.fault.complete:
         run.injected_at = run.injected_at or now
     violation = _strangers(run, pods, now, step)
@@ -157,8 +159,11 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
 
 
 def _recalling(run: Run, now: datetime, step: Step) -> None:
-    """Read what a Workflow did while no plugin ran, once it is known what is there of it."""
-    if run.family and run.family.forgetful and run.family.told and due(run, now, step):
+    """Read what a Workflow did while nobody watched, once it is known what is there of it."""
+    family, seen = run.family, run.fault
+    if family and seen and seen.over and seen.shortfall:
+        family.doubt()
+    if family and family.forgetful and family.told and due(run, now, step):
         step.give(run, Recall(run.spec.id))
 
 

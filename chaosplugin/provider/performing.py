@@ -203,7 +203,9 @@ async def _confirm(command: Confirm, run: Run, there: Cluster) -> Outcome:
     children = [each for topic in topics for each in await there.list_chaos(topic.kind, namespace, topic.key)]
     if command.version < 0:
         return Confirmed((), children)
-    return Confirmed(await there.list_pods(namespace, f"{run.spec.label}={run.value}"), children)
+    recalled = await _recall(run.spec, there) if run.spec.kind == WORKFLOW else None
+    pods = await there.list_pods(namespace, f"{run.spec.label}={run.value}")
+    return Confirmed(pods, children, recalled)
 
 
 async def _create(spec: Spec, there: Cluster, manifest: Mapping[str, object]) -> Outcome:
@@ -296,7 +298,7 @@ async def _keep(spec: Spec, there: Cluster, *, pause: bool) -> Outcome:
     return Done()
 
 
-async def _recall(spec: Spec, there: Cluster) -> Outcome:
+async def _recall(spec: Spec, there: Cluster) -> Recalled:
     nodes = await there.list_workflow_nodes(spec.namespace, spec.name)
     events = [
         event

@@ -7,10 +7,14 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    Confirm,
+    Confirmed,
     LedgerRead,
     ReadLedger,
+    ReadReplicas,
     Recall,
     Recalled,
+    ReplicasRead,
 )
 from chaosplugin.core.objects import (
     ChaosObject,
@@ -55,6 +59,7 @@ def test_a_step_that_hit_nothing_was_not_tested() -> None:
     world.child("kill-1", step="kill", gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
+    world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "of template kill nothing was hit" in world.message
@@ -192,3 +197,33 @@ def test_steps_that_ended_while_the_plugin_was_away_are_told_by_their_events(
     world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], events))
 
     assert world.verdict == verdict
+
+
+def test_a_fault_that_came_and_went_unseen_is_told_by_its_events_and_fails_nobody() -> None:
+    """The watch was cut meanwhile: what it did to the canary looked like the canary's own doing."""
+    world = workflow()
+    world.wait(5)
+    world.pods(pod("web-a", restarts=2), pod("web-b", restarts=2))
+    world.wait(3)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    read = Recalled([_node("fail")], FAILED)
+
+    world.done(world.expect(Confirm), Confirmed(list(world.canary.values()), (), read))
+
+    assert world.verdict is None
+
+
+def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() -> None:
+    world = workflow()
+    world.child("kill-1", killed("web-b", world.now), step="kill", gone=True)
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-a", restarts=2), pod("web-c", since=world.now))
+    world.wait(8)
+    world.see_parent(world.parent(accomplished=world.now))
+    assert world.verdict is None
+
+    told = [event for event in FAILED if event.metadata.annotation("chaos-mesh.org/id") != "default/web-b"]
+    world.done(world.expect(Recall), Recalled([_node("fail")], told))
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
