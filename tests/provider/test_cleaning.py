@@ -91,7 +91,7 @@ async def test_a_deletion_by_somebody_that_is_stuck_fails_the_gate_and_is_follow
         bed.ahead += timedelta(seconds=61)
         bed.touch()
 
-        await bed.until(lambda: "decided" in bed.stages)
+        await bed.heard(lambda: all(each.recorded for each in bed.provider.runs.values()))
 
         answer = bed.provider.resume(run, bed.metric(LONG), begun)
         assert answer.phase is Phase.FAILED

@@ -121,6 +121,7 @@ async def test_what_runs_when_a_server_ends_is_judged_by_the_next(
         bed.gate.deploy()
         run, metric = bed.gate.analysis_run(), bed.gate.metric(config(podchaos(duration="2s")))
         answer = await by.run(run, metric)
+        answer = await by.resume(run, metric, answer)
         await bed.gate.until(lambda: bed.gate.experiments)
 
         status = await server.kill(number)

@@ -154,14 +154,19 @@ class Case:
 
     @property
     def hit_until(self) -> float | None:
-        """When the last fault was over, all targets having been hit."""
+        """When the last fault was over: by its records, whose writing may have taken long."""
+        told = [time for fault in self.counted for time in _told_ends(fault, lasting=self.kind.lasting)]
+        return max(told, default=self._last)
+
+    @property
+    def _last(self) -> float | None:
         ends = [self.end_of(fault) for fault in self.counted]
         return max((end for end in ends if end is not None), default=None) if None not in ends else None
 
     @property
     def over(self) -> float | None:
-        """The same, once no other fault was to come."""
-        last, end = self.hit_until, self.stopped
+        """When it was seen to be over, all targets having been hit, and no other fault was to come."""
+        last, end = self._last, self.stopped
         if self.metric.form is Form.PLAIN or last is None:
             return last
         return None if end is None else max(last, end)
@@ -318,6 +323,17 @@ def names_of(fault: Trace, *, struck: bool = False) -> frozenset[str]:
     """Names of pods that its records name at any time, or of those only that were hit."""
     records = (record for _, state in fault.states for record in records_of(state))
     return frozenset(each["id"].split("/")[1] for each in records if each.get("injectedCount") or not struck)
+
+
+def _told_ends(fault: Trace, *, lasting: bool) -> list[float]:
+    """When its targets recovered, or were hit by what is over then, as their records tell."""
+    last = "Recover" if lasting else "Apply"
+    events = (event for record in records_of(fault.last) for event in record.get("events") or ())
+    return [
+        _seconds(each["timestamp"])
+        for each in events
+        if (each["type"], each["operation"]) == ("Succeeded", last)
+    ]
 
 
 def _spawns_no_more(parent: Object) -> bool:

@@ -247,7 +247,8 @@ class Stage:
         if rollout is None:
             return not list(self._remains())
         status = rollout.get("status") or {}
-        settled = status.get("phase") in {"Healthy", "Degraded", "Paused"}
+        kept_down = any(deed is Deed.KEEP_DOWN for _, deed in self.place.deeds)  # perhaps after its gate
+        settled = status.get("phase") in {"Healthy", "Degraded", "Paused"} or kept_down
         return settled and self._all_runs_ended() and not list(self._remains())
 
     def _remains(self) -> list[Object]:
@@ -257,7 +258,7 @@ class Stage:
         live = [trace for trace in self.place.experiments if trace.gone is None]
         faults = [each.last for trace in live for each in self.place.faults(trace) if each.gone is None]
         left = faults + self.place.orphans
-        if left and min(self.plan.apply_fails, self.plan.recover_fails) < 0 and self._all_runs_ended():
+        if left and self._troubles and self._all_runs_ended():
             self._help(left)
         return self.place.orphans + [
             trace.last

@@ -326,7 +326,7 @@ def _resource(experiment: Object) -> Any:
     return BY_KIND[experiment["apiVersion"], experiment["kind"]]
 
 
-async def settle(gates: list[Gate], seconds: float = 40) -> list[str]:
+async def settle(gates: list[Gate], seconds: float = 80) -> list[str]:
     """Wait until every analysis has ended and all is clean; return what is not, and how things are."""
     waiting = gates
     with anyio.move_on_after(seconds):
