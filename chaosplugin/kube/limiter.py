@@ -3,9 +3,18 @@
 import asyncio
 import heapq
 import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import anyio
+
+IN_FLIGHT = 100
+"""Requests that wait for their answers at a time, as many as kube-apiserver takes of one HTTP/2 connection.
+More would be answered no sooner, but each slower, until they time out together and are sent again."""
+SPARED = 25
+"""of them only for clean-up and verdicts: creates may hang for long"""
 
 
 class Priority(IntEnum):
@@ -18,38 +27,80 @@ class Priority(IntEnum):
     EVENT = 4
 
 
+@dataclass(slots=True, order=True)
+class _Ticket:
+    """One that waits; they are served in their order."""
+
+    priority: Priority
+    number: int
+    holds: bool = field(compare=False)
+    called: anyio.Event = field(compare=False, default_factory=anyio.Event)
+    left: bool = field(compare=False, default=False)
+
+
 class Limiter:
-    """A token bucket: `rate` requests per second, after a pause up to `burst` at once."""
+    """A token bucket: `rate` requests per second, after a pause up to `burst` at once.
+
+    Of those that hold their turn until they are answered there are at most IN_FLIGHT.
+    """
 
     def __init__(self, rate: float = 50.0, burst: int = 50) -> None:
         self._rate = rate
         self._burst = burst
         self._tokens = float(burst)
         self._filled_at: float | None = None
-        self._waiting: list[tuple[Priority, int, anyio.Event]] = []
-        self._order = itertools.count()
+        self._in_flight = 0
+        self._waiting: list[_Ticket] = []
+        self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
     async def acquire(self, priority: Priority) -> None:
         """Wait for a turn: by priority, then first come, first served."""
-        self._fill()
-        if not self._waiting and self._tokens >= 1:
-            self._tokens -= 1
-            return
-        ticket = (priority, next(self._order), anyio.Event())
-        heapq.heappush(self._waiting, ticket)
-        self._arm()
+        await self._wait(priority, holds=False)
+
+    @asynccontextmanager
+    async def turn(self, priority: Priority) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it during the block."""
+        await self._wait(priority, holds=True)
         try:
-            await ticket[2].wait()
-        except BaseException:
-            ticket[2].set()  # it is passed over when its turn comes
-            raise
+            yield
+        finally:
+            self._give_back()
 
     @property
     def ample(self) -> bool:
         """Nobody waits, and half of the burst is left: time for what may be left undone."""
         self._fill()
         return not self._waiting and 2 * self._tokens >= self._burst
+
+    async def _wait(self, priority: Priority, *, holds: bool) -> None:
+        self._fill()
+        if self._may_go(priority) and (not self._waiting or priority < self._waiting[0].priority):
+            self._go(holds=holds)
+            return
+        ticket = _Ticket(priority, next(self._numbers), holds)
+        heapq.heappush(self._waiting, ticket)
+        self._arm()
+        try:
+            await ticket.called.wait()
+        except BaseException:
+            ticket.left = True  # it is passed over when its turn comes
+            if ticket.called.is_set() and holds:
+                self._give_back()
+            raise
+
+    def _may_go(self, priority: Priority) -> bool:
+        most = IN_FLIGHT if priority <= Priority.VERDICT else IN_FLIGHT - SPARED
+        return self._tokens >= 1 and self._in_flight < most
+
+    def _go(self, *, holds: bool) -> None:
+        self._tokens -= 1
+        self._in_flight += holds
+
+    def _give_back(self) -> None:
+        self._in_flight -= 1
+        if self._waiting:
+            self._call()
 
     def _fill(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -58,16 +109,20 @@ class Limiter:
         self._filled_at = now
 
     def _arm(self) -> None:
-        if self._timer is None and self._waiting:
-            wait = max(0.0, (1 - self._tokens) / self._rate)
-            self._timer = asyncio.get_running_loop().call_later(wait, self._release)
+        """Let the next token call; where a request must be answered first, that calls."""
+        if self._timer is None and self._waiting and self._tokens < 1:
+            wait = (1 - self._tokens) / self._rate
+            self._timer = asyncio.get_running_loop().call_later(wait, self._rung)
 
-    def _release(self) -> None:
+    def _rung(self) -> None:
         self._timer = None
+        self._call()
+
+    def _call(self) -> None:
         self._fill()
-        while self._waiting and (self._tokens >= 1 or self._waiting[0][2].is_set()):
-            turn = heapq.heappop(self._waiting)[2]
-            if not turn.is_set():
-                self._tokens -= 1
-                turn.set()
+        while self._waiting and (self._waiting[0].left or self._may_go(self._waiting[0].priority)):
+            ticket = heapq.heappop(self._waiting)
+            if not ticket.left:
+                self._go(holds=ticket.holds)
+                ticket.called.set()
         self._arm()

@@ -126,15 +126,16 @@ class Session:
     async def send(self, request: Request) -> bytes:
         """Return the body of a successful answer; an idempotent request is repeated for a bounded time."""
         backoff = Backoff(first=self._limits.first_delay_s, last=4.0)
-        await self._limiter.acquire(request.priority)
-        end = anyio.current_time() + self._limits.total_s
+        end = float("inf")  # until the first turn has come
         while True:
-            left = max(1.0, end - anyio.current_time())
-            total = min(left, self._limits.try_s) if request.repeat else self._limits.create_s
-            within = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_S)
             try:
-                async with self._exchange(request, within, total) as response:
-                    return await self._read(response, request.what)
+                async with self._limiter.turn(request.priority):
+                    end = min(end, anyio.current_time() + self._limits.total_s)
+                    left = max(1.0, end - anyio.current_time())
+                    total = min(left, self._limits.try_s) if request.repeat else self._limits.create_s
+                    within = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_S)
+                    async with self._exchange(request, within, total) as response:
+                        return await self._read(response, request.what)
             except NoCluster:
                 raise
             except Unavailable as error:
@@ -145,7 +146,6 @@ class Session:
                     raise
                 _log.debug("again in %.1f s: %s", wait, error)
                 await anyio.sleep(wait)
-            await self._limiter.acquire(request.priority)
 
     @asynccontextmanager
     async def stream(self, request: Request, *, total_s: float) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
-from chaosplugin.kube.limiter import Limiter, Priority
+from chaosplugin.kube.limiter import IN_FLIGHT, SPARED, Limiter, Priority
 from chaosplugin.kube.lines import Garbled, Lines
 
 
@@ -76,6 +77,54 @@ async def test_who_stops_waiting_takes_nobodys_turn() -> None:
     await limiter.acquire(Priority.READ)
 
     assert anyio.current_time() - began < 0.9
+
+
+async def test_no_more_requests_go_than_are_answered_and_clean_up_finds_room() -> None:
+    """Thousands at once would time out together, and be sent again, for ever."""
+    limiter = Limiter(rate=1e6, burst=10_000)
+    answer, gone = anyio.Event(), dict.fromkeys(Priority, 0)
+
+    async def ask(priority: Priority) -> None:
+        async with limiter.turn(priority):
+            gone[priority] += 1
+            await answer.wait()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3 * IN_FLIGHT):
+            group.start_soon(ask, Priority.CREATE)
+        await anyio.wait_all_tasks_blocked()
+        assert gone[Priority.CREATE] == IN_FLIGHT - SPARED
+        for _ in range(IN_FLIGHT):
+            group.start_soon(ask, Priority.CLEAN_UP)
+        await anyio.wait_all_tasks_blocked()
+        assert gone[Priority.CLEAN_UP] == SPARED
+        answer.set()
+
+    assert gone[Priority.CREATE] == 3 * IN_FLIGHT
+    assert gone[Priority.CLEAN_UP] == IN_FLIGHT
+
+
+async def test_who_is_cancelled_as_its_turn_comes_gives_it_back() -> None:
+    limiter = Limiter(rate=1e6, burst=10_000)
+
+    async def ask(scope: anyio.CancelScope | None = None) -> None:
+        with scope or anyio.CancelScope():
+            async with limiter.turn(Priority.CLEAN_UP):
+                await anyio.lowlevel.checkpoint()
+                if scope is None:
+                    for each in scopes:
+                        each.cancel()
+
+    scopes = [anyio.CancelScope() for _ in range(3 * IN_FLIGHT)]
+    async with anyio.create_task_group() as group:
+        for _ in range(IN_FLIGHT):
+            group.start_soon(ask)
+        for each in scopes:
+            group.start_soon(ask, each)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for _ in range(3 * IN_FLIGHT):
+                group.start_soon(ask)
 
 
 def test_the_clock_offset_forgets_after_two_windows() -> None:
