@@ -244,12 +244,17 @@ class KubernetesCluster:
 
     @asynccontextmanager
     async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        """Subscribe; where we may, all namespaces share one stream, and each topic gets its part."""
-        found = resources.collection(topic)
-        if not isinstance(topic, PodsTopic) or self._streams.count(resources.PODS) >= _MANY:
-            found = await self._shared(topic)
-        with self._streams.subscribe(found, topic) as subscription:
+        with self._streams.subscribe(await self._collection(topic), topic) as subscription:
             yield subscription
+
+    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+        return self._streams.follow(await self._collection(topic), topic, tell)
+
+    async def _collection(self, topic: Topic) -> Collection:
+        """Choose a stream: where we may, all namespaces share one, and each topic gets its part."""
+        if isinstance(topic, PodsTopic) and self._streams.count(resources.PODS) < _MANY:
+            return resources.collection(topic)
+        return await self._shared(topic)
 
     def follows(self, topic: Topic) -> bool:
         found = resources.collection(topic)

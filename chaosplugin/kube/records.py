@@ -4,7 +4,7 @@ What `core/record.py` says of such a record is translated here, in both directio
 experiments are those of the cluster.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -59,17 +59,22 @@ class RecordCluster(KubernetesCluster):
 
     @asynccontextmanager
     async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        async with super().watch(topic) as events:
+            yield _all_translated(events) if isinstance(topic, AnalysisRunsTopic) else events
+
+    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+        if isinstance(topic, AnalysisRunsTopic):
+            return await super().follow(topic, lambda event: tell(_translated(event)))
+        return await super().follow(topic, tell)
+
+    async def _collection(self, topic: Topic) -> Collection:
         if not isinstance(topic, AnalysisRunsTopic):
-            async with super().watch(topic) as events:
-                yield events
-            return
+            return await super()._collection(topic)
         namespace = topic.namespace
         if namespace and await self._may_watch_everywhere(resources.CONFIG_MAPS):
             namespace = ""
         selectors = (("labelSelector", record.SELECTOR),)
-        collection = Collection(resources.CONFIG_MAPS, AnalysisRun, namespace, selectors)
-        with self._streams.subscribe(collection, topic) as subscription:
-            yield _translated(subscription)
+        return Collection(resources.CONFIG_MAPS, AnalysisRun, namespace, selectors)
 
     # -- what only servers need
 
@@ -131,12 +136,16 @@ def _translated_access(access: Access) -> Access:
     return replace(access, group="", resource="configmaps")
 
 
-async def _translated(events: AsyncIterator[WatchEvent]) -> AsyncIterator[WatchEvent]:
+async def _all_translated(events: AsyncIterator[WatchEvent]) -> AsyncIterator[WatchEvent]:
     async for event in events:
-        match event:
-            case Applied(topic, AnalysisRun() as found):
-                yield Applied(topic, record.as_analysis_run(found.metadata))
-            case Deleted(topic, AnalysisRun() as found):
-                yield Deleted(topic, record.as_analysis_run(found.metadata))
-            case _:
-                yield event
+        yield _translated(event)
+
+
+def _translated(event: WatchEvent) -> WatchEvent:
+    match event:
+        case Applied(topic, AnalysisRun() as found):
+            return Applied(topic, record.as_analysis_run(found.metadata))
+        case Deleted(topic, AnalysisRun() as found):
+            return Deleted(topic, record.as_analysis_run(found.metadata))
+        case _:
+            return event

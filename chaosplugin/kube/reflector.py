@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from chaosplugin.kube.backoff import Backoff
@@ -184,6 +185,7 @@ class Reflector:
                     if whole := lines.feed(piece):
                         self._take(whole)
                         silence.heard(initial=self._version is None)
+                        await anyio.lowlevel.checkpoint()  # what has come may be megabytes
         if silence.found and self._open and self._version is None:
             raise _NoInitialEvents
         if silence.found:

@@ -1,10 +1,19 @@
-"""Watch streams that many share."""
+"""Watch streams that many share.
 
+Who follows a topic is called as its events come, within the stream's own task: there may be thousands, and a
+task and a queue for each would cost more than all that they are told. Who takes its time subscribes.
+"""
+
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from chaosplugin.core.topics import (
@@ -25,6 +34,44 @@ from chaosplugin.provider.facts import Observer, gate
 
 _SYNC_S = 2.0
 _FULL = 1024  # events that wait for a slow subscriber before they are coalesced
+_AT_ONCE = 100  # listeners that are told the same in one go, before others have their turn
+
+Tell = Callable[[WatchEvent], None]
+
+
+class Listener(Protocol):
+    """Whom a stream tells its changes; called by the loop, so it must not wait."""
+
+    def put(self, change: Change) -> None:
+        """Take a change, if it is of the topic."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Follower:
+    """A listener that hands on at once what is of its topic."""
+
+    topic: Topic
+    tell: Tell
+
+    def put(self, change: Change) -> None:
+        event = event_of(change, self.topic)
+        if event is not None:
+            self.tell(event)
+
+
+def event_of(change: Change, topic: Topic) -> WatchEvent | None:
+    """Return what a change is to a topic; None: nothing."""
+    match change:
+        case Present(found) if belongs(found, topic):
+            return Applied(topic, found)
+        case Absent(found) if belongs(found, topic):
+            return Deleted(topic, found)
+        case Complete():
+            return Synced(topic)
+        case Failing(reason):
+            return Lost(topic, reason)
+        case _:
+            return None
 
 
 class Subscription(AsyncIterator[WatchEvent]):
@@ -44,17 +91,9 @@ class Subscription(AsyncIterator[WatchEvent]):
 
     def put(self, change: Change) -> None:
         """Queue a change, if it is of the topic."""
-        match change:
-            case Present(found) if belongs(found, self._topic):
-                self._add(Applied(self._topic, found))
-            case Absent(found) if belongs(found, self._topic):
-                self._add(Deleted(self._topic, found))
-            case Complete():
-                self._add(Synced(self._topic))
-            case Failing(reason):
-                self._add(Lost(self._topic, reason))
-            case _:
-                pass
+        event = event_of(change, self._topic)
+        if event is not None:
+            self._add(event)
 
     async def __anext__(self) -> WatchEvent:
         while not self._ready:
@@ -88,8 +127,14 @@ class _Stream:
     """One reflector and those who listen to it, each to a part of what it tells."""
 
     def __init__(
-        self, session: Session, collection: Collection, pace: Pace, observer: Observer | None
+        self,
+        session: Session,
+        collection: Collection,
+        group: TaskGroup,
+        pace: Pace,
+        observer: Observer | None,
     ) -> None:
+        self._group = group
         self.store = Store(collection.type)
         self.scope = anyio.CancelScope()
         self.used_at = time.monotonic()
@@ -102,8 +147,10 @@ class _Stream:
         """by uid"""
         self._where: dict[str, Part] = {}
         """of each object, by uid, where a change of its label moves it from one part to another"""
-        self._listeners: dict[Part, set[Subscription]] = {}
+        self._listeners: dict[Part, list[Listener]] = {}
         self._last_word: Complete | Failing | None = None
+        self._untold: dict[Listener, None] = {}
+        """who has not heard the last word"""
         self._reflector = Reflector(session, collection, self.store, self._emit, pace, observer)
 
     @property
@@ -120,18 +167,19 @@ class _Stream:
         with self.scope:
             await self._reflector.run()
 
-    def join(self, part: Part, subscription: Subscription) -> None:
+    def join(self, part: Part, listener: Listener) -> None:
         """Tell a newcomer what the others know, then all that follows."""
+        self._listeners.setdefault(part, []).append(listener)
         for found in self.part(part):
-            subscription.put(Present(found))
+            listener.put(Present(found))
         if self._last_word is not None:
-            subscription.put(self._last_word)
-        self._listeners.setdefault(part, set()).add(subscription)
+            listener.put(self._last_word)
 
-    def leave(self, part: Part, subscription: Subscription) -> None:
+    def leave(self, part: Part, listener: Listener) -> None:
         self.used_at = time.monotonic()
+        self._untold.pop(listener, None)
         listeners = self._listeners[part]
-        listeners.discard(subscription)
+        listeners.remove(listener)
         if not listeners:
             del self._listeners[part]
 
@@ -162,9 +210,24 @@ class _Stream:
             self.listed_at = time.monotonic()
         elif self.synced.is_set():
             self.synced = anyio.Event()
-        for listeners in self._listeners.values():
-            for listener in listeners:
+        under_way = bool(self._untold)
+        self._untold = {each: None for listeners in self._listeners.values() for each in listeners}
+        if not under_way:
+            self._say(word)
+            if self._untold:
+                self._group.start_soon(self._say_to_all)
+
+    def _say(self, word: Complete | Failing) -> None:
+        for listener in list(self._untold)[:_AT_ONCE]:
+            if listener in self._untold:  # else another's reaction was that it left
+                del self._untold[listener]
                 listener.put(word)
+
+    async def _say_to_all(self) -> None:
+        """Go on telling the last word; what is new meanwhile is told beside it."""
+        while self._untold and self._last_word is not None:
+            await anyio.lowlevel.checkpoint()
+            self._say(self._last_word)
 
     def _move(self, found: Watched, part: Part) -> None:
         """Take an object out of the part where it was, if its label has changed."""
@@ -205,17 +268,28 @@ class Streams:
 
     @contextmanager
     def subscribe(self, collection: Collection, topic: Topic) -> Iterator[Subscription]:
-        """Listen to a topic on the stream of a collection that holds it."""
-        stream = self._opened(collection)
-        part = topic.namespace, topic.value if isinstance(topic, PodsTopic) and collection.label else ""
+        """Listen to a topic on the stream of a collection that holds it, at one's own pace."""
         subscription = Subscription(topic)
-        stream.join(part, subscription)
+        leave = self._join(collection, topic, subscription)
         try:
             yield subscription
         finally:
-            stream.leave(part, subscription)
-            if stream.idle:
-                self._group.start_soon(self._close_later, collection, stream)
+            leave()
+
+    def follow(self, collection: Collection, topic: Topic, tell: Tell) -> Callable[[], None]:
+        """Let `tell` be called with each event of a topic; what is returned ends that."""
+        return self._join(collection, topic, Follower(topic, tell))
+
+    def _join(self, collection: Collection, topic: Topic, listener: Listener) -> Callable[[], None]:
+        stream = self._opened(collection)
+        part = topic.namespace, topic.value if isinstance(topic, PodsTopic) and collection.label else ""
+        stream.join(part, listener)
+        return partial(self._leave, collection, stream, part, listener)
+
+    def _leave(self, collection: Collection, stream: _Stream, part: Part, listener: Listener) -> None:
+        stream.leave(part, listener)
+        if stream.idle:
+            self._look_later(collection, stream, self._pace.linger_s)
 
     def find(
         self, collection: Collection, namespace: str, name: str, *, listed_within_s: float = float("inf")
@@ -247,19 +321,22 @@ class Streams:
         stream = self._streams.get(collection)
         if stream is None:
             stream = self._streams[collection] = _Stream(
-                self._session, collection, self._pace, self._observer
+                self._session, collection, self._group, self._pace, self._observer
             )
             self._group.start_soon(stream.run)
-            self._group.start_soon(self._close_later, collection, stream)
+            self._look_later(collection, stream, self._pace.linger_s)
         return stream
 
-    async def _close_later(self, collection: Collection, stream: _Stream) -> None:
+    def _look_later(self, collection: Collection, stream: _Stream, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._close_if_idle, collection, stream)
+
+    def _close_if_idle(self, collection: Collection, stream: _Stream) -> None:
         """Close a stream that nobody uses for a while; whoever leaves it last begins this anew."""
+        if not stream.idle or self._streams.get(collection) is not stream:
+            return
         linger = self._pace.linger_s
-        await anyio.sleep(linger)
-        while stream.idle and self._streams.get(collection) is stream:
-            if time.monotonic() - stream.used_at >= linger:
-                del self._streams[collection]
-                stream.scope.cancel()
-                return
-            await anyio.sleep(linger / 4)
+        if time.monotonic() - stream.used_at >= linger:
+            del self._streams[collection]
+            stream.scope.cancel()
+        else:
+            self._look_later(collection, stream, linger / 4)

@@ -1,7 +1,6 @@
 """What the provider needs of the outside: a cluster. `kube` implements it, and is not imported here."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -163,10 +162,11 @@ class Cluster(Protocol):
         """Merge-patch an Event, likewise."""
         ...
 
-    def watch(self, topic: Topic) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
-        """Subscribe: one stream per topic is shared, and closed 60 s after its last subscriber.
+    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+        """Let `tell` be called with all that is there of a topic, and then as it changes.
 
-        The iterator ends only when the subscription does; failures are told as `Lost`.
+        It is called by the loop, and must not wait; what this returns ends it. One stream per topic is
+        shared, and closed 60 s after its last follower; its failures are told as `Lost`.
         """
         ...
 

@@ -92,6 +92,12 @@ class ChaosProvider:
         self._tasks.start_soon(
             sweep_for_ever, self._clusters.home, self._registry.attends, self._observer, clock, turn
         )
+        try:
+            await self._keep_deadlines()
+        finally:
+            self._watching.close()
+
+    async def _keep_deadlines(self) -> None:
         while True:
             self._changed = anyio.Event()
             at = self._awaited = self._registry.next_deadline()

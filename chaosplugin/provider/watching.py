@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,7 +19,7 @@ RETRY_S = 5.0
 
 
 class Watching:
-    """One task per watch; the streams below are shared, and linger, in the cluster's own care."""
+    """The streams are shared, and linger, in the cluster's own care; to begin with one takes a task."""
 
     def __init__(
         self,
@@ -29,16 +30,24 @@ class Watching:
         self._tasks = tasks
         self._cluster_of = cluster_of
         self._tell = tell
-        self._open: dict[Watch, anyio.CancelScope] = {}
+        self._ends: dict[Watch, Callable[[], None]] = {}
+        """of each watch that is wanted: what ends it"""
 
     def follow(self, changes: Mapping[Watch, bool]) -> None:
         """Open what is wanted from now on, close what is not wanted any more."""
         for watch, wanted in changes.items():
             if not wanted:
-                self._open.pop(watch).cancel()
+                self._ends.pop(watch)()
             else:
-                self._open[watch] = scope = anyio.CancelScope()
+                scope = anyio.CancelScope()
+                self._ends[watch] = scope.cancel
                 self._tasks.start_soon(self._follow, watch, scope, name="watch")
+
+    def close(self) -> None:
+        """End all: whoever is told cannot act any more."""
+        ends, self._ends = self._ends, {}
+        for end in ends.values():
+            end()
 
     async def _follow(self, watch: Watch, scope: anyio.CancelScope) -> None:
         gate.set(None)  # the stream is shared, whoever was the first to want it
@@ -46,10 +55,14 @@ class Watching:
             while True:
                 try:
                     cluster = await self._cluster_of(watch)
-                    async with cluster.watch(watch.topic) as events:
-                        async for event in events:
-                            self._tell(watch, event)
+                    end = await cluster.follow(watch.topic, partial(self._tell, watch))
                 except ClusterError as error:
                     _log.warning("cannot watch %s: %s", watch.topic, error)
                     self._tell(watch, Lost(watch.topic, str(error)))
-                await anyio.sleep(RETRY_S)
+                    await anyio.sleep(RETRY_S)
+                    continue
+                if scope.cancel_called:  # it was told what ended the wish
+                    end()
+                else:
+                    self._ends[watch] = end
+                return
