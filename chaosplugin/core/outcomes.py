@@ -236,7 +236,22 @@ def adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     run.replica_set_name, run.replica_set = run.replica_set_name or name, run.replica_set or uid
     run.value = experiment.metadata.annotation(CANARY) or run.value
     run.stage = Stage.OBSERVING
+    _see_told_early(run, experiment)
     return None
+
+
+def note_early(run: Run, thing: object, *, gone: bool) -> None:
+    """Keep what is told of an experiment whose create is not answered yet; it will not be told again."""
+    if isinstance(thing, ChaosObject) and run.experiment is None and ledger.is_ours(thing, run.spec.identity):
+        run.told_early = thing, gone
+
+
+def _see_told_early(run: Run, experiment: ChaosObject) -> None:
+    """Take in what the watch has told: it is newer than the answer to a create."""
+    told, run.told_early = run.told_early, None
+    if told is not None and told[0].metadata.uid == experiment.metadata.uid:
+        see = see_experiment_gone if told[1] else see_experiment
+        see(run, told[0])
 
 
 def _found(run: Run, experiment: ChaosObject | None, now: datetime) -> Finding | None:

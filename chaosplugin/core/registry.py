@@ -192,6 +192,7 @@ class Registry:
                 case Event() if run.is_about(thing.involved_object.uid):
                     run.selection_failure = thing.message
                 case _:
+                    outcomes.note_early(run, thing, gone=gone)
                     continue
             if finding and run.verdict is None:
                 self._decide(run, finding, now)

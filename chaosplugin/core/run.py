@@ -180,6 +180,8 @@ class Run:
     """it was created, by the API server's history"""
 
     create_sent: bool = False
+    told_early: tuple[ChaosObject, bool] | None = None
+    """what the watch has told while the create was not answered yet, and whether it is gone"""
     experiment: ChaosObject | None = None
     fault: Fault | None = None
     experiment_gone: bool = False

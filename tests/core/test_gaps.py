@@ -14,7 +14,10 @@ from chaosplugin.core.commands import (
     ReadReplicas,
     ReplicasRead,
 )
+from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import Pod, Record
+from chaosplugin.core.run import Stage
+from chaosplugin.core.topics import ChaosTopic, Deleted
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
 from tests.core.world import World
@@ -87,6 +90,43 @@ def test_an_end_that_nobody_saw_and_nothing_tells_is_unobserved() -> None:
     )
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def test_what_the_watch_told_before_the_create_was_answered_counts() -> None:
+    """Under load the answer may be read seconds after it came, and nothing is told twice."""
+    world = World()
+    create = world.to_create()
+    answer = world.chaos()
+    world.experiment(hit("web-a"), hit("web-b"), desired="Run")
+
+    world.done(create, Found(answer))
+    world.wait(45)
+
+    assert world.stage is Stage.OBSERVING
+    assert world.verdict is None
+
+
+def test_a_deletion_told_before_the_create_was_answered_counts() -> None:
+    world = World()
+    create = world.to_create()
+    answer = world.chaos()
+    world.experiment(deleting=True, desired="Stop", gone=True)
+
+    world.done(create, Found(answer))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.DELETED)
+
+
+def test_what_was_told_of_an_earlier_one_of_its_name_does_not_count() -> None:
+    world = World()
+    create = world.to_create()
+    topic = ChaosTopic("PodChaos", "default")
+    earlier = Deleted(topic, world.chaos(uid="chaos-0", deleting=True))
+    world.take(world.registry.observe(world.now, Watch("", "", "", topic), earlier))
+
+    world.done(create, Found(world.chaos()))
+
+    assert world.stage is Stage.OBSERVING
 
 
 def test_at_the_timeout_a_lost_watch_is_replaced_by_a_look() -> None:
