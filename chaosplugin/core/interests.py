@@ -5,6 +5,7 @@ Nothing here may cost more where there are more runs, as there may be thousands.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, Topic
@@ -82,6 +83,10 @@ class Interests:
             self._changes[watch] = wanted
 
 
+_shared = lru_cache(1024)(Watch)
+"""The same object for all runs that want it."""
+
+
 def _awaits_events(run: Run) -> bool:
     return run.fault is not None and not run.fault.targets
 
@@ -91,10 +96,10 @@ def _watches(run: Run) -> frozenset[Watch]:
         return _NONE
     spec = run.spec
     home = spec.analysis_run.metadata.namespace
-    watches = {Watch("", "", "", AnalysisRunsTopic(home))}
+    watches = {_shared("", "", "", AnalysisRunsTopic(home))}
     there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
     if not run.gone and run.stage is not Stage.DONE:
-        watches.add(Watch(*there, ChaosTopic(spec.kind, spec.namespace)))
+        watches.add(_shared(*there, ChaosTopic(spec.kind, spec.namespace)))
         if run.family:
             watches.update(Watch(*there, topic) for topic in run.family.topics(spec.namespace))
     if run.stage is Stage.OBSERVING and _awaits_events(run):

@@ -135,6 +135,7 @@ class _Stream:
         observer: Observer | None,
     ) -> None:
         self._group = group
+        self.collection = collection
         self.store = Store(collection.type)
         self.scope = anyio.CancelScope()
         self.used_at = time.monotonic()
@@ -284,12 +285,12 @@ class Streams:
         stream = self._opened(collection)
         part = topic.namespace, topic.value if isinstance(topic, PodsTopic) and collection.label else ""
         stream.join(part, listener)
-        return partial(self._leave, collection, stream, part, listener)
+        return partial(self._leave, stream, part, listener)
 
-    def _leave(self, collection: Collection, stream: _Stream, part: Part, listener: Listener) -> None:
+    def _leave(self, stream: _Stream, part: Part, listener: Listener) -> None:
         stream.leave(part, listener)
         if stream.idle:
-            self._look_later(collection, stream, self._pace.linger_s)
+            self._look_later(stream, self._pace.linger_s)
 
     def find(
         self, collection: Collection, namespace: str, name: str, *, listed_within_s: float = float("inf")
@@ -324,19 +325,19 @@ class Streams:
                 self._session, collection, self._group, self._pace, self._observer
             )
             self._group.start_soon(stream.run)
-            self._look_later(collection, stream, self._pace.linger_s)
+            self._look_later(stream, self._pace.linger_s)
         return stream
 
-    def _look_later(self, collection: Collection, stream: _Stream, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._close_if_idle, collection, stream)
+    def _look_later(self, stream: _Stream, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._close_if_idle, stream)
 
-    def _close_if_idle(self, collection: Collection, stream: _Stream) -> None:
+    def _close_if_idle(self, stream: _Stream) -> None:
         """Close a stream that nobody uses for a while; whoever leaves it last begins this anew."""
-        if not stream.idle or self._streams.get(collection) is not stream:
+        if not stream.idle or self._streams.get(stream.collection) is not stream:
             return
         linger = self._pace.linger_s
         if time.monotonic() - stream.used_at >= linger:
-            del self._streams[collection]
+            del self._streams[stream.collection]
             stream.scope.cancel()
         else:
-            self._look_later(collection, stream, linger / 4)
+            self._look_later(stream, linger / 4)

@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -16,6 +16,7 @@ from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.core.run import Spec
 
 _KEPT = 1024  # measurements whose specification is kept; without statuses they are a few kB each
+_TEXTS, _LONG_TEXT = 64, 32 << 10  # templates, and their characters, that are kept as read
 _NO_STATUS = AnalysisRunStatus()
 
 
@@ -39,6 +40,7 @@ class Specs:
     ) -> None:
         self._policy = policy
         self._load_yaml = load_yaml
+        self._load_known = lru_cache(_TEXTS)(load_yaml)
         self._origin = origin
         self._kept: OrderedDict[tuple[str, str], tuple[_Asked, Spec]] = OrderedDict()
 
@@ -60,7 +62,7 @@ class Specs:
             metric,
             asked.identity,
             policy=self._policy,
-            load_yaml=self._load_yaml,
+            load_yaml=self._load,
             origin=self._origin,
         )
         self._kept[key] = asked, spec
@@ -68,6 +70,10 @@ class Specs:
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return spec
+
+    def _load(self, text: str) -> object:
+        """Read a template; gates of one AnalysisTemplate, thousands perhaps, share what was read."""
+        return (self._load_known if len(text) <= _LONG_TEXT else self._load_yaml)(text)
 
 
 def _lasting(run: AnalysisRun) -> AnalysisRun:
@@ -118,7 +124,7 @@ def specify(
         manifest(found.value, {})  # what is refused is refused now
     return Spec(
         identity=identity,
-        metric=metric,
+        metric=replace(metric, plugin={}),  # which has been read, and may be a megabyte
         analysis_run=run,
         endpoint=found.endpoint,
         credentials=found.credentials,

@@ -15,7 +15,8 @@ import anyio
 from chaosplugin.core import ledger
 from chaosplugin.core.judge import STUCK
 from chaosplugin.core.kinds import KINDS
-from chaosplugin.core.objects import ChaosObject
+from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.topics import AnalysisRunsTopic
 from chaosplugin.provider.facts import Observer, Swept, gate, gate_left
 from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
 
@@ -88,16 +89,20 @@ async def sweep(home: Cluster, busy: Callable[[str], bool], overdue: datetime | 
 async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
     """Tell whether the AnalysisRun is known to be over: completed, gone, or another one of its name."""
     metadata = experiment.metadata
+    uid = metadata.label(ledger.ANALYSIS_RUN_UID)
     namespace, _, name = (metadata.annotation(ledger.RUN) or "").partition("/")
     if not name:
         return False
+    told = home.told(AnalysisRunsTopic(namespace), name)
+    if isinstance(told, AnalysisRun) and told.metadata.uid == uid and not ledger.completed(told):
+        return False  # of thousands that are about to be resumed after a restart
     try:
         run = await home.read_analysis_run(namespace, name)
     except NotFound as error:
         return not error.no_kind
     except Denied:
         return False
-    return run.metadata.uid != metadata.label(ledger.ANALYSIS_RUN_UID) or ledger.completed(run)
+    return run.metadata.uid != uid or ledger.completed(run)
 
 
 async def _delete(home: Cluster, experiment: ChaosObject) -> int:

@@ -45,6 +45,27 @@ def _with_count(count: int) -> AnalysisRun:
     return msgspec.structs.replace(_RUN, status=AnalysisRunStatus(metric_results=[result]))
 
 
+def test_gates_of_one_template_share_what_was_read_of_it() -> None:
+    """Thousands of them may be restored at once."""
+    read: list[str] = []
+
+    def counting(text: str) -> object:
+        read.append(text)
+        return load(text)
+
+    specs = _specs(counting)
+    made = []
+    for number in range(3):
+        metadata = msgspec.structs.replace(_RUN.metadata, name=f"web-{number}", uid=f"u-{number}")
+        made.append(specs.of(msgspec.structs.replace(_RUN, metadata=metadata), _metric()))
+
+    assert len(read) == 1
+    assert len({spec.name for spec in made}) == 3
+    first, second, _ = (spec.manifest("abc123", {})["spec"] for spec in made)
+    assert first == second
+    assert made[0].manifest("other", {})["spec"] != first
+
+
 def test_a_template_is_read_once_for_all_calls_of_a_measurement() -> None:
     read: list[str] = []
 

@@ -7,6 +7,7 @@ import pytest
 
 from chaosplugin.core import ledger
 from chaosplugin.core.outcomes import TRACEPARENT
+from chaosplugin.core.topics import AnalysisRunsTopic
 from chaosplugin.core.trace import ROOT, Trace
 from chaosplugin.kube.client import connect
 from chaosplugin.provider.facts import Fact, Requested, Swept
@@ -52,6 +53,29 @@ async def test_what_an_ended_analysis_left_behind_is_deleted(tmp_path: Path) -> 
         assert (await sweep(bed.home, nobody)).deleted == 1
 
         await bed.until(lambda: not bed.experiments)
+
+
+async def test_an_analysis_that_a_watch_shows_alive_is_not_read(tmp_path: Path) -> None:
+    """After a restart there may be thousands, which are about to be resumed."""
+    async with gate(tmp_path) as bed:
+        bed.deploy(replicas=1)
+        run = bed.analysis_run()
+        leave(bed.cluster, run.metadata.uid)
+        bed.cluster.api.merge(
+            resources.ANALYSIS_RUNS, NAMESPACE, "web-1", {"metadata": {"labels": {ledger.GATE: "true"}}}
+        )
+        topic = AnalysisRunsTopic(NAMESPACE)
+        end = await bed.home.follow(topic, lambda _: None)
+        await bed.until(lambda: bed.home.told(topic, "web-1") is not None)
+        bed.cluster.server.seen.clear()
+
+        assert await sweep(bed.home, ()) == Swept(unattended=1)
+        assert not [seen for seen in bed.cluster.server.seen if seen.resource == "analysisruns"]
+
+        done = {"status": {"phase": "Successful"}}
+        bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", done)
+        assert (await sweep(bed.home, ())).deleted == 1
+        end()
 
 
 async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Path) -> None:
