@@ -4,39 +4,40 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.figures import Figure, bounded, percentile
 from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, POD_CHAOS
 from chaosplugin.sandbox.api.store import Change, Listener
-from tests.walk.bed import PLUGIN_USER, Bed, bed
-from tests.walk.gate import Gate, metric, settle
+from tests.walk.bed import Bed, bed
+from tests.walk.gate import KINDS, Gate, metric, settle
 
 _COUNTED, _TIMED, _TOGETHER = 10, 100, 10
-_SHARED = {"watch"}
 
 
 async def figures(folder: Path) -> list[Figure]:
     """Measure both."""
     async with bed(folder / "latency") as there:
         control = await there.begin()
-        await _play(there, "warm-up", 1)
-        requests = await _requests(there)
+        requests = {kind: await _requests(there, kind) for kind in KINDS}
         late = await _lateness(there)
         await control.stop()
     return [
-        bounded("requests of a gate", "", requests, most=6),
+        bounded("requests of a gate", "", requests["PodChaos"], most=6),
+        bounded("requests of a Schedule's gate", "", requests["Schedule"], most=8),
+        bounded("requests of a Workflow's gate", "", requests["Workflow"], most=8),
         bounded("status write to ended AnalysisRun p50", "ms", 1000 * percentile(late, 50), most=50),
         bounded("status write to ended AnalysisRun p99", "ms", 1000 * percentile(late, 99), most=250),
     ]
 
 
-async def _requests(there: Bed) -> float:
-    """Count what the plugin asks besides its watches, on the average of some gates."""
-    seen = there.cluster.server.seen
-    seen.clear()
-    await _play(there, "counted", _COUNTED)
-    return sum(each.user == PLUGIN_USER and each.verb not in _SHARED for each in seen) / _COUNTED
+async def _requests(there: Bed, kind: str) -> float:
+    """Count what a gate asks besides shared watches and Events: the median, as a conflict costs two more."""
+    await _play(there, f"first-{kind}".lower(), 1, config=KINDS[kind])
+    gates = await _play(there, f"counted-{kind}".lower(), _COUNTED, config=KINDS[kind])
+    await there.until("experiments are deleted", lambda: all(gate.asked("delete") for gate in gates))
+    return median(len(gate.asked()) for gate in gates)
 
 
 async def _lateness(there: Bed) -> list[float]:
@@ -77,8 +78,8 @@ async def _listening(there: Bed, hear_experiment: Listener, hear_run: Listener) 
             end()
 
 
-async def _play(there: Bed, name: str, count: int, **changes: Any) -> None:
-    """Play gates whose faults do not end all at the same moment."""
+async def _play(there: Bed, name: str, count: int, **changes: Any) -> list[Gate]:
+    """Play gates whose faults do not end all at the same moment, where `changes` say nothing else."""
     gates = [Gate(there, f"{name}-{number}") for number in range(count)]
     for number, gate in enumerate(gates):
         gate.deploy(metric(duration=f"{2000 + 90 * number}ms", **changes))
@@ -87,3 +88,4 @@ async def _play(there: Bed, name: str, count: int, **changes: Any) -> None:
         gate.begin()
     unsettled = await settle(gates, 60)
     assert not unsettled, unsettled  # noqa: S101 - what is measured has to work
+    return gates

@@ -59,7 +59,7 @@ from chaosplugin.provider.ports import (
     Unavailable,
 )
 
-_NEW_LIST_S = 3.0
+_NEW_LIST_S = 15.0
 _CONFLICTS = 20
 """Tries of the verdict's patch; against a controller that writes 50 times a second 10 were needed."""
 

@@ -24,6 +24,34 @@ from chaosplugin.sandbox.api.store import Change
 from tests.e2e.manifests import PLUGIN, POD_FAILURE, next_version
 from tests.walk.bed import PLUGIN_USER, Bed
 
+_FAIL = {"action": "pod-failure", "mode": "all"}
+
+
+def _template(kind: str, **spec: object) -> Object:
+    return {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind, "metadata": {"name": "gate"}, "spec": spec}
+
+
+KINDS: dict[str, Object] = {
+    "PodChaos": {"chaosExperimentCRD": _template("PodChaos", **_FAIL, duration="2s")},
+    "Schedule": {
+        "chaosExperimentCRD": _template(
+            "Schedule", schedule="@every 4s", type="PodChaos", podChaos={**_FAIL, "duration": "1s"}
+        ),
+        "scheduleFor": "9s",
+    },
+    "Workflow": {
+        "chaosExperimentCRD": _template(
+            "Workflow",
+            entry="all",
+            templates=[
+                {"name": "all", "templateType": "Serial", "children": ["fail", "rest"]},
+                {"name": "fail", "templateType": "PodChaos", "deadline": "2s", "podChaos": _FAIL},
+                {"name": "rest", "templateType": "Suspend", "deadline": "1s"},
+            ],
+        )
+    },
+}
+"""The configuration of a gate of each form: one fault, one that comes again, several in a row."""
 HASH_LABEL = "rollouts-pod-template-hash"
 CHAOS = "podchaos schedules workflows"
 """What a gate may create."""
@@ -189,6 +217,15 @@ class Gate:
     def asks(self, verb: str, resource: str) -> Any:
         """Return a predicate for requests of the plugin for this gate."""
         return lambda seen: self._is(seen, PLUGIN_USER, verb, resource)
+
+    def asked(self, verb: str = "") -> list[Seen]:
+        """Return the plugin's latest requests for this gate, without those of shared watches and Events."""
+        mine = self.asks(verb, "")
+        return [
+            seen
+            for seen in self.bed.cluster.server.seen
+            if mine(seen) and seen.verb != "watch" and seen.resource != "events"
+        ]
 
     def host_writes(self) -> Any:
         """Return a predicate for the host's writes of this gate's AnalysisRun after the verdict."""
