@@ -17,7 +17,7 @@ from threading import Thread
 import anyio
 from anyio.to_thread import run_sync
 
-from bench import crowd, latency
+from bench import crowd, latency, realbed
 from bench.crowd import METRIC, Crowd, Member
 from bench.figures import Figure, bounded, percentile, report
 from bench.loads import ANALYSIS_RUN
@@ -26,6 +26,7 @@ from tests.interop import hosts
 from tests.interop.hosts import Host
 
 RELEASE = "v1.10.1"
+_PARTS = ["latency", "real-bed", "default-rate", "crowd"]
 _CALLERS = 8
 _RUN = ANALYSIS_RUN | {
     "metadata": ANALYSIS_RUN["metadata"]
@@ -36,16 +37,18 @@ _RUN = ANALYSIS_RUN | {
 def main() -> int:
     """Measure what is named, or all; print, write, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="bench/gates.py", description=__doc__)
-    parser.add_argument("only", nargs="*", choices=["latency", "default-rate", "crowd"])
+    parser.add_argument("only", nargs="*", choices=_PARTS)
     parser.add_argument("--crowd", type=int, default=10_000)
     parser.add_argument("--over", type=float, default=60.0, help="seconds in which the crowd's faults end")
     found = parser.parse_args()
-    wanted = found.only or ["latency", "default-rate", "crowd"]
+    wanted = found.only or _PARTS
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         if "latency" in wanted:
             figures += anyio.run(latency.figures, folder)
+        if "real-bed" in wanted:
+            figures += realbed.figures(folder)
         if "default-rate" in wanted:
             figures += anyio.run(_at_default_rate, folder, 500)
         if "crowd" in wanted:
@@ -75,6 +78,9 @@ class _Side:
             members=[each.fields for each in members],
         ).result(timeout=600)
         if answer.error:
+            import glob
+            for f in glob.glob("/tmp/bench-*/host.log"): print(open(f).read()[-3000:])
+            print(f"FAILED {method}: {answer.error}", flush=True)
             sys.exit(f"{method}: {answer.error}")
 
 
@@ -183,6 +189,7 @@ async def _crowd(folder: Path, count: int, over: float) -> list[Figure]:
                 await _until(lambda: there.created == count, 300, "all are created")
                 print(f"{name} were created after {time.monotonic() - began:.1f} s")
                 await _until(lambda: there.marked == count, 120, "all are marked")
+                await _until(lambda: there.injected == count, 60, "all are injected")
                 memory = side.started.resident()
                 print(f"{name} run after {time.monotonic() - began:.1f} s, in {memory:.0f} MB")
             with _side(host, environment, "--kube-api-qps", "1000", "--log-level", "info") as side:

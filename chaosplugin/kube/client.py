@@ -41,7 +41,7 @@ from chaosplugin.kube.reviews import Review, Reviews
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
-from chaosplugin.provider.facts import Observer
+from chaosplugin.provider.facts import Observer, gate
 from chaosplugin.provider.ports import (
     Access,
     AlreadyExists,
@@ -116,7 +116,9 @@ class KubernetesCluster:
         return read
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
-        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun)
+        asker = gate.get()
+        priority = Priority.VERDICT if asker is None or asker.pressing else Priority.MARK
+        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun, priority)
 
     async def read_rollout(self, namespace: str, name: str) -> Rollout:
         return await self._read(resources.ROLLOUTS, namespace, name, Rollout)
@@ -285,13 +287,22 @@ class KubernetesCluster:
     # -- requests
 
     async def _read(self, resource: Resource, namespace: str, name: str, type_: type[T]) -> T:
-        what = f"read {resource.singular} {_place(namespace, name)}"
-        return await self._answer(
-            Request(method="GET", path=resource.path(namespace, name), what=what), type_
+        request = Request(
+            method="GET",
+            path=resource.path(namespace, name),
+            what=f"read {resource.singular} {_place(namespace, name)}",
+            priority=_reading(),
         )
+        return await self._answer(request, type_)
 
     async def _patch(
-        self, resource: Resource, namespace: str, name: str, patch: Mapping[str, object], type_: type[T]
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, object],
+        type_: type[T],
+        priority: Priority = Priority.VERDICT,
     ) -> T:
         request = Request(
             method="PATCH",
@@ -299,7 +310,7 @@ class KubernetesCluster:
             what=f"patch {resource.singular} {_place(namespace, name)}",
             body=_json(patch),
             content_type=_MERGE_PATCH,
-            priority=Priority.VERDICT,
+            priority=priority,
         )
         return await self._answer(request, type_)
 
@@ -395,6 +406,12 @@ async def _serve(
     finally:
         with anyio.CancelScope(shield=True):
             await session.aclose()
+
+
+def _reading() -> Priority:
+    """Return the priority of a read: where the fault is on, the verdict may wait for it."""
+    asker = gate.get()
+    return Priority.VERDICT if asker is not None and asker.pressing else Priority.READ
 
 
 def _identity(manifest: Mapping[str, object]) -> tuple[str, str, str]:
