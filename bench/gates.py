@@ -41,20 +41,21 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=10_000)
     parser.add_argument("--over", type=float, default=60.0, help="seconds in which the crowd's faults end")
     found = parser.parse_args()
-    wanted = found.only or _PARTS
-    figures: list[Figure] = []
+    ok = True
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        if "latency" in wanted:
-            figures += anyio.run(latency.figures, folder)
-        if "real-bed" in wanted:
-            figures += realbed.figures(folder)
-        if "default-rate" in wanted:
-            figures += anyio.run(_at_default_rate, folder, 500)
-        if "crowd" in wanted:
-            figures += anyio.run(_crowd, folder, found.crowd, found.over)
-    report(figures)
-    return 0 if all(each.ok for each in figures) else 1
+        parts: dict[str, Callable[[], list[Figure]]] = {
+            "latency": lambda: anyio.run(latency.figures, folder),
+            "real-bed": lambda: realbed.figures(folder),
+            "default-rate": lambda: anyio.run(_at_default_rate, folder, 500),
+            "crowd": lambda: anyio.run(_crowd, folder, found.crowd, found.over),
+        }
+        for part in found.only or _PARTS:
+            print(f"-- {part}", flush=True)
+            figures = parts[part]()
+            report(figures)
+            ok = ok and all(each.ok for each in figures)
+    return 0 if ok else 1
 
 
 @dataclass
@@ -78,9 +79,6 @@ class _Side:
             members=[each.fields for each in members],
         ).result(timeout=600)
         if answer.error:
-            import glob
-            for f in glob.glob("/tmp/bench-*/host.log"): print(open(f).read()[-3000:])
-            print(f"FAILED {method}: {answer.error}", flush=True)
             sys.exit(f"{method}: {answer.error}")
 
 
