@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from chaosplugin.app import Clock, now
+from chaosplugin.app import Clock, keep_collections_short, now
 from chaosplugin.kube.clusters import KubernetesClusters, open_clusters
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.leases import Lease
@@ -110,6 +110,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
             async with server.serving(listening, bound, names) as running:
                 gc.collect()
                 gc.freeze()  # as in app: to look through code for garbage stops a call
+                tasks.start_soon(keep_collections_short)
                 await running.set_ready()
                 watched.not_ready = ""
                 log.info("serving at %s", ", ".join(each.target for each in listening.addresses))

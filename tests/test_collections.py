@@ -1,0 +1,26 @@
+import gc
+
+import anyio
+
+from chaosplugin.app import keep_collections_short
+
+
+async def test_a_full_look_for_garbage_leaves_out_what_an_earlier_one_has_kept() -> None:
+    kept = [[number] for number in range(10_000)]
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_collections_short)
+            await anyio.wait_all_tasks_blocked()
+            gc.collect()
+            frozen = gc.get_freeze_count()
+            assert frozen >= len(kept)
+            assert len(gc.get_objects()) < len(kept)
+
+            kept.clear()
+            assert gc.get_freeze_count() <= frozen - 9_000, "what nobody refers to is freed as ever"
+            tasks.cancel_scope.cancel()
+    finally:
+        gc.unfreeze()
+
+    gc.collect()
+    assert gc.get_freeze_count() == 0
