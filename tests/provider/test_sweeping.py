@@ -69,12 +69,12 @@ async def test_an_analysis_that_a_watch_shows_alive_is_not_read(tmp_path: Path) 
         await bed.until(lambda: bed.home.told(topic, "web-1") is not None)
         bed.cluster.server.seen.clear()
 
-        assert await sweep(bed.home, ()) == Swept(unattended=1)
+        assert await sweep(bed.home, nobody) == Swept(unattended=1)
         assert not [seen for seen in bed.cluster.server.seen if seen.resource == "analysisruns"]
 
         done = {"status": {"phase": "Successful"}}
         bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", done)
-        assert (await sweep(bed.home, ())).deleted == 1
+        assert (await sweep(bed.home, nobody)).deleted == 1
         end()
 
 
