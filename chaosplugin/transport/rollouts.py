@@ -6,15 +6,24 @@ skipped. Go leaves zero values out: an absent text is empty, an absent pointer i
 Source: argo-rollouts metricproviders/plugin/rpc, pkg/apis/rollouts/v1alpha1/analysis_types.go.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
-
-import msgspec
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from chaosplugin.core.analysis import Answer, Measurement, Metric, MetricProvider, Phase
-from chaosplugin.core.objects import AnalysisRun
-from chaosplugin.transport.netrpc import CallError, Endpoint, Service
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    AnalysisRunSpec,
+    AnalysisRunStatus,
+    Argument,
+    DryRun,
+    Metadata,
+    MetricResult,
+    OwnerReference,
+)
+from chaosplugin.transport.netrpc import Endpoint, Service
 from chaosplugin.wire.gob import gotypes
 from chaosplugin.wire.gob.shapes import (
     BOOL,
@@ -35,14 +44,19 @@ from chaosplugin.wire.netrpc import Method
 
 PLUGIN_NAME = "RpcMetricProviderPlugin"  # under which a host asks the Dispenser for this service
 
-
 T = TypeVar("T")
 
 
-# -- what is read of the arguments, into dicts with the field names of core
+# -- what is read of the arguments
 
 
 _GO_ZERO = datetime(1, 1, 1, tzinfo=UTC)
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def _by_name(make: Callable[..., object]) -> Callable[[dict[str, Any]], object]:
+    """Give the fields of a struct to what has parameters of their names; the shapes saw to their types."""
+    return lambda fields: make(**fields)
 
 
 def _moment(data: bytes) -> datetime | None:
@@ -57,12 +71,13 @@ _STRINGS = MapShape(STRING, STRING)
 _OWNER = StructShape(
     "v1.OwnerReference",
     {
-        "APIVersion": ("apiVersion", STRING),
+        "APIVersion": ("api_version", STRING),
         "Kind": ("kind", STRING),
         "Name": ("name", STRING),
         "UID": ("uid", STRING),
         "Controller": ("controller", BOOL),
     },
+    build=_by_name(OwnerReference),
 )
 _OBJECT_META = StructShape(
     "v1.ObjectMeta",
@@ -70,34 +85,37 @@ _OBJECT_META = StructShape(
         "Name": ("name", STRING),
         "Namespace": ("namespace", STRING),
         "UID": ("uid", STRING),
-        "ResourceVersion": ("resourceVersion", STRING),
-        "CreationTimestamp": ("creationTimestamp", _TIME),
-        "DeletionTimestamp": ("deletionTimestamp", _TIME),
+        "ResourceVersion": ("resource_version", STRING),
+        "CreationTimestamp": ("creation_timestamp", _TIME),
+        "DeletionTimestamp": ("deletion_timestamp", _TIME),
         "Labels": ("labels", _STRINGS),
         "Annotations": ("annotations", _STRINGS),
-        "OwnerReferences": ("ownerReferences", ListShape(_OWNER)),
+        "OwnerReferences": ("owner_references", ListShape(_OWNER)),
         "Finalizers": ("finalizers", ListShape(STRING)),
     },
+    build=_by_name(Metadata),
 )
 _SECRET_KEY_REF = StructShape("v1alpha1.SecretKeyRef", {"Name": ("name", STRING), "Key": ("key", STRING)})
 _FIELD_REF = StructShape("v1alpha1.FieldRef", {"FieldPath": ("fieldPath", STRING)})
-_VALUE_FROM = StructShape(
+_VALUE_FROM = StructShape(  # a dict, as `Argument` has it
     "v1alpha1.ValueFrom",
     {"SecretKeyRef": ("secretKeyRef", _SECRET_KEY_REF), "FieldRef": ("fieldRef", _FIELD_REF)},
 )
 _ARGUMENT = StructShape(
     "v1alpha1.Argument",
-    {"Name": ("name", STRING), "Value": ("value", STRING), "ValueFrom": ("valueFrom", _VALUE_FROM)},
+    {"Name": ("name", STRING), "Value": ("value", STRING), "ValueFrom": ("value_from", _VALUE_FROM)},
     pointers=frozenset({"Value"}),
+    build=_by_name(Argument),
 )
-_DRY_RUN = StructShape("v1alpha1.DryRun", {"MetricName": ("metricName", STRING)})
+_DRY_RUN = StructShape("v1alpha1.DryRun", {"MetricName": ("metric_name", STRING)}, build=_by_name(DryRun))
 _SPEC = StructShape(
     "v1alpha1.AnalysisRunSpec",
     {
         "Args": ("args", ListShape(_ARGUMENT)),
         "Terminate": ("terminate", BOOL),
-        "DryRun": ("dryRun", ListShape(_DRY_RUN)),
+        "DryRun": ("dry_run", ListShape(_DRY_RUN)),
     },
+    build=_by_name(AnalysisRunSpec),
 )
 _METRIC_RESULT = StructShape(
     "v1alpha1.MetricResult",
@@ -107,15 +125,25 @@ _METRIC_RESULT = StructShape(
         "Count": ("count", INT),
         "Error": ("error", INT),
     },
+    build=_by_name(MetricResult),
 )
 _STATUS = StructShape(
     "v1alpha1.AnalysisRunStatus",
-    {"Phase": ("phase", STRING), "MetricResults": ("metricResults", ListShape(_METRIC_RESULT))},
+    {"Phase": ("phase", STRING), "MetricResults": ("metric_results", ListShape(_METRIC_RESULT))},
+    build=_by_name(AnalysisRunStatus),
 )
 _ANALYSIS_RUN = StructShape(
     "v1alpha1.AnalysisRun",
     {"ObjectMeta": ("metadata", _OBJECT_META), "Spec": ("spec", _SPEC), "Status": ("status", _STATUS)},
+    build=_by_name(partial(AnalysisRun, metadata=Metadata())),
 )
+
+
+def _metric(provider: Mapping[str, Mapping[str, bytes]] = _NONE, **texts: str) -> Metric:
+    """The plugin's configuration is a part of the metric's provider."""
+    return Metric(plugin=provider.get("plugin", _NONE), **texts)
+
+
 _PROVIDER = StructShape("v1alpha1.MetricProvider", {"Plugin": ("plugin", MapShape(STRING, BYTES))})
 _METRIC = StructShape(
     "v1alpha1.Metric",
@@ -125,7 +153,17 @@ _METRIC = StructShape(
         "FailureCondition": ("failure_condition", STRING),
         "Provider": ("provider", _PROVIDER),
     },
+    build=_by_name(_metric),
 )
+
+
+def _measurement(phase: str, **fields: Any) -> Measurement:
+    try:
+        return Measurement(phase=Phase(phase), **fields)
+    except ValueError:
+        raise ValueError(f"invalid args: a measurement's phase is {phase!r:.50}") from None
+
+
 _MEASUREMENT = StructShape(
     "v1alpha1.Measurement",
     {
@@ -137,24 +175,35 @@ _MEASUREMENT = StructShape(
         "Metadata": ("metadata", _STRINGS),
         "ResumeAt": ("resume_at", _TIME),
     },
+    build=_by_name(_measurement),
 )
+
+
+class _Arguments(NamedTuple):
+    """The arguments of every method; each has its own share of them."""
+
+    run: AnalysisRun | None = None
+    metric: Metric = Metric(name="")
+    measurement: Measurement = Measurement(phase=Phase.PENDING)
+    limit: int = 0
+
+
+def _arguments(name: str, **fields: tuple[str, Shape]) -> StructShape:
+    return StructShape(f"rpc.{name}", fields, build=_by_name(_Arguments))
+
+
+_RUN_AND_METRIC: dict[str, tuple[str, Shape]] = {
+    "AnalysisRun": ("run", _ANALYSIS_RUN),
+    "Metric": ("metric", _METRIC),
+}
 _ARGUMENTS: dict[str, Shape] = {
-    "RunArgs": StructShape(
-        "rpc.RunArgs", {"AnalysisRun": ("run", _ANALYSIS_RUN), "Metric": ("metric", _METRIC)}
-    ),
-    "TerminateAndResumeArgs": StructShape(
-        "rpc.TerminateAndResumeArgs",
-        {
-            "AnalysisRun": ("run", _ANALYSIS_RUN),
-            "Metric": ("metric", _METRIC),
-            "Measurement": ("measurement", _MEASUREMENT),
-        },
-    ),
-    "GarbageCollectArgs": StructShape(
-        "rpc.GarbageCollectArgs",
-        {"AnalysisRun": ("run", _ANALYSIS_RUN), "Metric": ("metric", _METRIC), "Limit": ("limit", INT)},
-    ),
-    "GetMetadataArgs": StructShape("rpc.GetMetadataArgs", {"Metric": ("metric", _METRIC)}),
+    shape.go.removeprefix("rpc."): shape
+    for shape in (
+        _arguments("RunArgs", **_RUN_AND_METRIC),
+        _arguments("TerminateAndResumeArgs", **_RUN_AND_METRIC, Measurement=("measurement", _MEASUREMENT)),
+        _arguments("GarbageCollectArgs", **_RUN_AND_METRIC, Limit=("limit", INT)),
+        _arguments("GetMetadataArgs", Metric=("metric", _METRIC)),
+    )
 }
 
 
@@ -198,36 +247,6 @@ def _sent(moment: datetime | None) -> bytes | None:
 # -- the methods
 
 
-class _Provider(msgspec.Struct, frozen=True):
-    plugin: dict[str, bytes] = {}
-
-
-class _Metric(msgspec.Struct, frozen=True):
-    """A metric as it is on the wire; `Metric` has the plugin's configuration at hand."""
-
-    name: str = ""
-    success_condition: str = ""
-    failure_condition: str = ""
-    provider: _Provider = _Provider()
-
-    def to_core(self) -> Metric:
-        return Metric(
-            name=self.name,
-            plugin=self.provider.plugin,
-            success_condition=self.success_condition,
-            failure_condition=self.failure_condition,
-        )
-
-
-class _Arguments(msgspec.Struct, frozen=True):
-    """The arguments of every method; each has its own share of them."""
-
-    run: AnalysisRun | None = None
-    metric: _Metric = _Metric()
-    measurement: Measurement = Measurement(phase=Phase.PENDING)
-    limit: int = 0
-
-
 class _Plugin:
     """The methods of a provider, from wire argument to wire reply."""
 
@@ -245,29 +264,26 @@ class _Plugin:
         return _then(_error_fields, self._provider.init())
 
     def run(self, argument: object) -> object:
-        given = _understand(argument)
-        return _then(self._fields, self._provider.run(given.run, given.metric.to_core()))
+        given = _given(argument)
+        return _then(self._fields, self._provider.run(given.run, given.metric))
 
     def resume(self, argument: object) -> object:
-        given = _understand(argument)
-        metric = given.metric.to_core()
-        return _then(self._fields, self._provider.resume(given.run, metric, given.measurement))
+        given = _given(argument)
+        return _then(self._fields, self._provider.resume(given.run, given.metric, given.measurement))
 
     def terminate(self, argument: object) -> object:
-        given = _understand(argument)
-        metric = given.metric.to_core()
-        return _then(self._fields, self._provider.terminate(given.run, metric, given.measurement))
+        given = _given(argument)
+        return _then(self._fields, self._provider.terminate(given.run, given.metric, given.measurement))
 
     def garbage_collect(self, argument: object) -> object:
-        given = _understand(argument)
-        metric = given.metric.to_core()
-        return _then(_error_fields, self._provider.garbage_collect(given.run, metric, given.limit))
+        given = _given(argument)
+        return _then(_error_fields, self._provider.garbage_collect(given.run, given.metric, given.limit))
 
     def type(self, _: object) -> object:
         return self._provider.type()
 
     def get_metadata(self, argument: object) -> object:
-        return self._provider.get_metadata(_understand(argument).metric.to_core())
+        return self._provider.get_metadata(_given(argument).metric)
 
 
 def _then(build: Callable[[T], object], answer: Answer[T]) -> object:
@@ -283,11 +299,9 @@ def _error_fields(text: str) -> dict[str, object]:
     return {"ErrorString": text}
 
 
-def _understand(argument: object) -> _Arguments:
-    try:
-        return msgspec.convert(argument, _Arguments)
-    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a phase that is not UTF-8
-        raise CallError(f"invalid args: {error}") from error
+def _given(argument: object) -> _Arguments:
+    assert isinstance(argument, _Arguments)  # noqa: S101  what the shape of each method builds
+    return argument
 
 
 def _taking(concrete: str, reply: gotypes.GoType) -> Method:

@@ -21,7 +21,7 @@ from typing import Final, Literal
 from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 from chaosplugin.wire.gob import schema
 from chaosplugin.wire.gob.primitives import read_int, read_uint
-from chaosplugin.wire.gob.progress import Progress, after_zero, check_length, read_name
+from chaosplugin.wire.gob.progress import Progress, Unfinished, after_zero, check_length, read_name
 from chaosplugin.wire.gob.readers import Readers, collector, field_of
 from chaosplugin.wire.gob.schema import ArrayType, MapType, OpaqueType, SliceType, StructType, TypeTable
 from chaosplugin.wire.gob.shapes import (
@@ -102,6 +102,8 @@ class Decoder:
         if self._broken is not None:
             raise self._broken
         if self._shape is None:
+            if self._start == len(self._buffer):
+                return NEED_DATA
             self._shape = shape
             self._progress.begin()
         elif shape is not self._shape:
@@ -154,12 +156,13 @@ class Decoder:
     def _read(self, message: bytes, shape: Shape) -> object | Literal[NeedData.NEED_DATA]:
         """Read a value that is all in this message; NEED_DATA where more than this message has to be seen."""
         type_id, pos = read_int(message, 0)
-        if type_id < 0 or (type_id == schema.INTERFACE and _defines(message, pos)):
-            return NEED_DATA
-        read = self._readers.whole(type_id, shape)
+        read = None if type_id < 0 else self._readers.whole(type_id, shape)
         if read is None:
             return NEED_DATA
-        value, pos = read(message, pos)
+        try:
+            value, pos = read(message, pos)
+        except Unfinished:
+            return NEED_DATA
         self._check_end(message, pos)
         return value
 
@@ -244,7 +247,7 @@ class Decoder:
         return Named(name, value)
 
     def _open_struct(self, wire: StructType, shape: Shape) -> Walk:
-        out = shape.zeros() if isinstance(shape, StructShape) else {}
+        out: dict[str, object] = shape.zeros() if isinstance(shape, StructShape) else {}
         field = -1
         while True:
             delta, self._pos = read_uint(self._message, self._pos)
@@ -259,7 +262,7 @@ class Decoder:
             if inner is not SKIP:
                 out[key] = value
             self._progress.charge(1)
-        return out
+        return self._readers.made(shape, out)
 
     def _open_list(self, element: int, shape: Shape, length: int | None = None) -> Walk:
         count, self._pos = read_uint(self._message, self._pos)
@@ -280,9 +283,3 @@ class Decoder:
             key = yield from self._open(wire.key, key_shape)
             out.append((key, (yield from self._open(wire.value, value_shape))))
         return collector(self._types, wire)(out)
-
-
-def _defines(message: bytes, pos: int) -> bool:
-    """Whether the interface at `pos` holds something whose type is about to be defined."""
-    name, pos = read_name(message, after_zero(message, pos))
-    return name != "" and (pos == len(message) or read_int(message, pos)[0] < 0)

@@ -26,6 +26,8 @@ def read_uint(buf: bytes | bytearray, pos: int) -> tuple[int, int]:
     first = buf[pos]
     if first < 0x80:
         return first, pos + 1
+    if first == 0xFF:  # of the others the most frequent: types, lengths, and the like
+        return buf[pos + 1], pos + 2
     if first < 0xF8:
         raise RemoteProtocolError(
             f"gob: number begins with {first:#x}, wanted less than 0x80 or more than 0xf7"

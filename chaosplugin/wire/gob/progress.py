@@ -15,6 +15,10 @@ MAX_NAME = 1024  # bytes; Go's limit for the name of a registered type
 _TOO_MANY = f"gob: more than {MAX_VALUES} values in one message"
 
 
+class Unfinished(Exception):
+    """The value goes on in further messages."""
+
+
 class Progress:
     """The state of the value being read: how deep we are, how much of it came, what did not fit first."""
 
@@ -88,12 +92,19 @@ def after_zero(buf: bytes, pos: int) -> int:
     return pos + 1
 
 
-def read_inner_content(types: TypeTable, buf: bytes, pos: int) -> tuple[int, int]:
-    """The type of what an inner interface holds; definitions are pieces of the same message there."""
+def read_content_type(types: TypeTable, progress: Progress, buf: bytes, pos: int) -> tuple[int, int]:
+    """The type of what an interface holds; the length of its content follows.
+
+    Definitions are pieces of the same message in an inner interface.
+    Raises Unfinished where they end the message, which is so in an interface at top level.
+    """
+    if not progress.depth and pos == len(buf):
+        raise Unfinished
     type_id, pos = read_int(buf, pos)
     while type_id < 0:
+        if not progress.depth:
+            raise Unfinished
         pos = types.define(-type_id, buf, pos)
         _, pos = read_uint(buf, pos)  # the length of the next piece
         type_id, pos = read_int(buf, pos)
-    _, pos = read_uint(buf, pos)  # the length of the content up to its end or its first definition
     return type_id, pos

@@ -4,7 +4,8 @@ A reader takes (buffer, position) and returns (value, new position).
 Inner readers are made at the first value that needs them, so a definition that nobody reads costs nothing,
 and types that refer to themselves need no special case.
 
-The value of a `StructShape` may be the very one of an earlier message: whoever gets it must not change it.
+What is wanted as a struct, list, map or opaque may be the very object of an earlier message: whoever gets it
+must not change it.
 
 Two kinds of fault: what breaks gob raises RemoteProtocolError; what is sound but not of the wanted type is
 noted in `Progress.mismatch` and passed over, so that the stream stays in step and only this value is refused.
@@ -20,8 +21,8 @@ from chaosplugin.wire.gob.progress import (
     Progress,
     after_wide_delta,
     after_zero,
+    read_content_type,
     read_count,
-    read_inner_content,
     read_name,
 )
 from chaosplugin.wire.gob.schema import ArrayType, MapType, OpaqueType, SliceType, StructType, TypeTable
@@ -40,12 +41,15 @@ from chaosplugin.wire.gob.shapes import (
 )
 from chaosplugin.wire.gob.skippers import Skipper, Skippers
 
-MAX_REMEMBERED = 32 << 10
-"""Bytes of one value that are kept to know it again; of each shape that is wanted on a stream, the last."""
+MAX_REMEMBERED = 256 << 10
+"""Bytes of all values of a stream that are kept to know them again, with up to ten times as much memory for
+what was made of them. An AnalysisRun of 20 kB takes 60 kB, as its parts are kept as well. Stops a peer that
+sends a long value of each of 2,000 types."""
 
 Reader = Callable[[bytes, int], tuple[object, int]]
 Step = tuple[bool, Skipper | None, str, Reader]
 """What to do with a field of a struct: is it a text, how to pass over it, or under which key to read it."""
+_LASTING = StructShape, ListShape, MapShape, OpaqueShape
 Collector = Callable[[list[tuple[object, object]]], object]
 
 
@@ -59,9 +63,13 @@ class Readers:
         self._readers: dict[tuple[int, Shape], Reader] = {}
         self._wholes: dict[tuple[int, Shape], Reader | None] = {}
         self._mismatches: dict[tuple[int, Shape], str] = {}
+        self._remembered = 0
 
     def whole(self, type_id: int, shape: Shape) -> Reader | None:
-        """The reader of a value at top level; None where an interface in it may define types on its way."""
+        """The reader of a value at top level; None where an interface in it may define types on its way.
+
+        That of an interface itself raises Unfinished where it does.
+        """
         key = (type_id, shape)
         try:
             return self._wholes[key]
@@ -98,12 +106,25 @@ class Readers:
             wanted = SKIP
         return self._behind_zero(type_id, self.of(type_id, self.fitting(type_id, wanted)))
 
+    def made(self, shape: Shape, fields: dict[str, object]) -> object:
+        """What a struct's fields become."""
+        if not isinstance(shape, StructShape) or shape.build is None:
+            return fields
+        try:
+            return shape.build(fields)
+        except ValueError as error:
+            self._progress.refuse(str(error))
+            return None
+
     def of(self, type_id: int, shape: Shape) -> Reader:
         """The reader of a value inside another; `shape` must fit."""
         key = (type_id, shape)
         reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[key] = self._compile(type_id, shape)
+            reader = self._compile(type_id, shape)
+            if isinstance(shape, _LASTING) and not self._types.holds_interface(type_id):
+                reader = self._remembering(reader)
+            self._readers[key] = reader
         return reader
 
     def _compile(self, type_id: int, shape: Shape) -> Reader:
@@ -117,9 +138,7 @@ class Readers:
     def _compile_defined(self, type_id: int, shape: Shape) -> Reader:
         match self._types[type_id]:
             case StructType() as wire:
-                read = self._struct(wire, shape)
-                lasting = isinstance(shape, StructShape) and not self._types.holds_interface(type_id)
-                return self._remembering(read) if lasting else read
+                return self._struct(wire, shape)
             case SliceType(element=element):
                 return self._list(element, shape.element if isinstance(shape, ListShape) else ANY)
             case ArrayType(element=element, length=length):
@@ -133,7 +152,9 @@ class Readers:
         progress = self._progress
         count = len(wire.fields)
         steps: list[Step | None] = [None] * count
-        zeros = shape.zeros() if isinstance(shape, StructShape) else {}
+        zeros, plain = {}, True
+        if isinstance(shape, StructShape):
+            zeros, plain = shape.zeros(), shape.build is None
 
         def read(buf: bytes, pos: int) -> tuple[object, int]:
             progress.enter()
@@ -159,7 +180,7 @@ class Readers:
                     pos = skip(buf, pos)
             progress.values += sent  # held against the limit where something is entered next, and at the end
             progress.depth -= 1
-            return out, pos + 1
+            return out if plain else self.made(shape, out), pos + 1
 
         def make(field: int) -> Step:
             name, type_id = wire.fields[field]
@@ -177,15 +198,17 @@ class Readers:
         A host repeats most of a call at the next one, and comparing costs a hundredth of reading.
         """
         progress = self._progress
-        last: bytes | None = None
+        last = b""
         made: object = None
 
         def remember(buf: bytes, pos: int) -> tuple[object, int]:
             nonlocal last, made
-            if last is not None and buf.startswith(last, pos):
+            if last and buf.startswith(last, pos):
                 return made, pos + len(last)
             value, end = read(buf, pos)
-            if end - pos <= MAX_REMEMBERED and not progress.mismatch:
+            remembered = self._remembered + end - pos - len(last)
+            if remembered <= MAX_REMEMBERED and not progress.mismatch:
+                self._remembered = remembered
                 last, made = buf[pos:end], value
             return value, end
 
@@ -246,14 +269,25 @@ class Readers:
 
     def _interface(self, shape: InterfaceShape) -> Reader:
         progress = self._progress
+        last: tuple[bytes, str, Reader] = b"", "", read_bytes
 
         def read(buf: bytes, pos: int) -> tuple[object, int]:
-            name, pos = read_name(buf, pos)
-            if not name:
-                return None, pos
+            nonlocal last
+            head, name, content = last
+            if head and buf.startswith(head, pos):  # name and type are those of the last one
+                pos += len(head)
+            else:
+                start = pos
+                name, pos = read_name(buf, pos)
+                if not name:
+                    return None, pos
+                type_id, pos = read_content_type(self._types, progress, buf, pos)
+                content = self.content(name, type_id, shape)
+                if not progress.mismatch:
+                    last = buf[start:pos], name, content
+            _, pos = read_uint(buf, pos)  # the length of the content up to its end or its first definition
             progress.enter(1)
-            type_id, pos = read_inner_content(self._types, buf, pos)
-            value, pos = self.content(name, type_id, shape)(buf, pos)
+            value, pos = content(buf, pos)
             progress.depth -= 1
             return Named(name, value), pos
 

@@ -5,7 +5,7 @@ The sender's types say what is on the wire, a Shape says what of it is to be bui
     SKIP                     nothing; it is passed over without being built
     ANY                      everything, as plain Python values (see below)
     BOOL INT UINT FLOAT COMPLEX STRING BYTES
-    StructShape              a dict of the fields named; others are skipped
+    StructShape              a dict of the fields named, or what `build` makes of them; others are skipped
     ListShape, MapShape      a slice as list, a map as dict
     OpaqueShape              the bytes of a type that encodes itself, through `build`
     InterfaceShape           a `Named`, its value shaped by its registered name; None for nil
@@ -20,6 +20,7 @@ Shapes are compared by identity and readers are compiled for each, so make them 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Whole(Enum):
@@ -47,11 +48,13 @@ class StructShape:
 
     A field that was not sent is left out of the dict, but a scalar is zero, as in Go, unless its Go name is
     among the `pointers`: nil and a pointer to zero look the same on the wire.
+    `build` gets the dict, which is its own; a ValueError of it is a TypeMismatch with its text.
     """
 
     go: str
     fields: Mapping[str, tuple[str, "Shape"]]
     pointers: frozenset[str] = frozenset()
+    build: Callable[[dict[str, object]], object] | None = None
 
     def zeros(self) -> dict[str, object]:
         return {
@@ -117,8 +120,7 @@ _ZEROS: dict[Scalar, object] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """The content of an interface; `value` is None if its shape was SKIP."""
 
     name: str

@@ -13,8 +13,8 @@ from chaosplugin.wire.gob.progress import (
     Progress,
     after_wide_delta,
     after_zero,
+    read_content_type,
     read_count,
-    read_inner_content,
     read_name,
 )
 from chaosplugin.wire.gob.schema import ArrayType, MapType, OpaqueType, SliceType, StructType, TypeTable
@@ -54,8 +54,9 @@ class Skippers:
         name, pos = read_name(buf, pos)
         if not name:
             return pos
+        type_id, pos = read_content_type(self._types, self._progress, buf, pos)
+        _, pos = read_uint(buf, pos)  # the length of the content up to its end or its first definition
         self._progress.enter(1)
-        type_id, pos = read_inner_content(self._types, buf, pos)
         if not self._types.is_struct(type_id):
             pos = after_zero(buf, pos)
         pos = self.of(type_id)(buf, pos)

@@ -1,6 +1,7 @@
 """What a session tells its user. A stream's events come in the order of the peer's frames."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaosplugin.wire.yamux.frames import StreamId
 
@@ -19,8 +20,7 @@ class StreamAccepted:
     stream_id: StreamId
 
 
-@dataclass(frozen=True, slots=True)
-class DataReceived:
+class DataReceived(NamedTuple):
     """Bytes, never empty. Each is owed to `Session.consumed` once it is used."""
 
     stream_id: StreamId

@@ -1,5 +1,6 @@
 """A struct whose bytes are those of the last one of its kind is not read again."""
 
+from collections import Counter
 from itertools import permutations
 
 import pytest
@@ -81,13 +82,47 @@ def test_a_value_that_was_refused_is_refused_again() -> None:
 
 @pytest.mark.parametrize(("beyond", "same"), [(0, True), (1, False)])
 def test_no_more_is_remembered_than_the_limit(*, beyond: int, same: bool) -> None:
-    """A long value would be kept as long as its stream lives."""
-    type_ = Struct("T", (("Text", gotypes.STRING),))
-    shape = StructShape("T", {"Text": ("text", STRING)})
-    around = len(b"\1" + b"\xfe\0\0" + b"\0")  # delta, length of the text, end of the struct
+    """What is remembered is kept as long as its stream lives: the limit is for all of its types together."""
     encoder, decoder = Encoder(), Decoder()
+    shapes = [StructShape("T", {"Text": ("text", STRING)}) for _ in range(2)]
+    types = [Struct(f"T{number}", (("Text", gotypes.STRING),)) for number in range(2)]
+    around = len(b"\1" + b"\xfd\0\0\0" + b"\0")  # delta, length of the text, end of the struct
+    half = MAX_REMEMBERED // 2 - around
     for _ in range(2):
-        text = "x" * (MAX_REMEMBERED - around + beyond)
-        decoder.receive_data(encoder.encode((type_, {"Text": text})))
+        decoder.receive_data(encoder.encode((types[0], {"Text": "x" * half})))
+        decoder.receive_data(encoder.encode((types[1], {"Text": "x" * (half + beyond)})))
+    first, second = ([decoder.next_value(shape) for shape in shapes] for _ in range(2))
 
-    assert (decoder.next_value(shape) is decoder.next_value(shape)) is same
+    assert second[0] is first[0]
+    assert (second[1] is first[1]) is same
+
+
+def test_a_value_may_grow_to_the_limit() -> None:
+    """What it took before is not counted against it."""
+    encoder, decoder = Encoder(), Decoder()
+    type_, shape = Struct("T", (("Text", gotypes.STRING),)), StructShape("T", {"Text": ("text", STRING)})
+    for size in (MAX_REMEMBERED - 100, MAX_REMEMBERED - 50, MAX_REMEMBERED - 50):
+        decoder.receive_data(encoder.encode((type_, {"Text": "x" * size})))
+    _, second, third = (decoder.next_value(shape) for _ in range(3))
+
+    assert third is second
+
+
+def test_what_is_built_of_a_struct_is_remembered_and_a_refusal_is_not() -> None:
+    def number(fields: dict[str, object]) -> Counter[object]:
+        if not fields["text"]:
+            raise ValueError("no text")
+        return Counter(fields)
+
+    encoder, decoder = Encoder(), Decoder()
+    type_ = Struct("T", (("Text", gotypes.STRING),))
+    shape = StructShape("T", {"Text": ("text", STRING)}, build=number)
+    for text in ("a", "", "", "a"):
+        decoder.receive_data(encoder.encode((type_, {"Text": text})))
+    built = decoder.next_value(shape)
+
+    assert isinstance(built, Counter)
+    for _ in range(2):
+        with pytest.raises(TypeMismatch, match="no text"):
+            decoder.next_value(shape)
+    assert decoder.next_value(shape) is built
