@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias, TypeVar
 
+from msgspec import Struct
+
 from chaosplugin.core.objects import AnalysisRun
 
 
@@ -40,8 +42,7 @@ class Metric:
     failure_condition: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class Measurement(Struct, frozen=True, kw_only=True, gc=False):
     """One measurement. The controller stores it as answered; `resume_at` None waits for an event."""
 
     phase: Phase
@@ -49,7 +50,7 @@ class Measurement:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     value: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
     resume_at: datetime | None = None
 
 

@@ -66,13 +66,18 @@ def _digest(uid: str, metric: str, intent: int) -> str:
     return hashlib.sha256(f"{uid}\n{metric}\n{intent}".encode()).hexdigest()[:10]
 
 
-def identify(run: AnalysisRun, metric: str) -> Identity:
-    """Return the intent that a call about this metric is about.
+def intent(run: AnalysisRun, metric: str) -> int:
+    """Return the number of the measurement that a call about this metric is about.
 
     Source: argo-rollouts analysis/analysis.go; `count` grows by completed measurements only.
     """
     result = run.result(metric)
-    return Identity(run.metadata.uid, metric, (result.count if result else 0) + 1)
+    return (result.count if result else 0) + 1
+
+
+def identify(run: AnalysisRun, metric: str) -> Identity:
+    """Return the intent that a call about this metric is about."""
+    return Identity(run.metadata.uid, metric, intent(run, metric))
 
 
 def errors(run: AnalysisRun, metric: str) -> int:

@@ -231,7 +231,10 @@ class AnalysisRun(_Object, frozen=True):
     status: AnalysisRunStatus = AnalysisRunStatus()
 
     def result(self, metric: str) -> MetricResult | None:
-        return next((r for r in self.status.metric_results or () if r.name == metric), None)
+        for result in self.status.metric_results or ():
+            if result.name == metric:
+                return result
+        return None
 
 
 def secrets_of(run: AnalysisRun) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ so that a call that dies takes nothing with it.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from chaosplugin import __version__
 from chaosplugin.core import announcements, delivery, ledger

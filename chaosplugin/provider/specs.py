@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import msgspec
@@ -10,23 +10,18 @@ import msgspec
 from chaosplugin.core import condition, config, experiment, ledger
 from chaosplugin.core.analysis import Metric
 from chaosplugin.core.family import Family
-from chaosplugin.core.objects import AnalysisRun, AnalysisRunStatus, secrets_of
+from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, Metadata, secrets_of
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.core.run import Spec
 
 _KEPT = 1024  # measurements whose specification is kept; without statuses they are a few kB each
 _TEXTS, _LONG_TEXT = 64, 32 << 10  # templates, and their characters, that are kept as read
-_NO_STATUS = AnalysisRunStatus()
 
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """All of a call that a specification is made of. Compared as a whole, secrets included."""
-
-    run: AnalysisRun
-    metric: Metric
-    identity: ledger.Identity
+_Asked = tuple[Metadata, AnalysisRunSpec, Metric, int]
+"""All of a call that a specification is made of, without what differs between the calls of one measurement,
+and is large. Compared as a whole, secrets included; what the transport knew again is the very same object.
+"""
 
 
 class Specs:
@@ -50,17 +45,17 @@ class Specs:
         Raises:
             InvalidConfig, ScopeRefused, PolicyRefused: in words for the user.
         """
-        lasting = _lasting(run)
-        asked = _Asked(lasting, metric, ledger.identify(run, metric.name))
+        metadata = msgspec.structs.replace(run.metadata, resource_version="")
+        asked = metadata, run.spec, metric, ledger.intent(run, metric.name)
         key = (run.metadata.uid, metric.name)
         known = self._kept.get(key)
         if known is not None and known[0] == asked:
             self._kept.move_to_end(key)
             return known[1]
         spec = specify(
-            lasting,
+            AnalysisRun(metadata=metadata, spec=run.spec),
             metric,
-            asked.identity,
+            ledger.identify(run, metric.name),
             policy=self._policy,
             load_yaml=self._load,
             origin=self._origin,
@@ -74,12 +69,6 @@ class Specs:
     def _load(self, text: str) -> object:
         """Read a template; gates of one AnalysisTemplate, thousands perhaps, share what was read."""
         return (self._load_known if len(text) <= _LONG_TEXT else self._load_yaml)(text)
-
-
-def _lasting(run: AnalysisRun) -> AnalysisRun:
-    """Leave out what differs between the calls of one measurement, and is large."""
-    metadata = msgspec.structs.replace(run.metadata, resource_version="")
-    return msgspec.structs.replace(run, metadata=metadata, status=_NO_STATUS)
 
 
 def specify(

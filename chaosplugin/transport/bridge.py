@@ -9,13 +9,13 @@ the AnalysisRun itself, undoes the fault. An Error comes only of what no server 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import anyio
 import grpc
 from google.protobuf.message import Message
+from msgspec.structs import replace
 
 from chaosplugin import __version__
 from chaosplugin.core import ledger
