@@ -60,25 +60,6 @@ class Mux(asyncio.BufferedProtocol):
                 raise anyio.EndOfStream
             await self._change()
 
-    async def open_stream(self) -> Stream:
-        """Open a stream; wait while the peer has not accepted too many others.
-
-        Raises:
-            anyio.BrokenResourceError: the peer accepts no more, or the connection is over.
-        """
-        while not self._lost.is_set():
-            try:
-                stream_id = self._session.open(self.loop.time())
-            except yamux.BacklogFull:
-                await self._change()
-                continue
-            except LocalProtocolError as error:
-                raise anyio.BrokenResourceError(str(error)) from error
-            stream = self._streams[stream_id] = Stream(self, stream_id)
-            self._flush()
-            return stream
-        raise anyio.BrokenResourceError("the connection is over")
-
     def refuse_new_streams(self) -> None:
         """Tell the peer to open nothing more."""
         with contextlib.suppress(LocalProtocolError):  # it is over already
@@ -180,17 +161,15 @@ class Mux(asyncio.BufferedProtocol):
                 case yamux.StreamReset(stream_id):
                     self._offered.pop(stream_id, None)
                     self._streams.pop(stream_id).break_off("the stream was reset", keep=False)
-                    self._notify()
                 case yamux.StreamAccepted() | yamux.GoAwayReceived():
-                    self._notify()
+                    pass  # we open no streams
 
     def _forget_if_over(self, stream: Stream) -> None:
         if stream.over and self._streams.get(stream.id) is stream:
             del self._streams[stream.id]
-            self._notify()
 
     async def _change(self) -> None:
-        """Wait until a stream, the backlog or the connection has changed."""
+        """Wait until a stream is offered, or the connection is over."""
         if self._changed is None:
             self._changed = self.loop.create_future()
         await asyncio.shield(self._changed)

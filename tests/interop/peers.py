@@ -14,6 +14,7 @@ from chaosplugin.transport.mux import Mux
 from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from tests.interop.hosts import Answer, Host
+from tests.transport.pairs import open_stream
 
 OTHER = {"client": yamux.Role.SERVER, "server": yamux.Role.CLIENT}
 
@@ -104,7 +105,7 @@ async def joined(
 
 
 async def opened_by_us(go: GoEnd, session: Mux) -> Stream:
-    stream = await session.open_stream()
+    stream = await open_stream(session)
     assert await go.ask("accept") == stream.id
     return stream
 

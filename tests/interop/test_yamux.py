@@ -15,6 +15,7 @@ from chaosplugin.transport.mux import Mux
 from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from tests.interop.peers import GoEnd, GoError, Join, opened_by_go, opened_by_us, read, read_all, result
+from tests.transport.pairs import open_stream
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(1500)]  # the first test of a machine builds the peer
 
@@ -62,10 +63,10 @@ async def test_go_is_given_its_place_back_for_streams_closed_before_they_are_acc
 async def test_we_are_given_our_place_back_for_streams_closed_before_they_are_accepted(join: Join) -> None:
     async with join(yamux.Config(accept_backlog=8), backlog=8) as (go, session):
         for _ in range(8):
-            await (await session.open_stream()).aclose()
+            await (await open_stream(session)).aclose()
         for _ in range(8):
             await go.ask("close", stream=await go.ask("accept"))
-        await session.open_stream()
+        await open_stream(session)
 
 
 async def test_go_opens_no_more_than_its_backlog_until_we_accept(join: Join) -> None:
@@ -81,10 +82,10 @@ async def test_we_wait_with_an_open_until_go_accepts(join: Join) -> None:
         join(yamux.Config(accept_backlog=2), backlog=2) as (go, session),
         anyio.create_task_group() as tasks,
     ):
-        streams = [await session.open_stream() for _ in range(2)]
+        streams = [await open_stream(session) for _ in range(2)]
 
         async def open_third() -> None:
-            streams.append(await session.open_stream())
+            streams.append(await open_stream(session))
 
         tasks.start_soon(open_third)
         await anyio.wait_all_tasks_blocked()
@@ -96,7 +97,7 @@ async def test_we_wait_with_an_open_until_go_accepts(join: Join) -> None:
 
 async def test_what_go_has_no_room_for_is_reset_and_nothing_else(join: Join) -> None:
     async with join(backlog=2) as (go, session):
-        streams = [await session.open_stream() for _ in range(3)]
+        streams = [await open_stream(session) for _ in range(3)]
         await go.logged("backlog exceeded, forcing connection reset")
         with pytest.raises(anyio.BrokenResourceError, match="reset"):
             await streams[2].receive()
@@ -123,7 +124,7 @@ async def test_go_gives_up_on_an_end_that_accepts_nothing(join: Join) -> None:
 async def test_we_give_up_on_an_end_that_accepts_nothing(join: Join) -> None:
     quick = yamux.Config(keep_alive_s=0.05, open_timeout_s=0.1)
     async with join(quick) as (go, session):
-        stream = await session.open_stream()
+        stream = await open_stream(session)
         await go.ask("wait_closed")
         with pytest.raises(anyio.BrokenResourceError, match="was not accepted within"):
             await stream.receive()
@@ -139,7 +140,7 @@ async def test_our_ids_run_out_as_gos_do(join: Join, role: str) -> None:
         assert (await go.ask("read", stream=last, size=8))["hash"] == sha256(b"the last")
 
         with pytest.raises(anyio.BrokenResourceError, match="used up"):
-            await session.open_stream()
+            await open_stream(session)
 
 
 async def test_the_last_id_of_go_is_served(join: Join, role: str) -> None:
@@ -164,7 +165,7 @@ async def test_the_end_of_a_session_ends_all_that_wait_for_streams(join: Join) -
         with pytest.raises(anyio.EndOfStream):
             await session.accept()
         with pytest.raises(anyio.BrokenResourceError):
-            await session.open_stream()
+            await open_stream(session)
         assert session.error is None
 
 

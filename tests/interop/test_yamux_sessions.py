@@ -13,6 +13,7 @@ from chaosplugin.wire import yamux
 from chaosplugin.wire.yamux.frames import DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW_UPDATE, encode
 from chaosplugin.wire.yamux.session import MAX_QUEUED_DATA, MAX_UNREAD
 from tests.interop.peers import GoError, Join, opened_by_go, opened_by_us, read, result
+from tests.transport.pairs import open_stream
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(1500)]  # the first test of a machine builds the peer
 
@@ -99,7 +100,7 @@ async def test_a_go_that_goes_away_is_offered_no_new_streams(join: Join) -> None
         assert len(await read(stream, 1000)) == 1000
 
         with pytest.raises(anyio.BrokenResourceError, match="accepts no more streams"):
-            await session.open_stream()
+            await open_stream(session)
         assert (await opened_by_go(go, session)).id > 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from chaosplugin.transport.mux import Mux
 from chaosplugin.transport.stream import Stream
 from tests.interop.peers import Join, opened_by_us, read_all, result
+from tests.transport.pairs import open_stream
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(1500)]  # the first test of a machine builds the peer
 
@@ -38,7 +39,7 @@ async def test_a_thousand_streams_of_ours_at_once(join: Join) -> None:
         go.start("serve_echo")
 
         async def ask(number: int) -> None:
-            async with await session.open_stream() as stream:
+            async with await open_stream(session) as stream:
                 await stream.send(b"question %d" % number)
                 await stream.send_eof()
                 assert await read_all(stream) == b"question %d" % number
@@ -57,7 +58,7 @@ async def test_fifty_streams_of_a_thousand_small_writes_each(join: Join) -> None
 
         async def talk() -> None:
             expected = b"".join(b"%04d" % number for number in range(1000))
-            async with await session.open_stream() as stream, anyio.create_task_group() as tasks:
+            async with await open_stream(session) as stream, anyio.create_task_group() as tasks:
 
                 async def write() -> None:
                     for number in range(1000):

@@ -10,6 +10,7 @@ from chaosplugin.transport import mux
 from chaosplugin.transport.mux import Mux
 from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
+from chaosplugin.wire.errors import LocalProtocolError
 
 
 @asynccontextmanager
@@ -40,6 +41,26 @@ async def hand_made() -> AsyncIterator[tuple[socket.socket, Mux]]:
         await theirs.aclose()
 
 
+async def open_stream(session: Mux) -> Stream:
+    """Open a stream, as hosts do and the plugin never; wait while too many others are not accepted.
+
+    Raises:
+        anyio.BrokenResourceError: the peer accepts no more, or the connection is over.
+    """
+    while not session._lost.is_set():
+        try:
+            stream_id = session._session.open(session.loop.time())
+        except yamux.BacklogFull:
+            await anyio.sleep(0.001)
+            continue
+        except LocalProtocolError as error:
+            raise anyio.BrokenResourceError(str(error)) from error
+        stream = session._streams[stream_id] = Stream(session, stream_id)
+        session._flush()
+        return stream
+    raise anyio.BrokenResourceError("the connection is over")
+
+
 async def joined(client: Mux, server: Mux) -> tuple[Stream, Stream]:
-    ours = await client.open_stream()
+    ours = await open_stream(client)
     return ours, await server.accept()

@@ -20,6 +20,7 @@ from chaosplugin.wire import handshake, yamux
 from chaosplugin.wire.gob.decoder import NEED_DATA
 from chaosplugin.wire.gob.gotypes import BOOL, STRING, GoType
 from chaosplugin.wire.netrpc import Client, Reply
+from tests.transport.pairs import open_stream
 
 PROGRAM = Path(__file__).with_name("echo_plugin.py")
 
@@ -63,7 +64,7 @@ class Session:
         return await self.dial(int(str(reply.value)))
 
     async def dial(self, number: int) -> Caller:
-        stream = await self.connection.open_stream()
+        stream = await open_stream(self.connection)
         preamble = number.to_bytes(4, "little")
         await stream.send(preamble)
         assert await stream.receive() == preamble
@@ -89,9 +90,9 @@ class Plugin:
         sock.connect(self.path)
         connection = await mux.connect(sock, yamux.Role.CLIENT)
         try:
-            control = Caller(await connection.open_stream())
-            stdout = await connection.open_stream()
-            await connection.open_stream()
+            control = Caller(await open_stream(connection))
+            stdout = await open_stream(connection)
+            await open_stream(connection)
             yield Session(connection, control, stdout)
         finally:
             await connection.aclose()
@@ -186,7 +187,7 @@ async def test_a_number_is_good_for_one_stream(tmp_path: Path) -> None:
     async with plugin(tmp_path) as it, it.connect() as session:
         await session.dispense()
         for number in (1, 7):
-            stream = await session.connection.open_stream()
+            stream = await open_stream(session.connection)
             await stream.send(number.to_bytes(4, "little"))
             with pytest.raises(anyio.EndOfStream):
                 await stream.receive()
@@ -271,7 +272,7 @@ async def test_sigint_is_for_the_host(tmp_path: Path) -> None:
 async def test_a_host_has_no_more_streams_than_it_can_need(tmp_path: Path) -> None:
     """Each stream may hold some megabytes here, so there must not be a thousand."""
     async with plugin(tmp_path) as it, it.connect() as session:
-        streams = [await session.connection.open_stream() for _ in range(32)]
+        streams = [await open_stream(session.connection) for _ in range(32)]
 
         for stream in streams[-3:]:
             with pytest.raises(anyio.BrokenResourceError, match="reset"):

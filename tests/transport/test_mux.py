@@ -8,7 +8,7 @@ from chaosplugin.transport import mux
 from chaosplugin.transport.stream import Stream
 from chaosplugin.wire import yamux
 from chaosplugin.wire.yamux import frames
-from tests.transport.pairs import hand_made, joined, pair
+from tests.transport.pairs import hand_made, joined, open_stream, pair
 
 WINDOW = 256 * 1024
 
@@ -141,7 +141,7 @@ async def test_the_end_of_the_socket_leaves_readers_what_had_come() -> None:
         with pytest.raises(anyio.EndOfStream):
             await server.accept()
         with pytest.raises(anyio.BrokenResourceError):
-            await server.open_stream()
+            await open_stream(server)
 
 
 async def test_a_probe_that_says_nothing_is_just_the_end() -> None:
@@ -259,12 +259,12 @@ async def test_a_full_backlog_makes_the_opener_wait() -> None:
         pair(client=yamux.Config(accept_backlog=2)) as (client, server),
         anyio.create_task_group() as tasks,
     ):
-        await client.open_stream()
-        await client.open_stream()
+        await open_stream(client)
+        await open_stream(client)
         third = anyio.Event()
 
         async def open_third() -> None:
-            await client.open_stream()
+            await open_stream(client)
             third.set()
 
         tasks.start_soon(open_third)
@@ -282,7 +282,7 @@ async def test_an_end_that_goes_away_is_offered_no_new_streams() -> None:
         assert await ours.receive() == b"still here"
 
         with pytest.raises(anyio.BrokenResourceError, match="accepts no more streams"):
-            await client.open_stream()
+            await open_stream(client)
 
 
 async def test_a_thousand_streams_at_once() -> None:
@@ -299,7 +299,7 @@ async def test_a_thousand_streams_at_once() -> None:
                     await stream.send(chunk)
 
         async def ask(number: int) -> None:
-            async with await client.open_stream() as stream:
+            async with await open_stream(client) as stream:
                 await stream.send(b"%d" % number)
                 await stream.send_eof()
                 assert await read_all(stream) == b"%d" % number
