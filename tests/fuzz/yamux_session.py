@@ -13,14 +13,16 @@ from chaosplugin.wire.yamux.session import MAX_QUEUED, Session
 _CONFIG = Config(accept_backlog=4, max_streams=8)
 _GRACE = 64 * 1024
 """What one call may add to the output before its bound is looked at."""
+_MOST_READS = 32
+"""of one input: what its user does after each is nearly all of an execution"""
 
 
 def check(data: bytes) -> None:
-    """The first byte chooses the role and how its user behaves, the second the size of the reads."""
+    """The first byte chooses the role and how its user behaves, the second the least size of the reads."""
     if len(data) < 2:
         return
     user = _User(Role.SERVER if data[0] & 1 else Role.CLIENT, data[0] >> 1)
-    piece = data[1] * 8 + 7
+    piece = max(data[1] * 8 + 7, len(data) // _MOST_READS)
     try:
         for start in range(2, len(data), piece):
             user.session.receive_data(data[start : start + piece])
