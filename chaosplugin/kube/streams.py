@@ -61,17 +61,13 @@ class Follower:
 
 def event_of(change: Change, topic: Topic) -> WatchEvent | None:
     """Return what a change is to a topic; None: nothing."""
-    match change:
-        case Present(found) if belongs(found, topic):
-            return Applied(topic, found)
-        case Absent(found) if belongs(found, topic):
-            return Deleted(topic, found)
-        case Complete():
-            return Synced(topic)
-        case Failing(reason):
-            return Lost(topic, reason)
-        case _:
-            return None
+    if isinstance(change, Present):  # as nearly all; a match costs three times as much
+        return Applied(topic, change.object) if belongs(change.object, topic) else None
+    if isinstance(change, Absent):
+        return Deleted(topic, change.object) if belongs(change.object, topic) else None
+    if isinstance(change, Complete):
+        return Synced(topic)
+    return Lost(topic, change.reason)
 
 
 class Subscription(AsyncIterator[WatchEvent]):
@@ -191,18 +187,20 @@ class _Stream:
         return list(self._parts.get(part, {}).values())
 
     def _emit(self, change: Change) -> None:
-        match change:
-            case Present(found):
-                part = part_of(found, self._label)
+        if isinstance(change, Present):
+            found = change.object
+            part = part_of(found, self._label)
+            if self._label:
                 self._move(found, part)
-                self._parts.setdefault(part, {})[found.metadata.uid] = found
-                self._tell(part, change)
-            case Absent(found):
-                part = self._where.pop(found.metadata.uid, part_of(found, self._label))
-                self._drop(part, found)
-                self._tell(part, change)
-            case _:
-                self._conclude(change)
+            self._parts.setdefault(part, {})[found.metadata.uid] = found
+            self._tell(part, change)
+        elif isinstance(change, Absent):
+            found = change.object
+            part = self._where.pop(found.metadata.uid, part_of(found, self._label))
+            self._drop(part, found)
+            self._tell(part, change)
+        else:
+            self._conclude(change)
 
     def _conclude(self, word: Complete | Failing) -> None:
         self._last_word = word
@@ -232,8 +230,6 @@ class _Stream:
 
     def _move(self, found: Watched, part: Part) -> None:
         """Take an object out of the part where it was, if its label has changed."""
-        if not self._label:
-            return
         before = self._where.get(found.metadata.uid, part)
         self._where[found.metadata.uid] = part
         if before != part:
@@ -247,6 +243,7 @@ class _Stream:
             self._parts.pop(part, None)
 
     def _tell(self, part: Part, change: Change) -> None:
+        # a copy: what one of them does about it may be to leave
         for listener in (*self._listeners.get(part, ()), *self._listeners.get(EVERYTHING, ())):
             listener.put(change)
 
