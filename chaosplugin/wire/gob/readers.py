@@ -277,13 +277,13 @@ class Readers:
             if head and buf.startswith(head, pos):  # name and type are those of the last one
                 pos += len(head)
             else:
-                start = pos
-                name, pos = read_name(buf, pos)
+                name, named = read_name(buf, pos)
                 if not name:
-                    return None, pos
-                type_id, pos = read_content_type(self._types, progress, buf, pos)
+                    return None, named
+                start = pos
+                type_id, pos = read_content_type(self._types, progress, buf, named)
                 content = self.content(name, type_id, shape)
-                if not progress.mismatch:
+                if not progress.mismatch and read_int(buf, named) == (type_id, pos):  # no definitions
                     last = buf[start:pos], name, content
             _, pos = read_uint(buf, pos)  # the length of the content up to its end or its first definition
             progress.enter(1)

@@ -5,12 +5,23 @@ from itertools import permutations
 
 import pytest
 
+from chaosplugin.wire.errors import RemoteProtocolError
 from chaosplugin.wire.gob import gotypes
 from chaosplugin.wire.gob.decoder import Decoder, TypeMismatch
 from chaosplugin.wire.gob.encoder import Encoder
-from chaosplugin.wire.gob.gotypes import Map, SelfEncoding, Slice, Struct
+from chaosplugin.wire.gob.gotypes import Interface, Map, SelfEncoding, Slice, Struct
+from chaosplugin.wire.gob.primitives import write_bytes
 from chaosplugin.wire.gob.readers import MAX_REMEMBERED
-from chaosplugin.wire.gob.shapes import INT, STRING, ListShape, MapShape, OpaqueShape, StructShape
+from chaosplugin.wire.gob.shapes import (
+    ANY,
+    INT,
+    STRING,
+    ListShape,
+    MapShape,
+    Named,
+    OpaqueShape,
+    StructShape,
+)
 
 _TIME = SelfEncoding("Time", package="v1")
 _INNER = Struct("Inner", (("Text", gotypes.STRING), ("At", _TIME)))
@@ -126,3 +137,25 @@ def test_what_is_built_of_a_struct_is_remembered_and_a_refusal_is_not() -> None:
         with pytest.raises(TypeMismatch, match="no text"):
             decoder.next_value(shape)
     assert decoder.next_value(shape) is built
+
+
+def test_a_definition_that_comes_again_in_an_interface_is_refused_as_any_other() -> None:
+    """Name, definition and type stand before the content, and only name and type may be known again."""
+    inner = Struct("T", (("N", gotypes.INT),))
+    either = Interface({"T": inner})
+    outer = Struct("S", (("A", either), ("B", either)))
+    encoder, decoder = Encoder(), Decoder()
+    decoder.receive_data(encoder.encode((Interface({"S": outer}), Named("S", {}))))
+    assert decoder.next_value(ANY) == Named("S", {})
+
+    message = encoder.encode((Interface({"S": outer}), Named("S", {"A": Named("T", {"N": 1})})))
+    length = message.index(b"S") + 1 + len(b"\xff\x82")
+    once = message[length + 1 : -1]  # of the content: the field, without the zero that ends the struct
+    again = bytearray()
+    write_bytes(again, once * 2 + b"\0")
+    stream = bytearray()
+    write_bytes(stream, message[1:length] + again)
+    decoder.receive_data(bytes(stream))
+
+    with pytest.raises(RemoteProtocolError, match="defined twice"):
+        decoder.next_value(ANY)
