@@ -30,6 +30,8 @@ other answers the same."""
 class Stage(StrEnum):
     """Where a gate is on its way."""
 
+    __hash__ = str.__hash__  # Enum's own runs Python code, for each call
+
     RESTORING = "restoring"
     """reading the ledger: has this intent been begun, or judged, before?"""
     PROVING = "proving"

@@ -293,13 +293,15 @@ class ChaosProvider:
         """Follow the registry after each change of it."""
         for command in commands:
             self._tasks.start_soon(self._perform, command, name=type(command).__name__)
-        transitions, self._registry.transitions = self._registry.transitions, []
-        for transition in transitions:
-            self._observer(transition)
+        if self._registry.transitions:
+            transitions, self._registry.transitions = self._registry.transitions, []
+            for transition in transitions:
+                self._observer(transition)
         if self._registry.announcements:
             told, self._registry.announcements = self._registry.announcements, []
             self._announcer.tell(told)
-        self._watching.follow(self._registry.watch_changes())
+        if changes := self._registry.watch_changes():
+            self._watching.follow(changes)
         if self._registry.next_deadline() != self._awaited:
             self._changed.set()
 

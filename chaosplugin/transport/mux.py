@@ -8,7 +8,7 @@ the socket takes nothing it stays in the session, which then takes nothing from 
     the peer reads little  `send` waits, for the stream's window or for the socket
     the socket ends        readers get what had come, then the end; senders get BrokenResourceError
 
-What is written while the socket is being read leaves together, at the end of that reading.
+What is written leaves at once, also while the socket is being read: a caller waits for each answer.
 """
 
 import asyncio
@@ -35,7 +35,6 @@ class Mux(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_BUFFER)
         self._paused = False
-        self._reading = False
         self._streams: dict[yamux.StreamId, Stream] = {}
         self._offered: dict[yamux.StreamId, Stream] = {}
         self._changed: asyncio.Future[None] | None = None
@@ -82,14 +81,12 @@ class Mux(asyncio.BufferedProtocol):
             taken = self._session.send(stream.id, data)
         except LocalProtocolError as error:
             raise anyio.BrokenResourceError(str(error)) from error
-        if not self._reading or taken < len(data):
-            self._flush()
+        self._flush()
         return taken
 
     def consumed(self, stream: Stream, length: int) -> None:
         self._session.consumed(stream.id, length)
-        if not self._reading:
-            self._flush()
+        self._flush()
 
     def end(self, stream: Stream) -> None:
         if self._streams.get(stream.id) is not stream:
@@ -115,12 +112,8 @@ class Mux(asyncio.BufferedProtocol):
         except RemoteProtocolError as error:
             self._fail(error)
             return
-        self._reading = True
-        try:
-            self._dispatch()
-        finally:
-            self._reading = False
         self._flush()
+        self._dispatch()
 
     def pause_writing(self) -> None:
         self._paused = True

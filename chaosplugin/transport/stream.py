@@ -191,8 +191,8 @@ class Stream(ByteStream):
         if self._closed:
             self._session.consumed(self, len(data))
         elif self._sink is not None and not self._chunks and not self._held:
+            self._sink.receive(data)  # first, as somebody waits for the answer
             self._session.consumed(self, len(data))
-            self._sink.receive(data)
         else:
             if self._chunks and len(self._chunks[-1]) + len(data) <= _SMALL:
                 self._chunks[-1] += data

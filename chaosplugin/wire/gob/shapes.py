@@ -33,6 +33,8 @@ class Whole(Enum):
 class Scalar(Enum):
     """Basic types, by the names of Go's local types in its error texts."""
 
+    __hash__ = object.__hash__  # Enum's own runs Python code, for each call with such an argument
+
     BOOL = "bool"
     INT = "int"
     UINT = "uint"
