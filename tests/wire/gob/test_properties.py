@@ -132,8 +132,8 @@ def zero(type_: GoType) -> object:
             return [zero(element)] * length
         case Slice():
             return []
-        case Map():
-            return {}
+        case Map(key=key):
+            return [] if key is COMPLEX else {}
         case Basic():
             return {BOOL: False, INT: 0, UINT: 0, FLOAT: 0.0, COMPLEX: 0j, STRING: "", BYTES: b""}[type_]
         case _:
