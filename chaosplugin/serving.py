@@ -138,13 +138,14 @@ def host_gates(
 ) -> Gates:
     """Make a host of gates that have no AnalysisRun."""
     of_records = clusters.of_records()
+    polite = settings._replace(policy=settings.policy._replace(claims=True))
 
     def provide(tell: Observer) -> ChaosProvider:
         def observe(fact: Fact) -> None:
             watched.observe(fact)
             tell(fact)
 
-        return _provider(tasks, of_records, settings, observe, watched.sampled, clock=clock)
+        return _provider(tasks, of_records, polite, observe, watched.sampled, clock=clock)
 
     return Gates(tasks, clusters.records, clock=clock, epoch=secrets.token_hex(4), provide=provide)
 

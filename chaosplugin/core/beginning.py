@@ -6,14 +6,15 @@ What was proved is what will be hit: whatever changes in between is proved again
 from datetime import datetime, timedelta
 
 from chaosplugin.core import delivery, judge, outcomes, scope
-from chaosplugin.core.commands import Create, ReadScope, ScopeRead, WriteMark
-from chaosplugin.core.ledger import Mark
+from chaosplugin.core.commands import Create, ReadScope, ScopeRead, WriteClaim, WriteMark
+from chaosplugin.core.ledger import Hold, Mark
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import Refusal
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.steady_state import baseline
 from chaosplugin.core.step import Step, due
 from chaosplugin.core.trace import ROOT
+from chaosplugin.core.turns import CLAIM, SETTLE, Turn
 from chaosplugin.core.verdict import Finding, Reason
 
 REVIEW_GRACE = timedelta(seconds=15)
@@ -27,7 +28,7 @@ PROVE_AGAIN = timedelta(seconds=3)
 """Owners are read, not watched: where the pods are ready and the proof waits, it is tried again."""
 
 
-def prove(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
+def prove(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> None:
     """Wait for Ready targets; each change of the pods is a reason to prove again."""
     if pods.synced and _ready(run, pods) and not _may_begin(run, now, step):
         run.targets_until = None
@@ -35,7 +36,7 @@ def prove(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
     run.targets_until = run.targets_until or now + run.spec.target_timeout  # it begins when Argo lets us
     step.finding = judge.targets(run, pods, now)
     step.by(run.targets_until)
-    if step.finding or not pods.synced:
+    if step.finding or not (pods.synced and turn.known):
         return
     run.ready_at = (run.ready_at or now) if _ready(run, pods) else None
     first = run.scope_version < 0
@@ -66,12 +67,13 @@ def _may_begin(run: Run, now: datetime, step: Step) -> bool:
     return False
 
 
-def queue(run: Run, now: datetime, step: Step, holder: Run | None) -> None:
+def queue(run: Run, now: datetime, step: Step, turn: Turn) -> None:
     """Wait until the canary is free; not for a fault that cannot be undone."""
-    if holder is None:
+    step.by(turn.until)
+    if not turn.taken:
         run.stage, run.scope_version = Stage.PROVING, -1
         run.targets_until = now + run.spec.target_timeout
-    elif wrong := delivery.stuck(holder, now):
+    elif turn.holder and (wrong := delivery.stuck(turn.holder, now)):
         step.finding = Finding(reason=Reason.NOT_STEADY, text=f"the canary bears another gate's {wrong}")
 
 
@@ -109,12 +111,12 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
     return None
 
 
-def create(run: Run, pods: PodStore, now: datetime, step: Step, *, taken: bool) -> None:
+def create(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> None:
     """Create right after proof and mark: what was proved is what will be hit."""
-    if run.pending & {Create, WriteMark}:
+    if run.pending & {Create, WriteClaim, WriteMark}:
         return
-    if taken:
-        run.stage = Stage.QUEUED
+    if turn.taken:
+        run.stage, run.claimed_at, run.marking_since = Stage.QUEUED, None, None
         return
     if run.push and run.resumed and not run.marked:
         _intend(run, now, step)
@@ -149,15 +151,31 @@ def _intend(run: Run, now: datetime, step: Step) -> None:
     if run.waiting_for and now >= limit:
         text = f"nothing was created, as the AnalysisRun could not be marked: {run.waiting_for}"
         step.finding = Finding(reason=Reason.UNAVAILABLE, text=f"{text}; it is tried again")
-    elif due(run, now, step):
+    elif due(run, now, step) and (not run.spec.policy.claims or _claimed(run, now, step)):
         run.mark_made = True
-        step.give(run, mark(run))
+        step.give(run, mark(run, now))
     step.by(limit)
 
 
-def mark(run: Run) -> WriteMark:
+def _claimed(run: Run, now: datetime, step: Step) -> bool:
+    """Tell whether a claim stands that all have heard of; claim where there is none."""
+    if run.claimed_at is None or now >= run.claimed_at + CLAIM - SETTLE:
+        step.give(run, WriteClaim(run.spec.id, Hold(run.replica_set, now + CLAIM, claim=True)))
+        return False
+    step.by(run.claimed_at + SETTLE)
+    return now >= run.claimed_at + SETTLE
+
+
+def mark(run: Run, now: datetime) -> WriteMark:
     """Return the command that marks it, and remember what it says."""
     spec, version = run.spec, run.analysis_run_version
-    known = "" if spec.endpoint else version
-    run.mark = Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=known)
+    over = now + spec.timeout + judge.STUCK
+    run.mark = Mark(
+        kind=spec.kind,
+        namespace=spec.namespace,
+        name=spec.name,
+        version="" if spec.endpoint else version,
+        canary=run.replica_set,
+        until=over.isoformat(),
+    )
     return WriteMark(spec.id, run.mark, version)

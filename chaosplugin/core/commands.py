@@ -7,7 +7,7 @@ order and tells each one's outcome. At most one command of a kind is under way f
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chaosplugin.core.ledger import Mark, VerdictRecord
+from chaosplugin.core.ledger import Hold, Mark, VerdictRecord
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
 from chaosplugin.core.scope import ScopeInputs
 from chaosplugin.core.verdict import Finding
@@ -87,6 +87,14 @@ class ReadHistory:
 
     run: str
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteClaim:
+    """Say on the AnalysisRun that the canary is to be this gate's next."""
+
+    run: str
+    claim: Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +181,7 @@ Command = (
     | Find
     | FindPods
     | ReadHistory
+    | WriteClaim
     | WriteMark
     | WriteVerdict
     | WriteWake

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chaosplugin.core.run import Run, Stage
-from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, Topic
+from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, OthersTopic, Topic
 
 _NONE: frozenset["Watch"] = frozenset()
+_BEFORE = {Stage.RESTORING, Stage.PROVING, Stage.QUEUED, Stage.CREATING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ def _watches(run: Run) -> frozenset[Watch]:
     spec = run.spec
     home = spec.analysis_run.metadata.namespace
     watches = {_shared("", "", "", AnalysisRunsTopic(home))}
+    if run.stage in _BEFORE:
+        watches.add(_shared("", "", "", OthersTopic(home)))
     there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
     if not run.gone and run.stage is not Stage.DONE:
         watches.add(_shared(*there, ChaosTopic(spec.kind, spec.namespace)))

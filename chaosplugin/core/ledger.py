@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from chaosplugin.core.analysis import Phase
@@ -43,8 +44,11 @@ _VERDICTS = frozenset({Phase.SUCCESSFUL, Phase.FAILED, Phase.INCONCLUSIVE})
 """What is not asked for again: Argo retries after an Error."""
 
 _MARK = "chaosplugin.io/mark."
+_CLAIM = "chaosplugin.io/claim."
 _VERDICT = "chaosplugin.io/verdict."
 _WAKE = "chaosplugin.io/wake"
+_CUT_SHORT = timedelta(seconds=15)
+"""How long after a verdict a fault may still be on that was undone because of it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,19 @@ class Mark:
     version: str
     """the AnalysisRun's resourceVersion before the mark, so before the create; "" where the experiment's
     cluster counts its own"""
+    canary: str = ""
+    """uid of the ReplicaSet that will be hit"""
+    until: str = ""
+    """when the fault is over at the latest; RFC 3339 text"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A canary is one gate's until then, at most; a `claim`: it will be its next."""
+
+    canary: str
+    until: datetime
+    claim: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +136,8 @@ def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
         namespace=fields.get("namespace", ""),
         name=fields.get("name", ""),
         version=fields.get("version", ""),
+        canary=fields.get("canary", ""),
+        until=fields.get("until", ""),
     )
 
 
@@ -156,6 +175,39 @@ def read_stored(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
     return None
 
 
+def holds(run: AnalysisRun) -> dict[str, Hold]:
+    """Return which canaries an AnalysisRun's gates hold, by the digests of their intents."""
+    if completed(run) or run.metadata.deletion_timestamp is not None:
+        return {}
+    found: dict[str, Hold] = {}
+    annotations = run.metadata.annotations or {}
+    for prefix in (_CLAIM, _MARK):  # who has marked claims no more
+        for key, text in annotations.items():
+            if key.startswith(prefix):
+                intent = key.removeprefix(prefix)
+                hold = _hold(_fields(text), annotations.get(_VERDICT + intent), claim=prefix == _CLAIM)
+                found |= {intent: hold} if hold else {}
+    return found
+
+
+def _hold(fields: Mapping[str, str], verdict: str | None, *, claim: bool) -> Hold | None:
+    canary, until = fields.get("canary", ""), _time(fields.get("until", ""))
+    if verdict is not None:
+        judged = _fields(verdict)
+        finished = _time(judged.get("finishedAt", ""))
+        cut_short = judged.get("phase") != Phase.SUCCESSFUL
+        until = min(until, finished + _CUT_SHORT) if until and finished and cut_short else None
+    return Hold(canary, until, claim) if canary and until else None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
 def _fields(text: str) -> dict[str, str]:
     try:
         found: object = json.loads(text)
@@ -171,8 +223,21 @@ def mark_patch(identity: Identity, mark: Mark, resource_version: str) -> dict[st
 
     With the AnalysisRun's resourceVersion: of two processes only one makes the mark.
     """
-    body = {"kind": mark.kind, "namespace": mark.namespace, "name": mark.name, "version": mark.version}
+    body = {
+        "kind": mark.kind,
+        "namespace": mark.namespace,
+        "name": mark.name,
+        "version": mark.version,
+        "canary": mark.canary,
+        "until": mark.until,
+    }
     return _patch({_MARK + identity.digest: _json(body)}, resource_version)
+
+
+def claim_patch(identity: Identity, hold: Hold) -> dict[str, object]:
+    """Return the patch that claims a canary."""
+    body = {"canary": hold.canary, "until": hold.until.isoformat()}
+    return _patch({_CLAIM + identity.digest: _json(body)})
 
 
 def verdict_patch(

@@ -28,6 +28,7 @@ from chaosplugin.core.commands import (
     ScopeRead,
     Unanswered,
     VerdictWritten,
+    WriteClaim,
 )
 from chaosplugin.core.experiment import adopt as read_created
 from chaosplugin.core.experiment import window as read_window
@@ -62,6 +63,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
         case ReplicasRead(replicas):
             run.wanted = replicas
         case AnalysisRunSeen(analysis_run):
+            if isinstance(command, WriteClaim):
+                run.claimed_at = now
             return see_analysis_run(run, analysis_run, now)
         case VerdictWritten(record, analysis_run):
             run.recorded = True

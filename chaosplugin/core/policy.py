@@ -39,6 +39,8 @@ class Policy(NamedTuple):
     force_cleanup: bool = False
     """finalizers of an experiment that is stuck in its deletion may be removed"""
     wake: Wake | None = None
+    claims: bool = False
+    """gates let those of analyses go first (turns.py): set where gates have no analysis, by no argument"""
 
     def check_endpoint(self, host: str, port: int) -> None:
         """Allow a host of `--allow-endpoint`; without a port in the flag, on each port.

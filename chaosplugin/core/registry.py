@@ -20,12 +20,15 @@ from chaosplugin.core.interests import Interests, Watch
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
 from chaosplugin.core.run import Run, Spec, Stage
 from chaosplugin.core.topics import (
+    AnalysisRunsTopic,
     Applied,
     ChildrenTopic,
     Deleted,
+    OthersTopic,
     PodsTopic,
     WatchEvent,
 )
+from chaosplugin.core.turns import Turns
 from chaosplugin.core.verdict import Finding, Reason
 from chaosplugin.core.views import Views
 
@@ -50,11 +53,11 @@ class Registry:
     """All runs of this process."""
 
     def __init__(self) -> None:
+        self._turns = Turns()
         self._runs: dict[str, Run] = {}
         self._views = Views()
         self._interests = Interests()
         self._queued: dict[str, None] = {}  # ids of runs that wait for their ReplicaSet, in their order
-        self._on_canary: dict[str, dict[str, None]] = {}  # ids by the uid of the ReplicaSet that is proved
         self._of_analysis_run: dict[str, dict[str, None]] = {}  # ids by the uid of the AnalysisRun
         self._deadlines: list[tuple[datetime, str]] = []
         """a heap; an entry counts if it is its run's deadline still"""
@@ -85,10 +88,10 @@ class Registry:
         `since` is what a Resume's measurement tells of its beginning.
         A retry after an Error begins anew; a copy of the call that got the Error does not.
         """
-        run = self._runs.get(spec.id)
-        retried = run is not None and run.error and errors > run.errors and not resume
-        if run is not None and not retried:
-            return self._advance(now, [run]) if outcomes.adopt_first(run, found, now) else []
+        known = self._runs.get(spec.id)
+        retried = known is not None and known.error and errors > known.errors and not resume
+        if known is not None and not retried:
+            return self._advance(now, [known]) if outcomes.adopt_first(known, found, now) else []
         run = Run(
             spec=spec,
             errors=errors,
@@ -102,7 +105,8 @@ class Registry:
         run.value = spec.value
         run.since = since if resume else "" if spec.endpoint else found.metadata.resource_version
         outcomes.adopt_first(run, found, now)
-        self._drop_canary(spec.id)
+        if known is not None:
+            self._turns.drop(known)
         self._runs[spec.id] = run
         self._of_analysis_run.setdefault(spec.identity.analysis_run_uid, {})[spec.id] = None
         self._interests.drop(spec.id)
@@ -165,6 +169,10 @@ class Registry:
         if not self._interests.wants(watch):  # its end is under way
             return []
         self._views.take(watch, event)
+        if isinstance(watch.topic, AnalysisRunsTopic | OthersTopic):
+            self._turns.take(watch, event)
+        if isinstance(watch.topic, OthersTopic) and isinstance(event, Applied | Deleted):
+            return self._advance(now, ())
         if isinstance(event, Applied | Deleted) and not isinstance(watch.topic, PodsTopic):
             return self._observe_object(now, watch, event.object, gone=isinstance(event, Deleted))
         return self._advance(now, self._followers(watch))
@@ -252,6 +260,7 @@ class Registry:
         for watch, wanted in (changes := self._interests.take_changes()).items():
             if not wanted:
                 self._views.drop(watch)
+                self._turns.close(watch)
         return changes
 
     def run(self, run_id: str) -> Run | None:
@@ -271,7 +280,7 @@ class Registry:
     def _advance(self, now: datetime, runs: Iterable[Run]) -> list[Command]:
         """Move runs until they stand still; a canary that becomes free wakes those that queue for it."""
         commands: list[Command] = []
-        agenda = deque(runs)
+        agenda = deque(runs) or deque(self._next(now))
         moved: dict[str, Run] = {}
         while agenda:
             run = agenda.popleft()
@@ -280,7 +289,8 @@ class Registry:
             watches = self._interests.of(run)
             self._views.gather(run, watches)
             pods, lost = self._views.pods(watches), self._views.chaos_lost(run, watches)
-            step = stages.advance(run, pods, now, holder=self._holder(run), chaos_lost=lost)
+            turn = self._turns.of(run, self._runs, watches, now)
+            step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
             commands += step.commands
             run.pending.update(type(command) for command in step.commands)
             # a time that is not ahead has just been looked at; what is pending then comes as an outcome
@@ -289,32 +299,23 @@ class Registry:
                 self._decide(run, step.finding, now)
             self._interests.of(run)
             self.announcements += news(run, delivery.stuck(run, now))
-            if run.replica_set:
-                self._on_canary.setdefault(run.replica_set, {})[run.spec.id] = None
+            self._turns.see(run)
             if run.stage is not run.told:
                 self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
                 self._count_in(run)
             if run.stage is not before:
                 agenda.append(run)
             if not agenda:
-                queued = map(self._runs.get, self._queued)
-                agenda += [other for other in queued if other and self._is_next(other, now)]
+                agenda += self._next(now)
         self._forget(now, moved.values())
         return commands
 
-    def _is_next(self, run: Run, now: datetime) -> bool:
-        """Tell whether its turn has come, or never will."""
-        if run.stage is not Stage.QUEUED:
-            return False
-        holder = self._holder(run)
-        return holder is None or bool(delivery.stuck(holder, now))
-
-    def _holder(self, run: Run) -> Run | None:
-        """Return one whose fault may be on in the same ReplicaSet; for those that could begin one."""
-        if not run.replica_set or run.stage not in {Stage.QUEUED, Stage.CREATING}:
-            return None
-        others = (self._runs[run_id] for run_id in self._on_canary.get(run.replica_set, ()))
-        return next((other for other in others if other is not run and other.holds_canary), None)
+    def _next(self, now: datetime) -> list[Run]:
+        """Return the runs whose turn has come, or never will."""
+        queued = [run for run in map(self._runs.get, self._queued) if run and run.stage is Stage.QUEUED]
+        turns = [(run, self._turns.of(run, self._runs, frozenset(), now)) for run in queued]
+        stuck = [run for run, turn in turns if turn.holder and delivery.stuck(turn.holder, now)]
+        return [*(run for run, turn in turns if not turn.taken), *stuck]
 
     def _count_in(self, run: Run) -> None:
         """Follow the stages of a run."""
@@ -348,15 +349,11 @@ class Registry:
                 self._drop(old)
 
     def _drop(self, run: Run) -> None:
-        self._drop_canary(run.spec.id)
+        self._turns.drop(run)
         self._runs.pop(run.spec.id, None)
         self._queued.pop(run.spec.id, None)
         self._interests.drop(run.spec.id)
         _take_out(self._of_analysis_run, run.spec.identity.analysis_run_uid, run.spec.id)
-
-    def _drop_canary(self, run_id: str) -> None:
-        if run := self._runs.get(run_id):
-            _take_out(self._on_canary, run.replica_set, run_id)
 
 
 def _take_out(index: dict[str, dict[str, None]], key: str, run_id: str) -> None:

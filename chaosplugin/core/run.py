@@ -144,6 +144,8 @@ class Run:
     """as this process asked for it, or found it"""
     mark_made: bool = False
     """this process has asked for it"""
+    claimed_at: datetime | None = None
+    """since when its claim of the canary stands"""
     analysis_run_version: str = ""
     """resourceVersion of the AnalysisRun as last read"""
     targets_until: datetime | None = None

@@ -29,6 +29,7 @@ from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import names
 from chaosplugin.core.run import RESUME_GRACE, Run, Stage
 from chaosplugin.core.step import Step, due
+from chaosplugin.core.turns import Turn
 from chaosplugin.core.verdict import Finding, Reason
 
 LEDGER_GRACE = timedelta(seconds=30)
@@ -40,9 +41,9 @@ STRANGER_GRACE = timedelta(seconds=5)
 
 
 def advance(  # noqa: C901 - one flat match over the stages
-    run: Run, pods: PodStore, now: datetime, *, holder: Run | None, chaos_lost: str
+    run: Run, pods: PodStore, now: datetime, *, turn: Turn, chaos_lost: str
 ) -> Step:
-    """Look at a run; `holder`: another one whose fault may be on in the same ReplicaSet."""
+    """Look at a run; `turn` tells of other gates on the same ReplicaSet."""
     step = Step()
     _note_ends(run, now)
     if run.in_doubt and due(run, now, step):
@@ -51,11 +52,11 @@ def advance(  # noqa: C901 - one flat match over the stages
         case Stage.RESTORING:
             _restoring(run, now, step)
         case Stage.PROVING:
-            beginning.prove(run, pods, now, step)
+            beginning.prove(run, pods, now, step, turn)
         case Stage.QUEUED:
-            beginning.queue(run, now, step, holder)
+            beginning.queue(run, now, step, turn)
         case Stage.CREATING:
-            beginning.create(run, pods, now, step, taken=holder is not None)
+            beginning.create(run, pods, now, step, turn)
         case Stage.UNCERTAIN:
             _uncertain(run, now, step)
         case Stage.OBSERVING:
@@ -187,7 +188,7 @@ def _marking(run: Run, now: datetime, step: Step) -> None:
         step.by(run.started_at + RESUME_GRACE)
         return
     if WriteMark not in run.pending and due(run, now, step):
-        step.give(run, beginning.mark(run))
+        step.give(run, beginning.mark(run, now))
 
 
 def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding | None:

@@ -47,6 +47,16 @@ class AnalysisRunsTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class OthersTopic:
+    """The same of the other sort: ConfigMaps of gates without an analysis, told as AnalysisRuns.
+
+    Where these stand for AnalysisRuns it is the real ones. Who may not watch them is told of none.
+    """
+
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventsTopic:
     """Warning Events with reason Failed about chaos-mesh.org objects of one namespace."""
 
@@ -60,7 +70,9 @@ class ReplicaSetsTopic:
     namespace: str
 
 
-Topic = ChaosTopic | ChildrenTopic | PodsTopic | AnalysisRunsTopic | EventsTopic | ReplicaSetsTopic
+Topic = (
+    ChaosTopic | ChildrenTopic | PodsTopic | AnalysisRunsTopic | OthersTopic | EventsTopic | ReplicaSetsTopic
+)
 Watched = ChaosObject | Pod | AnalysisRun | Event | ReplicaSet
 
 

@@ -29,7 +29,15 @@ from chaosplugin.core.objects import (
     ReplicaSet,
     Rollout,
 )
-from chaosplugin.core.topics import PodsTopic, ReplicaSetsTopic, Topic, Watched, WatchEvent
+from chaosplugin.core.topics import (
+    OthersTopic,
+    PodsTopic,
+    ReplicaSetsTopic,
+    Synced,
+    Topic,
+    Watched,
+    WatchEvent,
+)
 from chaosplugin.kube import history, resources
 from chaosplugin.kube.connection import Connection, in_cluster
 from chaosplugin.kube.errors import UNREADABLE
@@ -250,7 +258,11 @@ class KubernetesCluster:
             yield subscription
 
     async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        return self._streams.follow(await self._collection(topic), topic, tell)
+        collection = await self._collection(topic)
+        if isinstance(topic, OthersTopic) and collection.namespace and not await self._may_watch(collection):
+            tell(Synced(topic))
+            return _leave
+        return self._streams.follow(collection, topic, tell)
 
     async def _collection(self, topic: Topic) -> Collection:
         """Choose a stream: where we may, all namespaces share one, and each topic gets its part."""
@@ -273,15 +285,18 @@ class KubernetesCluster:
     async def _shared(self, topic: Topic) -> Collection:
         """Return the largest collection that holds the topic and may be watched."""
         found = resources.collection(topic, wide=True)
-        return replace(found, namespace="") if await self._may_watch_everywhere(found.resource) else found
-
-    async def _may_watch_everywhere(self, resource: Resource) -> bool:
+        everywhere = replace(found, namespace="")
         try:
-            for verb in ("list", "watch"):
-                if not await self.allowed(Access(verb, resource.group, resource.plural)):
-                    return False
+            return everywhere if await self._may_watch(everywhere) else found
         except ClusterError:
-            return False  # it needs no more rights to watch the one namespace, and its failure will be told
+            return found  # it needs no more rights to watch the one namespace, and its failure will be told
+
+    async def _may_watch(self, found: Collection) -> bool:
+        """Raises: ClusterError."""
+        for verb in ("list", "watch"):
+            access = Access(verb, found.resource.group, found.resource.plural, found.namespace)
+            if not await self._reviews.allowed(access):
+                return False
         return True
 
     # -- requests
@@ -412,6 +427,10 @@ def _reading() -> Priority:
     """Return the priority of a read: where the fault is on, the verdict may wait for it."""
     asker = gate.get()
     return Priority.VERDICT if asker is not None and asker.pressing else Priority.READ
+
+
+def _leave() -> None:
+    """End nothing, as nothing is followed."""
 
 
 def _identity(manifest: Mapping[str, object]) -> tuple[str, str, str]:

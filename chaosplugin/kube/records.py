@@ -13,7 +13,7 @@ import msgspec
 from chaosplugin.core import record
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 from chaosplugin.core.record import Record
-from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Deleted, Topic, WatchEvent
+from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Deleted, OthersTopic, Topic, WatchEvent
 from chaosplugin.kube import resources
 from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.leases import Lease
@@ -68,13 +68,13 @@ class RecordCluster(KubernetesCluster):
         return await super().follow(topic, tell)
 
     async def _collection(self, topic: Topic) -> Collection:
-        if not isinstance(topic, AnalysisRunsTopic):
-            return await super()._collection(topic)
-        namespace = topic.namespace
-        if namespace and await self._may_watch_everywhere(resources.CONFIG_MAPS):
-            namespace = ""
-        selectors = (("labelSelector", record.SELECTOR),)
-        return Collection(resources.CONFIG_MAPS, AnalysisRun, namespace, selectors)
+        match topic:  # what stands for AnalysisRuns, and what is the other sort here
+            case AnalysisRunsTopic(namespace):
+                return await super()._collection(OthersTopic(namespace))
+            case OthersTopic(namespace):
+                return await super()._collection(AnalysisRunsTopic(namespace))
+            case _:
+                return await super()._collection(topic)
 
     # -- what only servers need
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from chaosplugin.core import record
 from chaosplugin.core.config import HASH_LABEL
 from chaosplugin.core.kinds import KINDS
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod, ReplicaSet
@@ -11,6 +12,7 @@ from chaosplugin.core.topics import (
     ChaosTopic,
     ChildrenTopic,
     EventsTopic,
+    OthersTopic,
     PodsTopic,
     ReplicaSetsTopic,
     Topic,
@@ -136,5 +138,7 @@ def collection(  # noqa: PLR0911 - one flat match over the topics
             return Collection(PODS, Pod, namespace, (("labelSelector", f"{label}={value}"),))
         case AnalysisRunsTopic(namespace):
             return Collection(ANALYSIS_RUNS, AnalysisRun, namespace, (("labelSelector", GATE_LABEL),))
+        case OthersTopic(namespace):
+            return Collection(CONFIG_MAPS, AnalysisRun, namespace, (("labelSelector", record.SELECTOR),))
         case EventsTopic(namespace):
             return Collection(EVENTS, Event, namespace, (("fieldSelector", "reason=Failed,type=Warning"),))

@@ -38,6 +38,7 @@ from chaosplugin.core.commands import (
     Stop,
     Unanswered,
     VerdictWritten,
+    WriteClaim,
     WriteMark,
     WriteVerdict,
     WriteWake,
@@ -88,6 +89,8 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
             case ReadHistory(version=version):
                 created = await there.created_since(spec.kind, spec.namespace, spec.name, version)
                 return HistoryRead(created)
+            case WriteClaim(claim=claim):
+                return await _patch(spec, home, ledger.claim_patch(spec.identity, claim))
             case WriteMark():
                 return await _write_mark(command, spec, home)
             case WriteWake(wake=wake, unmark=unmark):
@@ -116,7 +119,7 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
 def translate(error: ClusterError, command: Command, run: Run) -> Outcome:
     """What must be read before anything is done, and is refused, is final; all else is tried again."""
     first = isinstance(command, ReadLedger | ReadScope) and not run.restored
-    first = first or (isinstance(command, WriteMark) and not run.create_sent)
+    first = first or (isinstance(command, WriteClaim | WriteMark) and not run.create_sent)
     if first and isinstance(error, Denied | NotFound | Invalid):
         return Refused(_refusal(error))
     return Failed(str(error))

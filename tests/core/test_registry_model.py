@@ -44,6 +44,7 @@ from chaosplugin.core.commands import (
     Stop,
     Unanswered,
     VerdictWritten,
+    WriteClaim,
     WriteMark,
     WriteVerdict,
     WriteWake,
@@ -152,7 +153,7 @@ class Gates(RuleBasedStateMachine):
                 return Found(self.experiment)
             case Recall():
                 return Recalled((), ())
-            case Look():
+            case Look() | WriteClaim():
                 pass
         return AnalysisRunSeen(self.analysis_run)
 

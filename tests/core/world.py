@@ -41,8 +41,10 @@ from chaosplugin.core.topics import (
     Deleted,
     EventsTopic,
     Lost,
+    OthersTopic,
     PodsTopic,
     Synced,
+    WatchEvent,
 )
 from chaosplugin.core.verdict import Reason
 from tests.core.given import (
@@ -119,13 +121,22 @@ class World:
     def done(self, command: Command, outcome: Outcome) -> None:
         self.take(self.registry.outcome(self.now, command, outcome))
 
-    def pods(self, *pods: Pod, synced: bool = True) -> None:
+    def pods(self, *pods: Pod, synced: bool = True, others: bool = True) -> None:
         topic = PodsTopic("default", HASH_LABEL, HASH)
         for one in pods:
             self.canary[one.metadata.uid] = one
             self.take(self.registry.observe(self.now, Watch("", "", "", topic), Applied(topic, one)))
         if synced:
             self.take(self.registry.observe(self.now, Watch("", "", "", topic), Synced(topic)))
+        if synced and others:
+            self.others()
+
+    def others(self, *runs: AnalysisRun) -> None:
+        """Let the gates of the other sort be told."""
+        topic = OthersTopic("default")
+        events: list[WatchEvent] = [Applied(topic, run) for run in runs]
+        for event in [*events, Synced(topic)]:
+            self.take(self.registry.observe(self.now, Watch("", "", "", topic), event))
 
     def pod_gone(self, one: Pod) -> None:
         topic = PodsTopic("default", HASH_LABEL, HASH)
