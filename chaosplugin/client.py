@@ -35,6 +35,8 @@ _ANSWER_S = 20.0
 _TRIES = 5
 _PAUSE_S = 0.5
 _QUIET_S = 45.0  # three heartbeats
+_AWAY_S = 10.0
+_REPLACED_S = 120.0  # that a pod may take to end, and the next one to begin
 
 A = TypeVar("A", bound=Message)
 
@@ -123,21 +125,25 @@ class Client:
     async def watch(
         self, namespace: str = "", gate_id: str = "", *, resume_token: str = ""
     ) -> AsyncIterator[Update]:
-        """Tell how gates are, then every step, until the caller leaves; a server that ends is replaced."""
-        failed = 0
+        """Tell how gates are, then every step, until the caller leaves.
+
+        Where a server has answered once, another one is waited for that replaces it, for two minutes.
+        """
+        heard_at = anyio.current_time()
         while True:
             request = pb.WatchGatesRequest(namespace=namespace, id=gate_id, resume_token=resume_token)
             try:
                 async for response in self._responses(request):
-                    failed, resume_token = 0, response.resume_token
+                    heard_at, resume_token = anyio.current_time(), response.resume_token
                     if response.kind != pb.WatchGatesResponse.KIND_HEARTBEAT:
                         yield _update(response)
             except (grpc.aio.AioRpcError, OSError) as error:
-                failed += 1
+                patience = _REPLACED_S if resume_token else _AWAY_S
                 code = (
                     error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNAVAILABLE
                 )
-                if code is not grpc.StatusCode.UNAVAILABLE or failed >= 4 * _TRIES:
+                away = anyio.current_time() - heard_at
+                if code is not grpc.StatusCode.UNAVAILABLE or away > patience:
                     raise _error(error) from None
             await anyio.sleep(_PAUSE_S)
 

@@ -90,6 +90,8 @@ def watch(where: Where, namespace: str, gate_id: str) -> int:
     """Tell every step of gates; of one gate until its end."""
 
     async def follow(access: _Access) -> int:
+        if gate_id:
+            await _find(access, namespace, gate_id)
         async for event in access.events(namespace, gate_id):
             _tell(event, as_json=where.json)
             if gate_id and event.gate.stage is Stage.DONE:
@@ -122,9 +124,7 @@ def stop(where: Where, namespace: str, gate_id: str) -> int:
     """End a gate early, and wait until its fault is undone."""
 
     async def end(access: _Access) -> int:
-        found = next((gate for gate in await access.list(namespace) if gate.id == gate_id), None)
-        if found is None:
-            raise NotDoneError(f"no gate {gate_id} in namespace {namespace}")
+        found = await _find(access, namespace, gate_id)
         if found.phase.completed:
             _tell(GateEvent(found, None, now()), as_json=where.json)
             return 0
@@ -133,6 +133,15 @@ def stop(where: Where, namespace: str, gate_id: str) -> int:
         return 0
 
     return _in_loop(where, end)
+
+
+async def _find(access: _Access, namespace: str, gate_id: str) -> Gate:
+    found = next((gate for gate in await access.list(namespace) if gate.id == gate_id), None)
+    if found is None:
+        raise NotDoneError(
+            f"no gate {gate_id} in {f'namespace {namespace}' if namespace else 'any namespace'}"
+        )
+    return found
 
 
 async def _run(where: Where, access: _Access, start: Start, asked: Asked) -> int:
@@ -227,8 +236,10 @@ class _Direct:
         await self._gates.terminate(gate)
 
     async def events(self, namespace: str, gate_id: str) -> AsyncIterator[GateEvent]:
-        if gate_id not in self._own:
+        if not gate_id:
             self._tasks.start_soon(self._gates.follow, namespace)
+        elif gate_id not in self._own and (found := await self._gates.find(namespace, gate_id)):
+            yield GateEvent(found, None, found.finished_at or found.started_at)
         place = 0
         while True:
             batch = self._gates.feed.read(place)

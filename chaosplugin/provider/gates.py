@@ -160,17 +160,26 @@ class Gates:
 
         Raises: ClusterError.
         """
-        found = {gate.id: gate for gate in await self._recorded(namespace)}
+        found = {gate.id: gate for gate in map(record.as_gate, await self._records_in(namespace))}
         found |= {gate.id: gate for gate in self.live() if namespace in {"", gate.namespace}}
         return sorted(found.values(), key=lambda gate: gate.started_at, reverse=True)
 
     async def find(self, namespace: str, gate_id: str) -> Gate | None:
-        """Return a gate. Raises: ClusterError."""
+        """Return a gate of a namespace, or of any (""). An open one that is not known yet is taken up.
+
+        Raises: ClusterError.
+        """
         for provider in (self._provider, *(provider for provider, _ in self._others)):
             run = provider.runs.get(gate_id)
-            if run is not None and run.spec.analysis_run.metadata.namespace == namespace:
+            if run is not None and namespace in {"", run.spec.analysis_run.metadata.namespace}:
                 return gate_of(run)
-        return next((gate for gate in await self._recorded(namespace) if gate.id == gate_id), None)
+        for found in await self._records_in(namespace):
+            if record.identity(found.metadata).digest == gate_id:
+                if record.ended(found) is None:
+                    self._drive(found, begun=False)
+                run = self._provider.runs.get(gate_id)
+                return gate_of(run) if run else record.as_gate(found)
+        return None
 
     async def terminate(self, gate: Gate) -> None:
         """Let a gate end: who works on it sees its record, or AnalysisRun, change. Raises: ClusterError."""
@@ -180,12 +189,12 @@ class Gates:
                 return
         await self._records.patch_record(gate.namespace, gate.name, record.terminate_patch())
 
-    async def _recorded(self, namespace: str) -> list[Gate]:
+    async def _records_in(self, namespace: str) -> list[Record]:
         try:
             found = await self._records.list_records(namespace)
         except Denied:  # where they may not be read, nobody here has made any
             return []
-        return [record.as_gate(each) for each in found if record.asked_of(each) is not None]
+        return [each for each in found if record.asked_of(each) is not None]
 
     # -- the work
 

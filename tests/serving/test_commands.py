@@ -217,3 +217,18 @@ async def test_a_watch_tells_of_a_gate_that_another_has_started(tmp_path: Path) 
         assert {each["id"] for each in told} == {gate_id}
         assert told[-1]["stage"] == "done"
         assert at.bed.created == 1
+
+
+@BOTH
+async def test_a_watch_of_a_gate_that_has_ended_ends_and_of_none_is_an_error(
+    tmp_path: Path, how: str
+) -> None:
+    async with ground(tmp_path, how) as at:
+        ran = await at.run()
+
+        watched = await at.do("watch", json.loads(ran.lines[-1])["id"], "--json")
+        missed = await at.do("watch", "0123456789")
+
+        assert watched.code == 0, watched.said
+        assert json.loads(watched.lines[-1])["stage"] == "done"
+        assert (missed.code, missed.said) == (3, "chaosplugin: no gate 0123456789 in any namespace\n")

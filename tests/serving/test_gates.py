@@ -10,7 +10,7 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.gates import Gate
 from chaosplugin.core.run import Stage
 from chaosplugin.sandbox.api import resources
-from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE, rule
 from tests.provider.gate import HASH, podchaos
 from tests.serving.bed import Served, bridge, config, served
 
@@ -181,3 +181,33 @@ async def test_a_server_without_rights_on_configmaps_serves_argo_alone_and_says_
             assert listed.id == answer.metadata["chaosplugin.io/run"]
             assert refused.value.code == "FAILED_PRECONDITION"
             assert "configmaps" in str(refused.value)
+
+
+async def test_a_gate_that_ended_before_its_server_began_can_be_watched(tmp_path: Path) -> None:
+    async with served(tmp_path) as bed, bed.server() as server, connect(server.address) as client:
+        bed.gate.deploy()
+        gate, _ = await ended(client, await client.start("default", "web", config()))
+        await server.kill()
+        await server.start()
+
+        again, _ = await ended(client, gate)
+
+        assert (again.id, again.phase, again.value) == (gate.id, gate.phase, gate.value)
+
+
+async def test_a_server_that_follows_no_namespaces_takes_up_a_gate_that_is_asked_for(tmp_path: Path) -> None:
+    async with served(tmp_path) as bed:
+        bed.gate.cluster.access.revoke(ARGO_ROLLOUTS)
+        here = rule("get list watch create update patch delete", "", "configmaps", namespace="default")
+        bed.gate.cluster.access.grant(ARGO_ROLLOUTS, (*NO_CONFIG_MAPS, *PLUGIN_ROLE, here))
+        async with bed.server() as server, connect(server.address) as client:
+            bed.gate.deploy()
+            gate = await client.start("default", "web", config(podchaos(duration="4s")))
+            await bed.gate.until(lambda: bed.gate.experiments)
+            await server.kill()
+            await server.start()
+
+            gate, _ = await ended(client, gate)
+
+        assert gate.phase is Phase.SUCCESSFUL, gate.message
+        assert bed.created == 1

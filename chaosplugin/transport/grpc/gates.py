@@ -1,7 +1,7 @@
 """GateService of proto/: gates to start, look at, end and follow."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import anyio
@@ -144,14 +144,16 @@ class GateMethods:
         try:
             place = feed.place_of(request.resume_token)
             if place is None:
+                named = await self._named(request, caller)
                 place = feed.place
-                yield self._snapshot(place, shown, 0)
+                yield self._snapshot(place, shown, 0, named)
             while not self._ending:
                 tick = self._tick
                 batch = feed.read(place)
                 if batch.missed:  # what is left of them is not told either, but how all is by now
-                    start, place = place, batch.place
-                    yield self._snapshot(place, shown, place - start)
+                    named = await self._named(request, caller)
+                    start, place = place, feed.place
+                    yield self._snapshot(place, shown, place - start, named)
                 elif batch.events:
                     events = batch.events[:_BATCH]
                     start, place = place, place + len(events)
@@ -179,8 +181,23 @@ class GateMethods:
             message = self._shared[start, place] = _response(kind, token, map(_event, events))
         return message
 
-    def _snapshot(self, place: int, shown: Callable[[Gate], bool] | None, missed: int) -> bytes:
-        gates = [gate for gate in self._gates.live() if shown is None or shown(gate)]
+    async def _named(self, request: pb.WatchGatesRequest, caller: Caller) -> Sequence[Gate]:
+        """Find the one gate that is to be followed: it may have ended before this server began."""
+        if not request.id:
+            return []
+        seen = request.namespace or caller.namespaces is None
+        namespaces = [request.namespace] if seen else caller.namespaces
+        try:
+            found = [await self._gates.find(each, request.id) for each in namespaces or ()]
+        except ClusterError as error:
+            raise _rejected(error) from None
+        return [gate for gate in found if gate]
+
+    def _snapshot(
+        self, place: int, shown: Callable[[Gate], bool] | None, missed: int, named: Sequence[Gate]
+    ) -> bytes:
+        """`named`: the one gate that is shown, where it is only one."""
+        gates = [gate for gate in named or self._gates.live() if shown is None or shown(gate)]
         told = [_event(GateEvent(gate, None, gate.finished_at or gate.started_at)) for gate in gates]
         return _response(pb.WatchGatesResponse.KIND_SNAPSHOT, self._gates.feed.token(place), told, missed)
 

@@ -29,6 +29,9 @@ class Feeding:
     def live(self) -> list[Gate]:
         return list(self._gates.values())
 
+    async def find(self, namespace: str, gate_id: str) -> Gate | None:
+        return next((gate for gate in self.live() if gate.id == gate_id), None)
+
     async def news(self, place: int) -> None:
         while self.feed.place <= place:
             await self._changed.wait()
