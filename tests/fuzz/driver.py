@@ -22,6 +22,7 @@ TARGETS = (
     "handshake_line",
     "yaml_guard",
     "config_parse",
+    "grpc_request",
 )
 LONGEST = 2048  # bytes of an input; what takes more of them is in the tests of each limit
 TIMEOUT_S = 20  # for one input, on a machine that others use as well
