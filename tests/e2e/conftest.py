@@ -37,6 +37,8 @@ class Ground:
     """only of the real control plane"""
     kubeconfig: Path = Path()
     """with the rights of the controller, and so of the plugin"""
+    servers_kubeconfig: Path = Path()
+    """of the account of deploy/server, which has no rights by itself; only of the real control plane"""
 
     def plugins(self) -> list[int]:
         """Return the pids of the plugin's processes: children of the controller, or of us, who play it."""
@@ -71,7 +73,24 @@ def _real(version: Version, folder: Path, arguments: Sequence[str] = ()) -> Iter
         location = f"file://{_one_file(folder)}"
         argo.configure([{"name": PLUGIN, "location": location, "args": [*arguments, *force]}])
         argo.start()
-        yield Ground(running.api, running.make_namespace, argo=argo, kubeconfig=argo.kubeconfig)
+        server = folder / "server.kubeconfig"
+        server.write_text(_make_account(running, "chaosplugin", "chaosplugin"))
+        yield Ground(
+            running.api,
+            running.make_namespace,
+            argo=argo,
+            kubeconfig=argo.kubeconfig,
+            servers_kubeconfig=server,
+        )
+
+
+def _make_account(running: bed.Bed, namespace: str, name: str) -> str:
+    """Make a ServiceAccount, and return its kubeconfig."""
+    running.make_namespace(namespace)
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    running.api.create(accounts, {"metadata": {"name": name}})
+    token = running.api.create(f"{accounts}/{name}/token", {"spec": {"expirationSeconds": 86400}})
+    return running.api.kubeconfig(token=token["status"]["token"])
 
 
 @contextmanager

@@ -33,4 +33,8 @@ def _files(kustomization: Path) -> list[Path]:
 
 def apply(api: Api, folder: str, namespace: str = "") -> None:
     for manifest in resources(folder):
-        api.create(_COLLECTIONS[manifest["kind"]].format(namespace=namespace), manifest)
+        create(api, manifest, namespace)
+
+
+def create(api: Api, manifest: Json, namespace: str = "") -> None:
+    api.create(_COLLECTIONS[manifest["kind"]].format(namespace=namespace), manifest)

@@ -5,6 +5,7 @@ from typing import Any
 Json = dict[str, Any]
 PLUGIN = "chaosplugin/chaos-mesh"
 CANARY_REPLICAS = 2
+ANALYSIS: Json = {"analysis": {"templates": [{"templateName": "gate"}]}}
 
 POD_FAILURE = """\
 apiVersion: chaos-mesh.org/v1alpha1
@@ -60,7 +61,7 @@ def retried(template: Json) -> Json:
 
 def rollout() -> Json:
     """Return a Rollout of four replicas; two are the canary's while the gate is asked."""
-    steps = [{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "gate"}]}}]
+    steps = [{"setWeight": 50}, ANALYSIS]
     container = {"name": "web", "image": "web:1"}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -73,6 +74,13 @@ def rollout() -> Json:
             "strategy": {"canary": {"steps": steps}},
         },
     }
+
+
+def paused_rollout(*steps: Json) -> Json:
+    """Return the same Rollout, whose canary waits for a person after these steps."""
+    paused = rollout()
+    paused["spec"]["strategy"]["canary"]["steps"] = [{"setWeight": 50}, *steps, {"pause": {}}]
+    return paused
 
 
 def next_version() -> Json:

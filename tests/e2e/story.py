@@ -37,9 +37,13 @@ class Story:
     # -- what happens
 
     def begin(self, gate: Json) -> None:
-        """Deploy a first version, wait until it is healthy, then begin a canary that `gate` judges."""
+        """Begin a canary that `gate` judges."""
         self.api.create(f"{self.argo}/analysistemplates", gate)
-        self.api.create(f"{self.argo}/rollouts", manifests.rollout())
+        self.begin_canary(manifests.rollout())
+
+    def begin_canary(self, rollout: Json) -> None:
+        """Deploy a first version, wait until it is healthy, then begin a canary."""
+        self.api.create(f"{self.argo}/rollouts", rollout)
         self.until("the first version is healthy", lambda: self.phase() == "Healthy")
         self._before = self.api.list(self.chaos)[1]
         stable = self.canary_hash()

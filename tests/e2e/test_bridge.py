@@ -1,39 +1,15 @@
 """The controller starts a bridge; the work is done by a server, a process of its own."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e import deployed
 from tests.e2e.conftest import GROUNDS, Ground, grounds
 from tests.e2e.manifests import CANARY_REPLICAS, POD_FAILURE, gate
+from tests.e2e.servers import Server
 from tests.e2e.story import Story
-from tests.interop.leftovers import until
-
-
-class Server:
-    """`chaosplugin serve` beside the controller; `log` is its log."""
-
-    def __init__(self, ground: Ground, socket: Path, log: Path) -> None:
-        self._command = [sys.executable, "-m", "chaosplugin", "serve", "--listen", f"unix://{socket}"]
-        self._command += ["--kubeconfig", str(ground.kubeconfig)]
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("a") as log:
-            before = log.tell()
-            self._process = subprocess.Popen(self._command, stderr=log)
-        until(lambda: "serving at" in self._log.read_text()[before:], 60)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(30)
 
 
 @pytest.fixture(scope="module", params=grounds("v1.10"))
@@ -45,7 +21,7 @@ def bridged(
     socket = folder / "socket"
     with GROUNDS[request.param](folder, ("bridge", "--target", f"unix://{socket}")) as ground:
         deployed.apply(ground.api, "cluster")
-        server = Server(ground, socket, folder / "server.log")
+        server = Server(ground.kubeconfig, socket, folder / "server.log")
         try:
             yield ground, server
         finally:

@@ -32,12 +32,12 @@ def _json(kind: str, **spec: object) -> str:
     return json.dumps({**whole, "spec": spec})
 
 
-def _schedule(every: str = "5s", duration: str = "2s") -> str:
+def schedule(every: str = "5s", duration: str = "2s") -> str:
     pod_chaos = {"action": "pod-failure", "duration": duration, **EVERY_POD}
     return _json("Schedule", schedule=f"@every {every}", type="PodChaos", podChaos=pod_chaos)
 
 
-def _workflow() -> str:
+def workflow() -> str:
     delay = {"action": "delay", "delay": {"latency": "10ms"}, **EVERY_POD}
     stress = {"stressors": {"cpu": {"workers": 1, "load": 10}}, "duration": "1s", **EVERY_POD}
     repeated = {"schedule": "@every 2s", "type": "StressChaos", "stressChaos": stress}
@@ -78,7 +78,7 @@ def test_the_scheduler_of_chaos_mesh_1_kills_a_pod_again_and_again(scheduled: St
 @pytest.mark.parametrize("ground", grounds("v1.10"), indirect=True)
 def test_a_schedule_whose_canary_does_not_come_back_is_ended_at_once(scheduled: Story) -> None:
     scheduled.begin(
-        gate(_schedule(every="10s"), timeout="90s", scheduleFor="60s", steadyState={"recoverWithin": "3s"})
+        gate(schedule(every="10s"), timeout="90s", scheduleFor="60s", steadyState={"recoverWithin": "3s"})
     )
     scheduled.until_injected()
     scheduled.keep_canary_down()
@@ -95,7 +95,7 @@ def test_a_schedule_whose_canary_does_not_come_back_is_ended_at_once(scheduled: 
 @pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
 def test_a_plugin_that_is_killed_in_the_window_judges_all_firings(scheduled: Story, ground: Ground) -> None:
     """Argo may take the death for an Error, and asks again for the same measurement."""
-    scheduled.begin(retried(gate(_schedule(), timeout="60s", scheduleFor="18s")))
+    scheduled.begin(retried(gate(schedule(), timeout="60s", scheduleFor="18s")))
     scheduled.until_injected()
     for pid in ground.plugins():
         os.kill(pid, signal.SIGKILL)
@@ -113,7 +113,7 @@ def test_a_plugin_that_is_killed_in_the_window_judges_all_firings(scheduled: Sto
 
 @pytest.mark.parametrize("ground", grounds("v1.10"), indirect=True)
 def test_an_aborted_rollout_ends_a_schedule_and_what_it_has_spawned(scheduled: Story) -> None:
-    scheduled.begin(gate(_schedule(duration="20s"), timeout="90s"))
+    scheduled.begin(gate(schedule(duration="20s"), timeout="90s"))
     scheduled.until_injected()
     scheduled.api.patch(f"{scheduled.argo}/rollouts/web/status", {"status": {"abort": True}})
     scheduled.until_clean()
@@ -125,7 +125,7 @@ def test_an_aborted_rollout_ends_a_schedule_and_what_it_has_spawned(scheduled: S
 def test_a_workflow_of_all_sorts_is_judged_as_one_fault(ground: Ground, story: Story) -> None:
     spawned = ("podchaos", "networkchaos", "stresschaos", "schedules", "workflownodes")
     story = Story(ground.api, story.namespace, "workflows", spawned)
-    story.begin(gate(_workflow(), timeout="60s"))
+    story.begin(gate(workflow(), timeout="60s"))
     story.until_promoted()
     story.until_clean()
 
