@@ -1,11 +1,12 @@
 """`chaosplugin serve` as processes of their own, beside a sandbox in the test's loop."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -20,6 +21,7 @@ from chaosplugin.transport.grpc.addresses import Target, parse
 from chaosplugin.transport.grpc.channel import Channel
 from tests.provider import gate as gates
 from tests.provider.gate import Gate, clock, gate
+from tests.realbed.processes import free_port
 
 SERVER_ROLE = (
     rule("get list watch create update patch delete", "", "configmaps"),
@@ -111,6 +113,38 @@ async def served(folder: Path, policy: Policy | None = None) -> AsyncIterator[Se
     async with gate(folder, policy) as bed:
         bed.cluster.access.grant(ARGO_ROLLOUTS, SERVER_ROLE)
         yield Served(bed, folder)
+
+
+@asynccontextmanager
+async def one_address(*servers: Server) -> AsyncIterator[str]:
+    """Give an address behind which all of them are, as a Service of Kubernetes does: any that answers."""
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            for server in random.sample(servers, len(servers)):  # whoever comes gets either
+                with suppress(OSError):
+                    async with await anyio.connect_unix(server.socket) as there:
+                        async with anyio.create_task_group() as tasks:
+                            tasks.start_soon(_pass_on, stream, there, tasks)
+                            tasks.start_soon(_pass_on, there, stream, tasks)
+                        return
+
+    port = free_port()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"127.0.0.1:{port}"
+        tasks.cancel_scope.cancel()
+
+
+async def _pass_on(
+    source: anyio.abc.ByteStream, to: anyio.abc.ByteStream, tasks: anyio.abc.TaskGroup
+) -> None:
+    """Until either ends, and with it the connection."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        async for data in source:
+            await to.send(data)
+    tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -1,18 +1,22 @@
 """Two servers for one cluster, as a Deployment has them."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
+from chaosplugin.client import connect
 from chaosplugin.core.analysis import Phase
+from chaosplugin.core.run import Stage
 from chaosplugin.kube.records import RecordCluster
 from chaosplugin.provider.ports import Cluster
 from chaosplugin.provider.sweeping import sweep_for_ever
 from chaosplugin.sandbox.api import resources
 from tests.provider.gate import clock, podchaos
-from tests.serving.bed import bridge, config, served
+from tests.serving.bed import Served, Server, bridge, config, one_address, served
 
 NAME = "default/chaosplugin"
 A_WHILE = timedelta(minutes=15)
@@ -45,6 +49,81 @@ async def test_of_two_servers_either_may_die_and_the_fault_comes_once(tmp_path: 
         assert answer.phase is Phase.SUCCESSFUL, answer.message
         assert bed.created == 1
         assert len([key for key in bed.gate.annotations() if "verdict" in key]) == 1
+
+
+def _state(bed: Served) -> str:
+    """Return how far the only gate's fault is."""
+    found = [each.get("status", {}).get("conditions") or [] for each in bed.gate.experiments]
+    conditions = {each["type"] for each in found[0] if each["status"] == "True"} if found else set()
+    return "on" if "AllInjected" in conditions else "over" if "AllRecovered" in conditions else ""
+
+
+@asynccontextmanager
+async def _two(folder: Path) -> AsyncIterator[tuple[Served, tuple[Server, Server], str]]:
+    """Two servers behind one address, and a canary."""
+    lease = ("--lease", NAME)
+    async with (
+        served(folder) as bed,
+        bed.server("a", lease) as a,
+        bed.server("b", lease) as b,
+        one_address(a, b) as address,
+    ):
+        bed.gate.deploy()
+        yield bed, (a, b), address
+
+
+async def _kill_in_turn(bed: Served, servers: tuple[Server, Server]) -> None:
+    """Kill one, then the other, at each point of a gate's way; each is back before the next point."""
+    first, second = servers
+    for point in (
+        lambda: bed.gate.experiments,
+        lambda: _state(bed) == "on",
+        lambda: _state(bed) == "over" or not bed.gate.experiments,
+        lambda: not bed.gate.experiments,
+    ):
+        await bed.gate.until(point, 60)
+        await first.kill()
+        await first.start()
+        first, second = second, first
+
+
+async def test_of_a_clients_gate_nothing_is_lost_whichever_is_killed_and_when(tmp_path: Path) -> None:
+    async with (
+        _two(tmp_path) as (bed, servers, address),
+        connect(address) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        begun = await client.start("default", "web", config(podchaos(duration="8s")))
+        tasks.start_soon(_kill_in_turn, bed, servers)
+        verdicts = set()
+        with anyio.fail_after(90):
+            async for update in client.watch(begun.namespace, begun.id):
+                told = [event.gate for event in update.events]
+                verdicts |= {(gate.phase, gate.value) for gate in told if gate.phase.completed}
+                if any(gate.stage is Stage.DONE for gate in told):
+                    break
+
+    assert [phase for phase, _ in verdicts] == [Phase.SUCCESSFUL], verdicts
+    assert bed.created == 1
+
+
+async def test_of_an_analysis_nothing_is_lost_whichever_is_killed_and_when(tmp_path: Path) -> None:
+    async with (
+        _two(tmp_path) as (bed, servers, address),
+        bridge(address) as by,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(_kill_in_turn, bed, servers)
+        run, metric = bed.gate.analysis_run(), bed.gate.metric(config(podchaos(duration="8s")))
+        answer = await by.run(run, metric)
+        with anyio.fail_after(90):
+            while not answer.phase.completed:
+                await anyio.sleep(0.2)
+                answer = await by.resume(run, metric, answer)
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+    assert bed.created == 1
+    assert len([key for key in bed.gate.annotations() if "verdict" in key]) == 1
 
 
 async def test_one_of_two_servers_holds_the_lease_and_gives_it_back(tmp_path: Path) -> None:
