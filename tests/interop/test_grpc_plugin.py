@@ -111,6 +111,15 @@ def test_what_the_plugin_prints_reaches_the_host_byte_by_byte(host: Host) -> Non
     host.ask("grpc_kill")
 
 
+def test_a_host_that_wants_one_connection_for_all_is_told_that_there_is_none(
+    host: Host, plugin: Plugin
+) -> None:
+    answer = host.ask("grpc_start", command=[str(plugin.file), "--protocol", "grpc"], multiplex=True)
+
+    assert "gRPC broker multiplexing" in answer.error
+    until(lambda: not children(host.pid))
+
+
 def test_a_host_of_netrpc_only_refuses_it_in_words(host: Host, plugin: Plugin) -> None:
     config = [{"name": "a/b", "location": f"file://{plugin.file}", "args": ["--protocol", "grpc"]}]
     assert host.ask("load", plugins=json.dumps(config)).error == ""

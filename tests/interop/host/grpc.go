@@ -60,18 +60,19 @@ func (b *safeBuffer) String() string {
 	return b.bytes.String()
 }
 
-func (o *overGRPC) start(command []string, mtls bool) error {
+func (o *overGRPC) start(command []string, mtls, multiplex bool) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	*o = overGRPC{}
 	o.client = goplugin.NewClient(&goplugin.ClientConfig{
-		HandshakeConfig:  handshake,
-		Plugins:          map[string]goplugin.Plugin{"chaos": metricsPlugin{}},
-		Cmd:              cmd,
-		AutoMTLS:         mtls,
-		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		SyncStdout:       &o.printed,
-		Logger:           hclog.New(&hclog.LoggerOptions{Output: io.MultiWriter(&o.logged, os.Stderr), Level: hclog.Debug}),
-		Managed:          true,
+		HandshakeConfig:     handshake,
+		Plugins:             map[string]goplugin.Plugin{"chaos": metricsPlugin{}},
+		Cmd:                 cmd,
+		AutoMTLS:            mtls,
+		GRPCBrokerMultiplex: multiplex,
+		AllowedProtocols:    []goplugin.Protocol{goplugin.ProtocolGRPC},
+		SyncStdout:          &o.printed,
+		Logger:              hclog.New(&hclog.LoggerOptions{Output: io.MultiWriter(&o.logged, os.Stderr), Level: hclog.Debug}),
+		Managed:             true,
 	})
 	protocol, err := o.client.Client()
 	if err != nil {
@@ -132,7 +133,7 @@ func (o *overGRPC) kill() (any, error) {
 func overGRPCAnswer(r request) (any, error) {
 	switch r.Op {
 	case "grpc_start":
-		return nil, remote.start(r.Command, r.MTLS)
+		return nil, remote.start(r.Command, r.MTLS, r.Multiplex)
 	case "grpc_ping":
 		return nil, remote.protocol.Ping()
 	case "grpc_run":

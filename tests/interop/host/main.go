@@ -37,6 +37,7 @@ type request struct {
 	Argument    string                `json:"argument"`    // raw: nil, empty, run, terminate, string
 	Command     []string              `json:"command"`     // grpc_start
 	MTLS        bool                  `json:"mtls"`        // grpc_start
+	Multiplex   bool                  `json:"multiplex"`   // grpc_start
 	RunJSON     string                `json:"run_json"`    // grpc_run
 	MetricJSON  string                `json:"metric_json"` // grpc_run
 }
