@@ -315,9 +315,11 @@ def _gates(command: str, arguments: Sequence[str]) -> int:
         parser.error(str(error))
     from chaosplugin import commands  # noqa: PLC0415
 
-    where = commands.Where(server, _of_options(found), found.json)
+    settings = _of_options(found)
+    where = commands.Where(server, settings, found.json)
     match command:
         case "run":
+            where = where._replace(settings=settings._replace(traces=traces_of(os.environ)))
             given = (found.template, found.rollout, found.namespace, found.name, found.metric)
             return commands.run(where, commands.Start(*given, found.arg, found.set))
         case "watch":

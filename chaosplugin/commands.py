@@ -256,12 +256,18 @@ async def _access(where: Where) -> AsyncIterator[_Access]:
         async with client.connect(where.server) as through:
             yield _Served(through)
         return
-    clock = Clock()
-    async with (
-        open_clusters(where.settings.kubeconfig, clock=clock, rate=where.settings.kube_api_qps) as clusters,
-        anyio.create_task_group() as tasks,
-    ):
-        gates = serving.host_gates(tasks, clusters, where.settings, clock, Observing(where.settings, clock))
+    clock, settings = Clock(), where.settings
+    watched = Observing(settings, clock)
+    opened = open_clusters(
+        settings.kubeconfig,
+        clock=clock,
+        rate=settings.kube_api_qps,
+        observer=watched.observe if watched.wanted else None,
+    )
+    async with opened as clusters, anyio.create_task_group() as tasks:
+        gates = serving.host_gates(tasks, clusters, settings, clock, watched)
+        if watched.wanted:
+            tasks.start_soon(watched.serve, lambda: gates.runs)
         tasks.start_soon(gates.serve)
         yield _Direct(gates, tasks)
         tasks.cancel_scope.cancel()

@@ -20,6 +20,7 @@ class HostParser(argparse.ArgumentParser):
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add what `serve` knows beside the plugin's own options."""
+    parser.epilog, parser.formatter_class = _SERVE, argparse.RawDescriptionHelpFormatter
     group = parser.add_argument_group("where it listens")
     group.add_argument("--listen", action="append", required=True, metavar="ADDRESS", help=_ADDRESS)
     group.add_argument("--socket-group", type=int, metavar="GID", help="may use the unix sockets, too")
@@ -125,6 +126,8 @@ def bridge_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParse
     parser = kind(
         prog="chaosplugin bridge",
         description="Forward the controller's calls to a server: args of the plugin in argo-rollouts-config.",
+        epilog=_BRIDGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_target(parser, "--target")
@@ -151,7 +154,48 @@ _WHERE = """\
 With --server the gates are a server's; without it this process works on them itself, in the cluster of
 --kubeconfig, and by the --allow options.
 
-exit codes of run: 0 survived, 1 failed, 2 inconclusive, 3 error; of the others 0 done, 3 not done
+examples:
+{examples}
+
+exit codes: {codes}
+"""
+_EXAMPLES = {
+    "run": """\
+  chaosplugin run gate.yaml --rollout web -n shop --set timeout=2m
+  chaosplugin run gate.yaml --rollout web --arg pods=2 --name "build-$BUILD" --json
+  chaosplugin run - --rollout web --server gates.example:8443 --ca ca.crt --token-file token < gate.yaml
+
+ctrl-C ends the gate, and waits until its fault is undone. Without --server, what OTEL_EXPORTER_OTLP_ENDPOINT
+and its like say holds: the gate is traced.""",
+    "watch": """\
+  chaosplugin watch                      every step of all gates, until ctrl-C
+  chaosplugin watch 1b2c3d4e5f --json    of one, until its end""",
+    "ls": """\
+  chaosplugin ls
+  chaosplugin ls -n shop --json --server unix:///run/chaosplugin/socket""",
+    "stop": """\
+  chaosplugin stop 1b2c3d4e5f -n shop""",
+}
+_CODES = {"run": "0 survived, 1 failed, 2 inconclusive, 3 error, or used wrongly"}
+_SERVE = """\
+examples:
+  chaosplugin serve --listen unix:///run/chaosplugin/socket       for a bridge beside it
+  chaosplugin serve --listen 0.0.0.0:8443 --tls-cert tls.crt --tls-key tls.key \\
+    --token-review --token-audience chaosplugin \\
+    --allow-client system:serviceaccount:argo-rollouts:argo-rollouts \\
+    --allow-client system:serviceaccount:ci:gates=shop
+
+The options without a word here are the plugin's: `chaosplugin --help` tells of them.
+
+exit codes: 0 ended by SIGTERM or ctrl-C; 1 it cannot serve; 2 bad arguments
+"""
+_BRIDGE = """\
+examples (args in argo-rollouts-config, a word each):
+  bridge --target unix:///run/chaosplugin/socket
+  bridge --target gates.example:8443 --ca /tls/ca.crt --token-file /var/run/secrets/tokens/chaosplugin
+  bridge --target gates.example:8443 --ca /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key
+
+exit codes: 0 ended by its host; 1 bad arguments, or started by hand
 """
 
 
@@ -160,7 +204,9 @@ def gate_parser(command: str) -> GateParser:
     parser = GateParser(
         prog=f"chaosplugin {command}",
         description=GATES[command],
-        epilog=_WHERE,
+        epilog=_WHERE.format(
+            examples=_EXAMPLES[command], codes=_CODES.get(command, "0 done, 3 not done, or used wrongly")
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
