@@ -148,6 +148,8 @@ func overGRPCAnswer(r request) (any, error) {
 		return nil, serveSampleMetrics(r.Address)
 	case "grpc_paced":
 		return pacedGRPC(r)
+	case "grpc_gates":
+		return gatesGRPC(r)
 	case "grpc_watch":
 		return watchGRPC(r)
 	}
