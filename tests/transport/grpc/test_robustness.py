@@ -1,5 +1,6 @@
 """What strangers may do to a server: it answers all others meanwhile, and keeps nothing of it."""
 
+import itertools
 import os
 import random
 import socket
@@ -83,12 +84,50 @@ async def test_who_says_nothing_is_hung_up_on_and_holds_nobody_up(
     ]
     monkeypatch.setattr(server, "_OPTIONS", quick)
     async with serving(at(tmp_path)):
+        assert await answers(tmp_path)
+        before, fds = resident_mb(), descriptors()
         silent = list(connections(tmp_path, 100, lambda number: PREFACE[: number % len(PREFACE)]))
 
         assert await answers(tmp_path)
         for made in silent:
             made.settimeout(20)
             await anyio.to_thread.run_sync(_read_all, made)
+        await until(lambda: descriptors() <= fds + 5)
+        assert resident_mb() - before < 30
+
+
+async def test_who_says_it_byte_by_byte_is_hung_up_on_likewise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow loris: there is always something said, and never enough."""
+    quick = [
+        ("grpc.server_handshake_timeout_ms", 1000) if "handshake" in key else (key, value)
+        for key, value in server._OPTIONS
+    ]
+    monkeypatch.setattr(server, "_OPTIONS", quick)
+    async with serving(at(tmp_path)):
+        assert await answers(tmp_path)
+        fds = descriptors()
+        slow = list(connections(tmp_path, 100, lambda _: b""))
+        with anyio.fail_after(30):
+            for byte in itertools.cycle(PREFACE[:20]):
+                slow = [made for made in slow if _says(made, bytes((byte,)))]
+                if not slow:
+                    break
+                await anyio.sleep(0.2)
+
+        assert await answers(tmp_path)
+        await until(lambda: descriptors() <= fds + 5)
+
+
+def _says(made: socket.socket, data: bytes) -> bool:
+    """Tell whether the other end still listens; else close this one."""
+    try:
+        made.sendall(data)
+    except OSError:
+        made.close()
+        return False
+    return True
 
 
 def _read_all(made: socket.socket) -> None:
@@ -99,6 +138,8 @@ def _read_all(made: socket.socket) -> None:
 
 async def test_a_message_beyond_the_limit_is_refused_and_a_request_at_it_is_not(tmp_path: Path) -> None:
     async with serving(at(tmp_path)), channel(Target(Address(path=str(tmp_path / "s")))) as made:
+        assert await answers(tmp_path)
+        fds = descriptors()
         path = "/chaosplugin.v1.MetricProviderService/GetType"
         fits = metric_provider_pb2.RunRequest(
             analysis_run=b"x" * (server.MAX_MESSAGE - 16)
@@ -110,6 +151,7 @@ async def test_a_message_beyond_the_limit_is_refused_and_a_request_at_it_is_not(
                 await send(raw, path, fits + b"x" * 64)
 
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await until(lambda: descriptors() <= fds + 5)
         assert await answers(tmp_path)
 
 
