@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from bench.plugins import Plugin
 from tests.interop import hosts
 from tests.interop.hosts import Host
 from tests.interop.leftovers import until
+from tests.realbed import pki
+from tests.realbed.processes import free_port
 
 _TURNS, _CALLS = 10, 100
 _WATCHERS, _SECONDS, _RATE = 1000, 10, 100
@@ -24,7 +26,10 @@ def figures(
     binary: Path, host: Host, environment: Environment, load: loads.Loads, folder: Path
 ) -> Iterable[Figure]:
     """Measure all of it."""
-    with serving(environment, folder) as socket, hosts.running(binary, folder, environment) as go:
+    socket, port = f"{folder}/ours", free_port()
+    served, shown = _by_mtls(folder / "pki", port)
+    options = ("--listen", f"unix://{socket}", *served)
+    with serving(environment, folder, options), hosts.running(binary, folder, environment) as go:
         _asked(go, "grpc_serve", address=f"{folder}/go")
         ours: list[float] = []
         theirs: list[float] = []
@@ -34,34 +39,48 @@ def figures(
                 took.extend(seconds if turn else [])
         value, baseline = 1000 * percentile(ours, 50), 1000 * percentile(theirs, 50)
         yield relative("server: Resume, p50", "ms", value, baseline, most=4)
-        direct, bridged = bridge(host, environment, load, socket)
+        direct, bridged = bridge(host, environment, load, (f"unix://{socket}",))
         yield absolute("bridge adds, p50", "ms", 1000 * (bridged - direct), 1000 * direct, most=1)
+        direct, bridged = bridge(host, environment, load, (f"127.0.0.1:{port}", *shown))
+        yield absolute("bridge by mTLS adds, p50", "ms", 1000 * (bridged - direct), 1000 * direct, most=5)
     grown, late = watchers(host, folder)
     yield absolute("1,000 watchers: memory", "MB", grown, 0, most=100)
     yield absolute("1,000 watchers: late", "s", late, 0, most=2)
 
 
+def _by_mtls(folder: Path, port: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the options of a server at a port, and of a bridge to it, that know each other."""
+    pki.make(folder)
+    pki.make_client(folder, "bridge")
+    authority = str(folder / "ca.crt")
+    server = ("--tls-cert", f"{folder}/tls.crt", "--tls-key", f"{folder}/tls.key", "--client-ca", authority)
+    bridge = ("--ca", authority, "--cert", f"{folder}/bridge.crt", "--key", f"{folder}/bridge.key")
+    return ("--listen", f"127.0.0.1:{port}", "--allow-client", "bridge", *server), bridge
+
+
 @contextmanager
-def serving(environment: Environment, folder: Path) -> Iterator[str]:
-    """Run `chaosplugin serve`, and give its socket."""
-    socket, log = folder / "ours", folder / "serve.log"
-    command = [sys.executable, "-m", "chaosplugin", "serve", "--listen", f"unix://{socket}"]
+def serving(environment: Environment, folder: Path, options: Sequence[str]) -> Iterator[None]:
+    """Run `chaosplugin serve`."""
+    log = folder / "serve.log"
+    command = [sys.executable, "-m", "chaosplugin", "serve", *options]
     with log.open("w") as written:
         process = subprocess.Popen(command, stderr=written, env=environment)
     try:
         until(lambda: "serving at" in log.read_text(), 60)
-        yield str(socket)
+        yield
     finally:
         process.terminate()
         process.wait(30)
 
 
-def bridge(host: Host, environment: Environment, load: loads.Loads, socket: str) -> tuple[float, float]:
+def bridge(
+    host: Host, environment: Environment, load: loads.Loads, target: Sequence[str]
+) -> tuple[float, float]:
     """Return the seconds of a Resume by the plugin itself, and by a bridge to a server."""
     command = (sys.executable, "-m", "chaosplugin")
     plugins = (
         Plugin(command, ready='"ready"'),
-        Plugin((*command, "bridge", "--target", f"unix://{socket}"), ready="bridging to"),
+        Plugin((*command, "bridge", "--target", *target), ready="bridging to"),
     )
     seconds: tuple[list[float], list[float]] = ([], [])
     with plugins[0].start(environment) as direct, plugins[1].start(environment) as bridged:
