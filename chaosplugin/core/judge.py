@@ -23,6 +23,8 @@ SPAWN_GRACE = timedelta(seconds=2)
 """How long a breach must last before it counts, where faults come that nobody has announced."""
 BLIND_GRACE = timedelta(seconds=60)
 """How long a deadline waits for a lost watch to come back with evidence."""
+LOOK_AGAIN = timedelta(seconds=5)
+"""How often the cluster is asked meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,11 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
         looked_at = run.children_read_at if run.family else run.found_at
         looked = looked_at is not None and looked_at + run.offset >= deadline
         if (chaos_lost or not looked) and now < blind_until(run, deadline):  # the watch may just be late
-            again = now + timedelta(seconds=5)
+            if (
+                looked_at and looked and now < looked_at + LOOK_AGAIN
+            ):  # else each answer would ask anew, at once
+                return Judgement(look_at=looked_at + LOOK_AGAIN)
+            again = now + LOOK_AGAIN
             return Judgement(find_experiment=True, confirm=run.family is not None, look_at=again)
         finding = _late(run, seen, chaos_lost)
     if finding:
@@ -114,7 +120,7 @@ def _interference(run: Run, seen: Fault, now: datetime) -> Judgement | None:
     figures, deleted_at = figures_of(run, seen), run.experiment and run.experiment.metadata.deletion_timestamp
     if seen.paused and not deleted_at:
         if _passed_on(run) and run.found_at != now:
-            return Judgement(find_experiment=True, look_at=now + timedelta(seconds=5))
+            return Judgement(find_experiment=True, look_at=now + LOOK_AGAIN)
         text = f"{run.spec.subject} was paused by somebody; run the gate again"
         return Judgement(finding=Finding(reason=Reason.PAUSED, text=text, figures=figures))
     if run.gone or (seen.deleting and seen.over):

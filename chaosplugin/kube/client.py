@@ -49,7 +49,7 @@ from chaosplugin.kube.reviews import Review, Reviews
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
-from chaosplugin.provider.facts import Observer, gate
+from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.ports import (
     Access,
     AlreadyExists,
@@ -124,9 +124,7 @@ class KubernetesCluster:
         return read
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
-        asker = gate.get()
-        priority = Priority.VERDICT if asker is None or asker.pressing else Priority.MARK
-        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun, priority)
+        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun)
 
     async def read_rollout(self, namespace: str, name: str) -> Rollout:
         return await self._read(resources.ROLLOUTS, namespace, name, Rollout)
@@ -306,7 +304,6 @@ class KubernetesCluster:
             method="GET",
             path=resource.path(namespace, name),
             what=f"read {resource.singular} {_place(namespace, name)}",
-            priority=_reading(),
         )
         return await self._answer(request, type_)
 
@@ -317,7 +314,6 @@ class KubernetesCluster:
         name: str,
         patch: Mapping[str, object],
         type_: type[T],
-        priority: Priority = Priority.VERDICT,
     ) -> T:
         request = Request(
             method="PATCH",
@@ -325,7 +321,7 @@ class KubernetesCluster:
             what=f"patch {resource.singular} {_place(namespace, name)}",
             body=_json(patch),
             content_type=_MERGE_PATCH,
-            priority=priority,
+            priority=Priority.VERDICT,
         )
         return await self._answer(request, type_)
 
@@ -421,12 +417,6 @@ async def _serve(
     finally:
         with anyio.CancelScope(shield=True):
             await session.aclose()
-
-
-def _reading() -> Priority:
-    """Return the priority of a read: where the fault is on, the verdict may wait for it."""
-    asker = gate.get()
-    return Priority.VERDICT if asker is not None and asker.pressing else Priority.READ
 
 
 def _leave() -> None:

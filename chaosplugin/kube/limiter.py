@@ -24,9 +24,7 @@ class Priority(IntEnum):
     VERDICT = 1
     READ = 2
     CREATE = 3
-    MARK = 4
-    """of what is about to be created: what was marked before is created first"""
-    EVENT = 5
+    EVENT = 4
 
 
 @dataclass(slots=True, order=True)
