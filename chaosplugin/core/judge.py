@@ -82,17 +82,22 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
         looked_at = run.children_read_at if run.family else run.found_at
         looked = looked_at is not None and looked_at + run.offset >= deadline
         if (chaos_lost or not looked) and now < blind_until(run, deadline):  # the watch may just be late
-            if (
-                looked_at and looked and now < looked_at + LOOK_AGAIN
-            ):  # else each answer would ask anew, at once
-                return Judgement(look_at=looked_at + LOOK_AGAIN)
-            again = now + LOOK_AGAIN
-            return Judgement(find_experiment=True, confirm=run.family is not None, look_at=again)
+            return Judgement(
+                find_experiment=_look_again(run, run.found_at, now, deadline),
+                confirm=run.family is not None and _look_again(run, run.children_read_at, now, deadline),
+                look_at=now + LOOK_AGAIN,
+            )
         finding = _late(run, seen, chaos_lost)
     if finding:
         return Judgement(finding=finding)
     marks = [deadline, *_marks(run, seen, run.server_created_at)]
     return Judgement(look_at=min(mark for mark in marks if mark > server_now) - run.offset)
+
+
+def _look_again(run: Run, looked_at: datetime | None, now: datetime, deadline: datetime) -> bool:
+    """Tell whether to ask anew: each answer is followed by this question, and others wait for their turn."""
+    lately = looked_at is not None and looked_at + run.offset >= deadline and now < looked_at + LOOK_AGAIN
+    return not lately
 
 
 def _marks(run: Run, seen: Fault, created: datetime) -> list[datetime]:

@@ -249,3 +249,17 @@ def test_a_watch_that_is_behind_ends_no_fault() -> None:
 
     assert world.verdict is None
     assert not world.todo
+
+
+def test_while_its_watch_is_cut_a_fault_past_its_deadline_is_asked_for_every_five_seconds() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"))
+    world.chaos_lost("connection refused")
+    world.wait(61)
+
+    world.done(world.expect(Find), Found(world.chaos(hit("web-a"), desired="Run")))
+
+    assert not [each for each in world.todo if isinstance(each, Find)]
+    world.wait(6)
+    world.expect(Find)

@@ -9,6 +9,8 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     Confirm,
     Confirmed,
+    Find,
+    Found,
     LedgerRead,
     ReadLedger,
     ReadReplicas,
@@ -227,3 +229,18 @@ def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() 
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_what_is_past_its_deadline_is_asked_for_every_five_seconds_whatever_is_answered_first() -> None:
+    """Each answer asked anew at once, and the reading that was missing never had its turn."""
+    world = workflow()
+    world.child("fail-1", hit("web-a"), step="fail")
+    world.now = START + world.spec.timeout + timedelta(seconds=1)
+    world.take(world.registry.tick(world.now))
+
+    world.done(world.expect(Find), Found(world.parent()))
+
+    assert not [each for each in world.todo if isinstance(each, Find)]
+    world.wait(6)
+    world.expect(Find)
+    world.expect(Confirm)
