@@ -49,7 +49,7 @@ from chaosplugin.kube.reviews import Review, Reviews
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.kube.session import Limits, Request, Session
 from chaosplugin.kube.streams import Streams
-from chaosplugin.provider.facts import Observer
+from chaosplugin.provider.facts import Observer, gate
 from chaosplugin.provider.ports import (
     Access,
     AlreadyExists,
@@ -124,7 +124,9 @@ class KubernetesCluster:
         return read
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
-        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun)
+        asker = gate.get()
+        priority = Priority.VERDICT if asker is None or asker.pressing else Priority.MARK
+        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun, priority)
 
     async def read_rollout(self, namespace: str, name: str) -> Rollout:
         return await self._read(resources.ROLLOUTS, namespace, name, Rollout)
@@ -304,6 +306,7 @@ class KubernetesCluster:
             method="GET",
             path=resource.path(namespace, name),
             what=f"read {resource.singular} {_place(namespace, name)}",
+            priority=_reading(),
         )
         return await self._answer(request, type_)
 
@@ -314,6 +317,7 @@ class KubernetesCluster:
         name: str,
         patch: Mapping[str, object],
         type_: type[T],
+        priority: Priority = Priority.VERDICT,
     ) -> T:
         request = Request(
             method="PATCH",
@@ -321,7 +325,7 @@ class KubernetesCluster:
             what=f"patch {resource.singular} {_place(namespace, name)}",
             body=_json(patch),
             content_type=_MERGE_PATCH,
-            priority=Priority.VERDICT,
+            priority=priority,
         )
         return await self._answer(request, type_)
 
@@ -417,6 +421,12 @@ async def _serve(
     finally:
         with anyio.CancelScope(shield=True):
             await session.aclose()
+
+
+def _reading() -> Priority:
+    """Return the priority of a read: where the fault is on, the verdict may wait for it."""
+    asker = gate.get()
+    return Priority.VERDICT if asker is not None and asker.pressing else Priority.READ
 
 
 def _leave() -> None:

@@ -24,7 +24,9 @@ class Priority(IntEnum):
     VERDICT = 1
     READ = 2
     CREATE = 3
-    EVENT = 4
+    MARK = 4
+    """of what is about to be created: what was marked before is created first"""
+    EVENT = 5
 
 
 @dataclass(slots=True, order=True)

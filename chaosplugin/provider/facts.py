@@ -33,6 +33,11 @@ class Gate:
     sampled: bool
     secrets: tuple[str, ...]
 
+    @property
+    def pressing(self) -> bool:
+        """Its fault may be on, or its verdict is awaited: it goes before those that are yet to begin."""
+        return self.span in _PRESSING
+
     def redact(self, text: str) -> str:
         """Return the text without the secrets among the gate's arguments."""
         return _redactor(self.secrets).redact(text) if self.secrets else text
@@ -54,6 +59,7 @@ SPANS = {
     Stage.DONE: "cleanup",
 }
 """The span of each stage. What is done before anything is known belongs to the gate as a whole."""
+_PRESSING = frozenset({"observe", "recover", "cleanup"})
 
 
 def gate_of(run: Run) -> Gate:

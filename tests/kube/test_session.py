@@ -10,8 +10,10 @@ import pytest
 from aiohttp import web
 
 from chaosplugin.core.objects import ChaosObject
+from chaosplugin.core.trace import Trace
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.session import Limits
+from chaosplugin.provider.facts import Gate, gate
 from chaosplugin.provider.ports import (
     Access,
     AlreadyExists,
@@ -339,3 +341,33 @@ async def test_a_deletion_names_the_very_object(script: Script, cluster: Kuberne
     options = json.loads(script.seen[0].body)
     assert options["preconditions"] == {"uid": "u"}
     assert options["propagationPolicy"] == "Background"
+
+
+async def test_a_verdict_goes_before_the_marks_of_gates_that_are_yet_to_begin(
+    script: Script, script_config: str
+) -> None:
+    """Hundreds of gates that begin at once must not hold up those whose fault is over."""
+    script.always = answer(OBJECT)
+
+    async def patch(name: str, span: str) -> None:
+        gate.set(Gate("0123456789", Trace("a" * 32), span, sampled=False, secrets=()))
+        await home.patch_analysis_run("shop", name, {"metadata": {"annotations": {"a": "b"}}})
+
+    async def read(name: str, span: str) -> None:
+        gate.set(Gate("0123456789", Trace("a" * 32), span, sampled=False, secrets=()))
+        await home.read_analysis_run("shop", name)
+
+    async with in_one_task(connect(script_config, clock=clock, limits=LIMITS, rate=10)) as home:
+        await read("first", "gate")
+        home._session._limiter._tokens = 0.0  # as after a burst
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(patch, f"mark-{number}", "create")
+                group.start_soon(read, f"begin-{number}", "gate")
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(read, "canary", "observe")
+            group.start_soon(patch, "verdict", "cleanup")
+
+    order = [seen.path.rpartition("/")[2].partition("-")[0] for seen in script.seen]
+    assert set(order[-5:]) == {"mark"}
+    assert max(order.index("canary"), order.index("verdict")) < 4, order
