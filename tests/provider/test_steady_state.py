@@ -97,6 +97,9 @@ async def a_pod_replaced_meanwhile_is_borne_where_it_is_allowed(bed: Gate) -> No
 
 
 async def delete_a_pod(bed: Gate) -> None:
+    """Let one be replaced, which takes its time as on real nodes: a breach counts once it was read, too."""
+    slow = {"metadata": {"annotations": {"sandbox.chaosplugin.io/ready-after": "4"}}}
+    bed.cluster.api.merge(resources.REPLICA_SETS, NAMESPACE, f"web-{HASH}", {"spec": {"template": slow}})
     pod = canary(bed)[0]
     bed.cluster.api.delete(resources.PODS, NAMESPACE, pod["metadata"]["name"])
 
