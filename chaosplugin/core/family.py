@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chaosplugin.core import fault, ledger
+from chaosplugin.core import fault, ledger, moments
 from chaosplugin.core.fault import Fault
 from chaosplugin.core.kinds import SCHEDULE, WORKFLOW
 from chaosplugin.core.objects import ChaosObject, Event
@@ -311,7 +311,7 @@ def _recalled(told: Sequence[Event], *, one_shot: bool) -> Fault:
     """Read the Events of one experiment: one for each target that it hit, and that recovered."""
     times = {
         reason: {
-            event.metadata.annotation(_TARGET) or "": event.last_timestamp
+            event.metadata.annotation(_TARGET) or "": moments.usable(event.last_timestamp)
             for event in told
             if event.reason == reason
         }

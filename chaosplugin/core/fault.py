@@ -8,6 +8,7 @@ Source: chaos-mesh controllers/common (desiredphase, records, condition).
 from dataclasses import dataclass
 from datetime import datetime
 
+from chaosplugin.core import moments
 from chaosplugin.core.ledger import PAUSE
 from chaosplugin.core.objects import ChaosObject, Record, RecordEvent
 
@@ -109,5 +110,5 @@ def _failure(records: list[Record]) -> str:
 
 
 def _ended(records: list[Record], operation: str) -> datetime | None:
-    times = [e.timestamp for e in _events(records, operation=operation, type_="Succeeded") if e.timestamp]
-    return max(times, default=None)
+    told = _events(records, operation=operation, type_="Succeeded")
+    return max((at for event in told if (at := moments.usable(event.timestamp))), default=None)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
+from chaosplugin.core import moments
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 
@@ -191,21 +192,13 @@ def holds(run: AnalysisRun) -> dict[str, Hold]:
 
 
 def _hold(fields: Mapping[str, str], verdict: str | None, *, claim: bool) -> Hold | None:
-    canary, until = fields.get("canary", ""), _time(fields.get("until", ""))
+    canary, until = fields.get("canary", ""), moments.read(fields.get("until", ""))
     if verdict is not None:
         judged = _fields(verdict)
-        finished = _time(judged.get("finishedAt", ""))
+        finished = moments.read(judged.get("finishedAt", ""))
         cut_short = judged.get("phase") != Phase.SUCCESSFUL
         until = min(until, finished + _CUT_SHORT) if until and finished and cut_short else None
     return Hold(canary, until, claim) if canary and until else None
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from chaosplugin.core import fault, ledger
+from chaosplugin.core import fault, ledger, moments
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
@@ -391,12 +391,6 @@ def _terminated(run: Run, why: str) -> Finding | None:
 
 def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool:
     """The recorded verdict is the verdict, whoever wrote it. Returns whether it is another one than ours."""
-    try:
-        finished_at = datetime.fromisoformat(record.finished_at)
-    except ValueError:
-        finished_at = now
-    if finished_at.tzinfo is None:
-        finished_at = now
     if run.verdict and (run.verdict.phase, run.verdict.message) == (record.phase, record.message):
         return False
     run.verdict = Verdict(
@@ -404,7 +398,7 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool
         reason=_reason(record.message) or Reason.UNKNOWN,
         message=record.message,
         value=record.value,
-        finished_at=finished_at,
+        finished_at=moments.read(record.finished_at) or now,
     )
     run.stage, run.decided_here = Stage.DECIDED, False
     return True

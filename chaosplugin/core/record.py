@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from chaosplugin.core import ledger
+from chaosplugin.core import ledger, moments
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.config import HASH_LABEL
 from chaosplugin.core.gates import Gate
@@ -158,9 +158,10 @@ def as_gate(record: Record) -> Gate:
 
 def _ended(record: Record) -> _Ended | None:
     try:
-        return msgspec.json.decode((record.data or {}).get("ended", ""), type=_Ended)
+        found = msgspec.json.decode((record.data or {}).get("ended", ""), type=_Ended)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
+    return found if moments.usable(found.started_at) and moments.usable(found.finished_at) else None
 
 
 def about(event: Mapping[str, object]) -> Mapping[str, object]:
