@@ -364,6 +364,15 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     return None
 
 
+def defect(run: Run, error: Exception) -> Finding:
+    """Judge a gate that an error of this program has met: whether its fault was on says the cluster only."""
+    text = f"an error of chaosplugin itself ended the gate of {run.spec.subject}"
+    return Finding(
+        reason=Reason.INTERNAL_ERROR,
+        text=f"{text} ({type(error).__name__}: {error}); report it with the traceback in the plugin's log",
+    )
+
+
 def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:
     """Take over the verdict of another process that was first; its experiment may still be there.
 

@@ -49,8 +49,16 @@ class Transition:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """An error of this program itself has ended a gate: for the log."""
+
+    run: Run
+    error: Exception
+
+
 class Registry:
-    """All runs of this process."""
+    """All runs of this process. An error in the work for one does not reach the others."""
 
     def __init__(self) -> None:
         self._turns = Turns()
@@ -69,6 +77,8 @@ class Registry:
         """what has happened since the owner last emptied it"""
         self.announcements: list[Announcement] = []
         """what people are to be told, likewise"""
+        self.defects: list[Defect] = []
+        """likewise"""
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -158,19 +168,27 @@ class Registry:
             return []
         if offset is not None:
             run.offset = offset
-        store = self._views.pods(self._interests.of(run))
-        finding = stages.absorb(run, command, outcome, store, now)
-        if finding and run.verdict is None:
-            self._decide(run, finding, now)
+        try:
+            store = self._views.pods(self._interests.of(run))
+            finding = stages.absorb(run, command, outcome, store, now)
+            if finding and run.verdict is None:
+                self._decide(run, finding, now)
+        except Exception as error:  # noqa: BLE001  as in _advance
+            self._contain(run, error, now)
         return self._advance(now, [run])
 
     def observe(self, now: datetime, watch: Watch, event: WatchEvent) -> list[Command]:
         """Take in one event of a watch."""
         if not self._interests.wants(watch):  # its end is under way
             return []
-        self._views.take(watch, event)
-        if isinstance(watch.topic, AnalysisRunsTopic | OthersTopic):
-            self._turns.take(watch, event)
+        try:
+            self._views.take(watch, event)
+            if isinstance(watch.topic, AnalysisRunsTopic | OthersTopic):
+                self._turns.take(watch, event)
+        except Exception as error:  # noqa: BLE001  as in _advance; what was told is lost to all of them
+            for run in (followers := self._followers(watch)):
+                self._contain(run, error, now)
+            return self._advance(now, followers)
         if isinstance(watch.topic, OthersTopic) and isinstance(event, Applied | Deleted):
             return self._advance(now, ())
         if isinstance(event, Applied | Deleted) and not isinstance(watch.topic, PodsTopic):
@@ -183,29 +201,37 @@ class Registry:
     def _observe_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Command]:
         concerned: list[Run] = []
         for run in self._concerned(watch, thing):
-            finding: Finding | None = None
-            match thing:
-                case ChaosObject() if isinstance(watch.topic, ChildrenTopic):
-                    if not outcomes.see_child(run, thing, gone=gone):
-                        continue
-                case ChaosObject() if self._is_experiment_of(run, thing):
-                    see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
-                    see(run, thing)
-                case ChaosObject() if not gone and outcomes.is_unexpected(run, thing):
-                    finding = outcomes.meet(run, thing, now)
-                case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
-                    finding = outcomes.see_analysis_run(run, None if gone else thing, now)
-                    if finding and run.stage is Stage.RESTORING:
-                        run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
-                case Event() if run.is_about(thing.involved_object.uid):
-                    run.selection_failure = thing.message
-                case _:
-                    outcomes.note_early(run, thing, gone=gone)
-                    continue
-            if finding and run.verdict is None:
-                self._decide(run, finding, now)
-            concerned.append(run)
+            try:
+                if self._see(run, now, watch, thing, gone=gone):
+                    concerned.append(run)
+            except Exception as error:  # noqa: BLE001  as in _advance
+                self._contain(run, error, now)
+                concerned.append(run)
         return self._advance(now, concerned)
+
+    def _see(self, run: Run, now: datetime, watch: Watch, thing: object, *, gone: bool) -> bool:
+        """Take in what an object tells of a run; returns whether it does."""
+        finding: Finding | None = None
+        match thing:
+            case ChaosObject() if isinstance(watch.topic, ChildrenTopic):
+                return outcomes.see_child(run, thing, gone=gone)
+            case ChaosObject() if self._is_experiment_of(run, thing):
+                see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
+                see(run, thing)
+            case ChaosObject() if not gone and outcomes.is_unexpected(run, thing):
+                finding = outcomes.meet(run, thing, now)
+            case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
+                finding = outcomes.see_analysis_run(run, None if gone else thing, now)
+                if finding and run.stage is Stage.RESTORING:
+                    run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
+            case Event() if run.is_about(thing.involved_object.uid):
+                run.selection_failure = thing.message
+            case _:
+                outcomes.note_early(run, thing, gone=gone)
+                return False
+        if finding and run.verdict is None:
+            self._decide(run, finding, now)
+        return True
 
     def _concerned(self, watch: Watch, thing: object) -> Iterable[Run]:
         """Return the few runs that an object may be about; all, where nothing in it tells."""
@@ -286,20 +312,10 @@ class Registry:
             run = agenda.popleft()
             moved[run.spec.id] = run
             before = run.stage
-            watches = self._interests.of(run)
-            self._views.gather(run, watches)
-            pods, lost = self._views.pods(watches), self._views.chaos_lost(run, watches)
-            turn = self._turns.of(run, self._runs, watches, now)
-            step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
-            commands += step.commands
-            run.pending.update(type(command) for command in step.commands)
-            # a time that is not ahead has just been looked at; what is pending then comes as an outcome
-            self._schedule(run, step.look_at if step.look_at and step.look_at > now else None)
-            if step.finding and run.verdict is None:
-                self._decide(run, step.finding, now)
-            self._interests.of(run)
-            self.announcements += news(run, delivery.stuck(run, now))
-            self._turns.see(run)
+            try:
+                commands += self._step(run, now)
+            except Exception as error:  # noqa: BLE001  the boundary: a defect in one gate must not end the others
+                self._contain(run, error, now)
             if run.stage is not run.told:
                 self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
                 self._count_in(run)
@@ -309,6 +325,32 @@ class Registry:
                 agenda += self._next(now)
         self._forget(now, moved.values())
         return commands
+
+    def _step(self, run: Run, now: datetime) -> list[Command]:
+        """Look at a run once."""
+        watches = self._interests.of(run)
+        self._views.gather(run, watches)
+        pods, lost = self._views.pods(watches), self._views.chaos_lost(run, watches)
+        turn = self._turns.of(run, self._runs, watches, now)
+        step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
+        run.pending.update(type(command) for command in step.commands)
+        # a time that is not ahead has just been looked at; what is pending then comes as an outcome
+        self._schedule(run, step.look_at if step.look_at and step.look_at > now else None)
+        if step.finding and run.verdict is None:
+            self._decide(run, step.finding, now)
+        self._interests.of(run)
+        self.announcements += news(run, delivery.stuck(run, now))
+        self._turns.see(run)
+        return step.commands
+
+    def _contain(self, run: Run, error: Exception, now: datetime) -> None:
+        """End the gate that an error of ours has met; one whose end fails, too, is left to the sweep."""
+        self.defects.append(Defect(run, error))
+        run.pending.clear()  # some of it may never have been handed out
+        if run.verdict is None:
+            self._decide(run, outcomes.defect(run, error), now)
+        else:
+            run.stage = Stage.DONE
 
     def _next(self, now: datetime) -> list[Run]:
         """Return the runs whose turn has come, or never will."""

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     TERMINATED = "Terminated"
     UNOBSERVED = "Unobserved"
     UNKNOWN = "Unknown"
+    INTERNAL_ERROR = "InternalError"
     INVALID_CONFIG = "InvalidConfig"
     SCOPE_REFUSED = "ScopeRefused"
     POLICY_REFUSED = "PolicyRefused"
@@ -64,6 +65,7 @@ _PHASES = {
             Reason.TERMINATED,
             Reason.UNOBSERVED,
             Reason.UNKNOWN,
+            Reason.INTERNAL_ERROR,
         ),
         Phase.INCONCLUSIVE,
     ),

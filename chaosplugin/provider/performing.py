@@ -1,5 +1,6 @@
 """Performs the registry's commands on the clusters, and translates what came of them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import assert_never
@@ -60,6 +61,8 @@ from chaosplugin.provider.ports import (
     Unavailable,
 )
 
+_log = logging.getLogger(__name__)
+
 _NEW_LIST_S = 15.0
 _CONFLICTS = 20
 """Tries of the verdict's patch; against a controller that writes 50 times a second 10 were needed."""
@@ -114,6 +117,10 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 assert_never(command)
     except ClusterError as error:
         return translate(error, command, run)
+    except Exception as error:  # noqa: BLE001  the boundary: a defect in one gate must not end the others
+        _log.exception("an error of chaosplugin itself in %s; please report it", type(command).__name__)
+        text = f"an error of chaosplugin itself: {type(error).__name__}: {error}"
+        return Unanswered(text) if isinstance(command, Create) else Failed(text)
 
 
 def translate(error: ClusterError, command: Command, run: Run) -> Outcome:

@@ -8,6 +8,7 @@ so that a call that dies takes nothing with it.
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -22,13 +23,14 @@ from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal
-from chaosplugin.core.registry import Registry
+from chaosplugin.core.registry import Defect, Registry
 from chaosplugin.core.run import SINCE, Run, Spec
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.trace import trace_of
 from chaosplugin.core.verdict import Reason
 from chaosplugin.provider import facts
 from chaosplugin.provider.announcing import Announcer
+from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters
@@ -87,11 +89,12 @@ class ChaosProvider:
         `turn` tells whether it is for this process to sweep; without it, it is.
         """
         self._tasks.start_soon(self._learn_origin)
-        self._tasks.start_soon(self._announcer.serve)
+        self._tasks.start_soon(keep, self._announcer.serve)
         clock = self._clock if self._policy.force_cleanup else None
-        self._tasks.start_soon(
+        sweep = partial(
             sweep_for_ever, self._clusters.home, self._registry.attends, self._observer, clock, turn
         )
+        self._tasks.start_soon(keep, sweep)
         try:
             await self._keep_deadlines()
         finally:
@@ -293,6 +296,9 @@ class ChaosProvider:
         """Follow the registry after each change of it."""
         for command in commands:
             self._tasks.start_soon(self._perform, command, name=type(command).__name__)
+        if self._registry.defects:
+            self._report(self._registry.defects)
+            self._registry.defects = []
         if self._registry.transitions:
             transitions, self._registry.transitions = self._registry.transitions, []
             for transition in transitions:
@@ -304,6 +310,13 @@ class ChaosProvider:
             self._watching.follow(changes)
         if self._registry.next_deadline() != self._awaited:
             self._changed.set()
+
+    @staticmethod
+    def _report(defects: list[Defect]) -> None:
+        for each in defects:
+            before = facts.gate.set(facts.gate_of(each.run))  # whose secrets are not for the log
+            _log.error("an error of chaosplugin itself ended a gate; please report it", exc_info=each.error)
+            facts.gate.reset(before)
 
     async def _perform(self, command: Command) -> None:
         run = self._registry.run(command.run)

@@ -53,8 +53,14 @@ class Observing:
         log_fact(fact)
         if self._early is not None and len(self._early) < _MOST_EARLY:
             self._early.append(fact)
+        self._tell(fact)
+
+    def _tell(self, fact: Fact) -> None:
         for observer in self._observers:
-            observer(fact)
+            try:
+                observer(fact)
+            except Exception:  # noqa: BLE001  the boundary: no gate ends because it cannot be counted or traced
+                _log.exception("an error of chaosplugin itself: a fact is not counted or traced")
 
     def sampled(self, trace_id: str) -> bool:
         """Say whether a trace is recorded; until the sampler is loaded, each one is."""
@@ -74,8 +80,7 @@ class Observing:
                 self._observers.append(self._tracer.observe)
             early, self._early = self._early or [], None
             for fact in early:
-                for observer in self._observers:
-                    observer(fact)
+                self._tell(fact)
             try:
                 await anyio.sleep_forever()
             finally:

@@ -8,6 +8,7 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Metric, Phase
 from chaosplugin.core.commands import (
+    AnalysisRunSeen,
     Find,
     Found,
     HistoryRead,
@@ -18,6 +19,7 @@ from chaosplugin.core.commands import (
     ReadReplicas,
     Refused,
     ReplicasRead,
+    WriteMark,
 )
 from chaosplugin.core.objects import ChaosObject, Metadata
 from chaosplugin.core.policy import Policy
@@ -42,6 +44,18 @@ def _injected() -> World:
     world = World()
     world.to_observing()
     world.experiment(hit("web-a"), desired="Run")
+    return world
+
+
+def _internal_error() -> World:
+    world = World(manifest=lambda value, notes: {"figure": 1 / len([])})
+    world.start()
+    world.resume()
+    ledger_read = LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH)
+    world.done(world.expect(ReadLedger), ledger_read)
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+    world.done(world.expect(WriteMark), AnalysisRunSeen(marked(world)))
     return world
 
 
@@ -220,6 +234,11 @@ WAYS: dict[Reason, tuple[Way, Phase, tuple[str, ...]]] = {
         _unknown,
         Phase.INCONCLUSIVE,
         ("was about to be created", "is not known any more", "run the gate again"),
+    ),
+    Reason.INTERNAL_ERROR: (
+        _internal_error,
+        Phase.INCONCLUSIVE,
+        ("an error of chaosplugin itself", "ZeroDivisionError", "report it"),
     ),
     Reason.INVALID_CONFIG: (
         lambda: _refused(Reason.INVALID_CONFIG, str(InvalidConfig("timeOut", "5m", "a known key", "see"))),

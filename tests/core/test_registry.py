@@ -1,11 +1,12 @@
 """The life of a gate at the pure level: every step by hand, no loop, no cluster."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Never
 
 import pytest
 
-from chaosplugin.core import ledger
+from chaosplugin.core import delivery, ledger
 from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.beginning import RESUME_WAIT, REVIEW_GRACE
 from chaosplugin.core.commands import (
@@ -29,7 +30,12 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
-from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, MetricResult
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    AnalysisRunSpec,
+    Metadata,
+    MetricResult,
+)
 from chaosplugin.core.run import SINCE, Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
@@ -62,6 +68,38 @@ def test_a_canary_that_survives_is_successful_and_nothing_is_left() -> None:
     world.todo.clear()
     world.wait(120)
     assert world.todo == []
+
+
+def test_a_gate_whose_end_meets_an_error_of_ours_is_left_to_the_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.to_observing()
+
+    def broken(run: Run, now: datetime) -> Never:
+        raise LookupError(run.spec.id)
+
+    monkeypatch.setattr(delivery, "deliver", broken)
+    world.terminate()
+
+    assert world.stage is Stage.DONE
+    assert not world.registry.attends(world.spec.id)
+    assert [type(defect.error) for defect in world.registry.defects] == [LookupError]
+    assert world.resume().phase is Phase.INCONCLUSIVE
+    world.experiment(hit("web-a"))  # what comes after it is no news
+    world.wait(3600)
+    assert len(world.registry.defects) == 1
+
+
+def test_what_cannot_be_taken_in_ends_those_whom_it_may_concern() -> None:
+    world = World()
+    world.to_observing()
+    metadata = Metadata(uid="other", annotations={"chaosplugin.io/mark.x": 5})  # type: ignore[dict-item]
+
+    world.run_seen(AnalysisRun(metadata=metadata))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.INTERNAL_ERROR)
+    world.expect(Delete)
 
 
 def test_resume_answers_the_very_same_while_nothing_changes() -> None:

@@ -207,6 +207,23 @@ async def test_a_variable_that_the_sdk_cannot_read_is_a_warning(caplog: pytest.L
     assert not watched.sampled(TRACE.id)
 
 
+async def test_an_error_of_an_observer_reaches_no_gate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object, fact: object) -> None:
+        raise LookupError(fact)
+
+    monkeypatch.setattr(Tracer, "observe", broken)
+    watched = Observing(Settings(Policy(), None, "info", traces=Traces("console", "grpc", 10, 10)), clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watched.serve, dict)
+        with anyio.fail_after(20):
+            while "is not counted or traced" not in caplog.text:
+                watched.observe(request())
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
