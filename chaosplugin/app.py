@@ -207,7 +207,7 @@ def run_demo(environ: Mapping[str, str], plugin: Sequence[str], *, stay: bool) -
 
 
 def run_sandbox(folder: str, port: int) -> int:
-    """Serve an embedded cluster until ctrl-C."""
+    """Serve an embedded cluster until ctrl-C, with kubeconfigs in `folder`; 1 if that cannot be."""
     from chaosplugin.sandbox import cluster  # noqa: PLC0415
 
     def announce(bed: cluster.Cluster) -> None:
@@ -217,5 +217,9 @@ def run_sandbox(folder: str, port: int) -> int:
     async def serve() -> None:
         await cluster.serve(now, Path(folder), announce, cluster.Settings(port=port))
 
-    anyio.run(serve, backend="asyncio")
-    return 0
+    try:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        anyio.run(serve, backend="asyncio")
+    except* OSError as group:
+        sys.stderr.write(f"chaosplugin: {group.exceptions[0]}\n")
+    return 1  # it runs until ctrl-C, which does not come here

@@ -67,9 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         sys.stderr.write(startup.BY_HAND)
         return 1
-    if arguments[0] == "--self-check":
-        return _self_check(arguments[1:])
-    return _by_hand(arguments)
+    try:
+        return _self_check(arguments[1:]) if arguments[0] == "--self-check" else _by_hand(arguments)
+    except KeyboardInterrupt:
+        return 130
 
 
 # -- as a plugin
@@ -215,6 +216,15 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _port(text: str) -> int:
+    """Read a port; 0 is a free one."""
+    import argparse  # noqa: PLC0415
+
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 0 to 65535")
+    return int(text)
+
+
 def _rate(text: str) -> float:
     """Read a number of requests per second."""
     import argparse  # noqa: PLC0415
@@ -262,11 +272,13 @@ def _by_hand(arguments: Sequence[str]) -> int:
     parser.add_argument("--self-check", action="store_true", help="try what a gate needs; must come first")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="show a canary being gated, on an embedded cluster")
-    demo.add_argument("--metrics-address", metavar="HOST:PORT", help="of the demo's plugin")
+    demo.add_argument(
+        "--metrics-address", type=_host_and_port, metavar="HOST:PORT", help="of the demo's plugin"
+    )
     demo.add_argument("--stay", action="store_true", help="keep all running after the story, until ctrl-C")
     sandbox = commands.add_parser("sandbox", help="serve an embedded cluster until ctrl-C")
-    sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; must exist")
-    sandbox.add_argument("--port", type=int, default=0, help="of the API server; by default a free one")
+    sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; made if it is not there")
+    sandbox.add_argument("--port", type=_port, default=0, help="of the API server; by default a free one")
     serve = commands.add_parser("serve", help="serve gates to bridges and other programs, by gRPC")
     options.add_serve(serve)
     _add_options(serve)
@@ -286,14 +298,13 @@ def _by_hand(arguments: Sequence[str]) -> int:
         return _serve(serve, found)
     from chaosplugin import app  # noqa: PLC0415
 
-    try:
-        if found.command == "demo":
-            address = found.metrics_address
-            plugin_arguments = ["--metrics-address", address] if address else []
-            return app.run_demo(os.environ, [*_again(), *plugin_arguments], stay=found.stay)
-        return app.run_sandbox(found.folder, found.port)
-    except KeyboardInterrupt:
-        return 130
+    if found.command == "demo":
+        plugin = _again()
+        if found.metrics_address is not None:
+            host, port = found.metrics_address
+            plugin += ["--metrics-address", f"{host}:{port}"]
+        return app.run_demo(os.environ, plugin, stay=found.stay)
+    return app.run_sandbox(found.folder, found.port)
 
 
 def _again() -> list[str]:

@@ -309,10 +309,19 @@ def _read(start: Start) -> Asked:
     try:
         with sys.stdin if start.template == "-" else Path(start.template).open() as file:
             text = file.read(_MAX_FILE + 1)
-        settings = {key: load(value) for key, value in start.settings.items()}
-        return analysis_template.read(load(text), start.arguments, start.metric, settings)
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except OSError as error:
+        raise NotDoneError(f"{start.template}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise NotDoneError(f"{start.template}: {error}") from None
+    settings = {key: _yaml(f"--set {key}", value) for key, value in start.settings.items()}
+    return analysis_template.read(_yaml(start.template, text), start.arguments, start.metric, settings)
+
+
+def _yaml(origin: str, text: str) -> object:
+    try:
+        return load(text)
+    except YAMLError as error:
+        raise NotDoneError(f"{origin}: {error}") from None
 
 
 def _tell(event: GateEvent, *, as_json: bool) -> None:

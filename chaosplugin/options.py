@@ -51,7 +51,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--drain",
-        type=float,
+        type=_seconds,
         default=20.0,
         metavar="SECONDS",
         help="at the end, for calls that are under way (20)",
@@ -59,6 +59,16 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json is hclog's, as the plugin logs"
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted seconds from 0 to 3600")
+    return seconds
 
 
 def listening(found: argparse.Namespace) -> Listening:
@@ -205,7 +215,8 @@ def gate_parser(command: str) -> GateParser:
         prog=f"chaosplugin {command}",
         description=GATES[command],
         epilog=_WHERE.format(
-            examples=_EXAMPLES[command], codes=_CODES.get(command, "0 done, 3 not done, or used wrongly")
+            examples=_EXAMPLES[command],
+            codes=_CODES.get(command, "0 done, 3 not done, or used wrongly; 130 ctrl-C"),
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

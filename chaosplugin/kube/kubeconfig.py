@@ -54,7 +54,7 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
         with anyio.fail_after(30):  # an OIDC token may be refreshed here
             await loader.load_and_set(configuration)
     except _BROKEN as error:
-        raise NoCluster(f"kubeconfig {path}: {one_line(str(error)) or type(error).__name__}") from None
+        raise NoCluster(f"kubeconfig {path}: {_why(error)}") from None
     if plugin is None:
         followed = _Followed(path, versions, loader, user, configuration)
         followed.connection = await _connection(configuration, Renewed(followed.issue))
@@ -72,7 +72,17 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
     return replace(connection, credential=Renewed(exec_plugin.issue))
 
 
+def _why(error: Exception) -> str:
+    if isinstance(
+        error, LookupError | TypeError | AttributeError | AssertionError
+    ):  # of the reader's own code
+        return "it does not say how to connect; compare it with `kubectl config view`"
+    return one_line(str(error)) or type(error).__name__
+
+
 def _open(path: str) -> tuple[Any, Any]:
+    if not _versions(path):  # the reader would complain of a key
+        raise ConfigException("there is no such file")
     merged = KubeConfigMerger(path).config
     loader = KubeConfigLoader(config_dict=merged, config_base_path=None)
     name = (loader.current_context or {}).get("context", {}).get("user")
@@ -103,7 +113,7 @@ class _Followed:
             elif self._user is not None and ("auth-provider" in self._user or "tokenFile" in self._user):
                 await self._loader.load_and_set(self._configuration)
         except _BROKEN as error:
-            raise NoCluster(f"kubeconfig {self._path}: {one_line(str(error))}") from None
+            raise NoCluster(f"kubeconfig {self._path}: {_why(error)}") from None
         kind, _, secret = str(self._configuration.api_key.get("BearerToken", "")).partition(" ")
         return Issued(f"{kind} {secret.strip()}" if secret.strip() else "", _RELOAD_S)
 
