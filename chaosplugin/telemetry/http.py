@@ -6,7 +6,7 @@
     /debug/runs  what this process knows of its gates, as JSON, without secrets
 
 With a token, /metrics and /debug/runs want it. A port that is taken is a warning, and tried again: a gate
-does not fail for want of metrics.
+does not fail for want of metrics. Certificate, key and token are read again when their files change.
 """
 
 import hmac
@@ -27,6 +27,7 @@ from chaosplugin.telemetry.runs import listed
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 10.0
+_RELOAD_S = 10.0  # how often the files are looked at
 _BEAT_S = 0.5
 _MAX_TOKEN = 4096  # bytes
 _MAX_LISTED = 1000  # runs
@@ -41,6 +42,10 @@ class Pages:
     def __init__(self, metrics: Metrics, token: str, not_ready: Callable[[], str]) -> None:
         self._not_ready = not_ready
         self._metrics = metrics
+        self._token = token.encode()
+
+    def want(self, token: str) -> None:
+        """Ask for this token from now on."""
         self._token = token.encode()
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -87,9 +92,10 @@ async def serve(address: Address, pages: Pages) -> None:
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     try:
+        seen = _states(address)
         context = tls(address) if address.certificate else None
         await _listen(runner, address, context)
-        await anyio.sleep_forever()
+        await _follow(address, seen, context, pages)
     except (OSError, ssl.SSLError) as error:
         _log.warning("no metrics: the certificate or its key cannot be used: %s", error)
     finally:
@@ -105,6 +111,7 @@ async def _listen(runner: web.AppRunner, address: Address, context: ssl.SSLConte
         try:
             await site.start()
         except OSError as error:
+            await site.stop()  # the runner keeps it otherwise, each time one more
             if not told:
                 _log.warning("no metrics for now: %s; tried again every %g s", error, _RETRY_S)
             told = True
@@ -112,6 +119,36 @@ async def _listen(runner: web.AppRunner, address: Address, context: ssl.SSLConte
             _log.info("metrics at port %d%s", address.port, " over TLS" if context else "")
             return
         await anyio.sleep(_RETRY_S)
+
+
+async def _follow(address: Address, seen: list[object], context: ssl.SSLContext | None, pages: Pages) -> None:
+    """Show a renewed certificate to new connections, ask for a changed token; what is half written waits."""
+    while True:
+        await anyio.sleep(_RELOAD_S)
+        found = _states(address)
+        if found == seen:
+            continue
+        seen = found
+        try:
+            if context is not None and address.certificate:
+                tls(address)  # a pair that does not belong together would leave the context with neither
+                context.load_cert_chain(address.certificate, address.key)
+            if address.token is not None:
+                pages.want(token_of(address))
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            _log.warning("the new certificate or token cannot be used, the old one stays: %s", error)
+
+
+def _states(address: Address) -> list[object]:
+    """Return what tells that a file was replaced; a Secret's are links that are swapped."""
+    found: list[object] = []
+    for file in (address.certificate, address.key, address.token):
+        try:
+            state = Path(file).stat() if file else None
+        except OSError:
+            state = None
+        found.append(state and (state.st_mtime_ns, state.st_ino, state.st_size))
+    return found
 
 
 def tls(address: Address) -> ssl.SSLContext:

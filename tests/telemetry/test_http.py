@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import anyio
 import pytest
+from aiohttp import web
 
 from chaosplugin import cli
 from chaosplugin.provider.settings import Metrics as Address
@@ -133,6 +134,61 @@ async def test_over_tls(tmp_path: Path) -> None:
     assert status == 200
 
 
+async def test_a_renewed_certificate_is_shown_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http, "_RELOAD_S", 0.02)
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        make_pki(folder)
+    certificate, key = first / "tls.crt", first / "tls.key"
+    async with served(certificate=str(certificate), key=str(key)) as (url, _):
+        certificate.write_bytes((second / "tls.crt").read_bytes())
+        with anyio.fail_after(20):
+            while "cannot be used" not in caplog.text:  # it is not this key's
+                await anyio.sleep(0.02)
+        half_way, _, _ = await get(f"{url}/healthz", ca=first / "ca.crt")
+        key.write_bytes((second / "tls.key").read_bytes())
+        with anyio.fail_after(20):
+            while not await _is_shown(url, second / "ca.crt"):
+                await anyio.sleep(0.02)
+
+    assert half_way == 200
+
+
+async def _is_shown(url: str, ca: Path) -> bool:
+    try:
+        status, _, _ = await get(f"{url}/healthz", ca=ca)
+    except aiohttp.ClientConnectorCertificateError:
+        return False
+    return status == 200
+
+
+async def test_a_changed_token_is_asked_for_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_RELOAD_S", 0.02)
+    file = tmp_path / "token"
+    file.write_text("opensesame")
+    (port,) = free_ports(1)
+    address = Address("127.0.0.1", port, None, None, str(file))
+    pages = http.Pages(Metrics(lambda: START, lambda: 0.0, dict), http.token_of(address), str)
+    url = f"http://127.0.0.1:{port}/metrics"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(http.serve, address, pages)
+        await _open(port)
+        file.write_text("")  # of which nobody can be the bearer
+        file.write_text("abracadabra")
+        with anyio.fail_after(20):
+            while (await get(url, Authorization="Bearer abracadabra"))[0] != 200:
+                await anyio.sleep(0.02)
+        old, _, _ = await get(url, Authorization="Bearer opensesame")
+        tasks.cancel_scope.cancel()
+
+    assert old == 401
+
+
 async def test_a_certificate_that_cannot_be_read_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +197,27 @@ async def test_a_certificate_that_cannot_be_read_is_a_warning(
         await http.serve(address, http.Pages(Metrics(lambda: START, lambda: 0.0, dict), "", str))
 
     assert "no metrics: the certificate" in caplog.text
+
+
+async def test_tries_for_a_port_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http, "_RETRY_S", 0.01)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    taken = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    address = Address("127.0.0.1", taken.sockets[0].getsockname()[1], None, None, None)
+    async with taken, anyio.create_task_group() as tasks:
+        tasks.start_soon(http._listen, runner, address, None)
+        with anyio.fail_after(10):
+            while "no metrics for now" not in caplog.text:
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.1)  # some tries more
+        left = len(runner.sites)
+        tasks.cancel_scope.cancel()
+    await runner.cleanup()
+
+    assert left <= 1
 
 
 async def test_a_port_that_is_taken_is_a_warning_and_tried_again(
