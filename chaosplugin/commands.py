@@ -4,6 +4,7 @@ Directly, this process is what a server is: it works on the gates that it runs, 
 are the verdict's: 0 survived, 1 failed, 2 inconclusive, 3 error; of `watch`, `ls` and `stop` 0 or 3.
 """
 
+import os
 import secrets
 import signal
 import sys
@@ -93,8 +94,8 @@ def watch(where: Where, namespace: str, gate_id: str) -> int:
         if gate_id:
             await _find(access, namespace, gate_id)
         async for event in access.events(namespace, gate_id):
-            _tell(event, as_json=where.json)
-            if gate_id and event.gate.stage is Stage.DONE:
+            heard = _tell(event, as_json=where.json)
+            if not heard or (gate_id and event.gate.stage is Stage.DONE):
                 break
         return 0
 
@@ -324,14 +325,13 @@ def _yaml(origin: str, text: str) -> object:
         raise NotDoneError(f"{origin}: {error}") from None
 
 
-def _tell(event: GateEvent, *, as_json: bool) -> None:
+def _tell(event: GateEvent, *, as_json: bool) -> bool:
     gate = event.gate
     if as_json:
-        _write(_json_of(gate))
-        return
+        return _write(_json_of(gate))
     words = gate.message if gate.phase.completed else f"{gate.stage}: {gate.message}"
     at = event.at.astimezone().strftime("%H:%M:%S")
-    _write(f"{at} {gate.namespace}/{gate.id} {gate.phase} {words}")
+    return _write(f"{at} {gate.namespace}/{gate.id} {gate.phase} {words}")
 
 
 def _json_of(gate: Gate) -> str:
@@ -352,8 +352,15 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _write(*lines: str) -> None:
-    """A line at a time, as others may be reading."""
-    for line in lines:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def _write(*lines: str) -> bool:
+    """Write lines at once, as others may be reading; returns whether somebody does.
+
+    Without a reader a gate is followed to its end all the same: left alone, its fault would stay on.
+    """
+    try:
+        sys.stdout.writelines(line + "\n" for line in lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes there
+        return False
+    return True

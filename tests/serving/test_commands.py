@@ -183,6 +183,35 @@ async def test_ctrl_c_ends_the_gate_and_waits_until_the_fault_is_undone(tmp_path
         assert not at.bed.gate.experiments
 
 
+async def test_a_reader_that_leaves_does_not_leave_the_gate_alone(tmp_path: Path) -> None:
+    async with ground(tmp_path, "direct") as at:
+        command = at.command("run", str(at.template), "--rollout", "web", "--arg", "lasting=3s")
+        reading, writing = os.pipe()
+        with (tmp_path / "said").open("w") as said:
+            process = await anyio.open_process(command, stdout=writing, stderr=said)
+        os.close(writing)
+        await anyio.wait_readable(reading)
+        os.close(reading)
+        with anyio.fail_after(60):
+            code = await process.wait()
+
+        assert (code, (tmp_path / "said").read_text()) == (0, "")
+        assert not at.bed.gate.experiments
+
+
+async def test_a_watch_ends_with_its_reader(tmp_path: Path) -> None:
+    async with ground(tmp_path, "direct") as at:
+        reading, writing = os.pipe()
+        process = await anyio.open_process(at.command("watch"), stdout=writing, stderr=subprocess.DEVNULL)
+        os.close(writing)
+        os.close(reading)
+        await at.run()
+        with anyio.fail_after(60):
+            code = await process.wait()
+
+        assert code == 0
+
+
 @BOTH
 async def test_a_gate_whose_runner_died_is_stopped_by_its_id(tmp_path: Path, how: str) -> None:
     async with ground(tmp_path, how) as at:
