@@ -254,7 +254,7 @@ def _self_check(arguments: Sequence[str]) -> int:
     found = parser.parse_args(arguments)
     from chaosplugin import selfcheck  # noqa: PLC0415
 
-    return selfcheck.run(found.kubeconfig or None, found.namespace, server=found.server)
+    return selfcheck.run(os.environ, found.kubeconfig or None, found.namespace, server=found.server)
 
 
 def _by_hand(arguments: Sequence[str]) -> int:

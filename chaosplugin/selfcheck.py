@@ -6,12 +6,9 @@ Loads every module, makes a socket, asks the API server for its experiments, and
 import importlib
 import pkgutil
 import platform
-import socket
 import sys
-import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +21,7 @@ from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.clusters import open_clusters
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.provider.ports import Access, ClusterError, Denied, NotFound
-from chaosplugin.transport.folder import PrivateFolder
+from chaosplugin.transport.listener import CannotListenError, listen
 
 _CHAOS, _ARGO = "chaos-mesh.org", "argoproj.io"
 _WATCH = ("get", "list", "watch")
@@ -48,26 +45,27 @@ class Finding:
         return f"ok       {self.text}\n"
 
 
-def run(kubeconfig: str | None, namespace: str, *, server: bool) -> int:
+def run(environ: Mapping[str, str], kubeconfig: str | None, namespace: str, *, server: bool) -> int:
     """Print the findings for one namespace, "" for all of them; 0 if nothing is missing.
 
-    `server`: of what `chaosplugin serve` wants, who has nothing from upstream.
+    `environ` names the folders for a socket. `server`: of what `chaosplugin serve` wants, who has nothing
+    from upstream.
     """
     rights = wanted_by_server(namespace) if server else wanted(namespace)
-    return anyio.run(_report, kubeconfig, namespace, list(rights), backend="asyncio")
+    missing = sum(map(_told, (_modules(), _sockets(environ))))
+    missing += anyio.run(_report, kubeconfig, namespace, list(rights), backend="asyncio")
+    return 1 if missing else 0
 
 
 async def _report(kubeconfig: str | None, namespace: str, rights: Sequence[Right]) -> int:
     missing = 0
-    for finding in (_modules(), _sockets(Path(tempfile.gettempdir()))):
-        missing += _told(finding)
     try:
         async with open_clusters(kubeconfig, clock=now) as clusters:
             async for finding in _cluster(await clusters.home(), namespace, rights):
                 missing += _told(finding)
     except NoCluster as error:
         missing += _told(Finding(str(error), "run it in the controller's pod, or set --kubeconfig"))
-    return 1 if missing else 0
+    return missing
 
 
 def _told(finding: Finding) -> bool:
@@ -88,19 +86,14 @@ def _modules() -> Finding:
     return Finding(f"{version}, {platform.machine()}: {len(names)} modules load")
 
 
-def _sockets(base: Path) -> Finding:
+def _sockets(environ: Mapping[str, str]) -> Finding:
+    """Listen where the plugin would."""
     try:
-        folder = PrivateFolder(base)
-        try:
-            with closing(socket.socket(socket.AF_UNIX)) as made:
-                made.bind(str(folder.socket))
-        finally:
-            folder.remove()
-    except OSError as error:
-        return Finding(
-            f"no socket can be made in {base}: {error}", "mount an emptyDir at /tmp, or set TMPDIR"
-        )
-    return Finding(f"a socket can be made in {base}")
+        listener = listen(environ)
+    except CannotListenError as error:
+        return Finding(str(error), "mount an emptyDir at /tmp, or set TMPDIR")
+    listener.close()
+    return Finding(f"a socket can be made in {Path(listener.path).parent.parent}")
 
 
 # -- the cluster

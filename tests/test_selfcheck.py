@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from chaosplugin import __version__
+from chaosplugin import __version__, selfcheck
 from chaosplugin.sandbox import cluster
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
+from chaosplugin.transport.folder import PrivateFolder
 
 
 @contextmanager
@@ -73,10 +74,20 @@ def test_without_a_cluster_it_says_how_to_give_one() -> None:
     assert said.stderr == ""
 
 
-def test_a_folder_without_room_for_sockets_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_room_for_a_socket_is_passed_over_as_the_plugin_does(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     said = _check(KUBECONFIG=str(tmp_path / "none"), TMPDIR=str(deep))
 
-    assert said.returncode == 1
-    assert f"MISSING  no socket can be made in {deep}" in said.stdout
+    assert "ok       a socket can be made in /tmp\n" in said.stdout
+
+
+def test_where_no_folder_will_do_each_is_named_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> PrivateFolder:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("chaosplugin.transport.listener.PrivateFolder", refuse)
+    found = selfcheck._sockets({"TMPDIR": "/here"})
+
+    assert found.text == "no folder for a socket; /here: Permission denied; /tmp: Permission denied"
+    assert found.mend.startswith("mount an emptyDir at /tmp")
