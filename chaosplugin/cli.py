@@ -20,26 +20,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 as a plugin (started by Argo Rollouts' controller; options are `args` in argo-rollouts-config):
-  --wake push|poll              how the controller learns of a verdict; by default push where RBAC allows
-  --allow-endpoint HOST[:PORT]  chaosMeshEndpoint may name this API server (repeat for several)
-  --allow-unowned               gates whose AnalysisRun no Rollout or Experiment controls
-  --allow-stable                faults in the stable pods
-  --allow-full-traffic          faults in a canary that carries all production traffic
-  --allow-cross-namespace       experiments in another namespace than their AnalysisRun's
-  --allow-network-target        NetworkChaos that writes rules on the pods of spec.target
-  --force-cleanup               remove finalizers of an experiment that is not gone 60 s after its deletion:
-                                Chaos Mesh has not undone the fault then, so it may go on in the pods
-  --allow-workflow-task         Workflows with templates of type Task, which start pods
-  --allow-status-check          Workflows with templates of type StatusCheck, which send requests
-  --kube-api-qps NUMBER         requests per second to an API server, 50 by default; a gate takes six
-  --kubeconfig FILE             the cluster; by default $KUBECONFIG, else the one it runs in
-  --log-level LEVEL             debug, info (default), warning or error
-  --protocol netrpc|grpc        grpc is for other hosts of go-plugin than Argo Rollouts
-  --metrics-address HOST:PORT   serve /metrics, /healthz, /readyz and /debug/runs; :PORT is all addresses
-  --metrics-cert FILE, --metrics-key FILE
-                                over TLS, with this certificate and key
-  --metrics-token-file FILE     /metrics and /debug/runs want this bearer token
 
+{plugin}
 traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER is set in the environment; of the
 other variables OTEL_* those for headers, protocol, sampler, resource, batches and OTEL_SDK_DISABLED hold
 
@@ -56,6 +38,29 @@ examples:
                                          a gate from a CI job; its exit code is the verdict
 
 exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C
+"""
+_DEMO = """\
+examples:
+  chaosplugin demo
+  chaosplugin demo --stay --metrics-address :9464
+
+exit codes: 0 both canaries ended as they must; 1 they did not; 2 bad arguments; 130 ctrl-C
+"""
+_SANDBOX = """\
+examples:
+  chaosplugin sandbox --folder /tmp/bed
+  KUBECONFIG=/tmp/bed/system-admin.kubeconfig kubectl get rollouts,podchaos --all-namespaces
+
+It has an API server and plays Chaos Mesh, nodes and ReplicaSets; no controller of Argo Rollouts.
+
+exit codes: 1 it cannot serve; 2 bad arguments; 130 ctrl-C
+"""
+_CHECK = """\
+examples:
+  chaosplugin --self-check --kubeconfig controller.kubeconfig
+  chaosplugin --self-check --namespace shop
+
+exit codes: 0 nothing is missing; 1 something is; 2 bad arguments; 130 ctrl-C
 """
 
 
@@ -117,12 +122,10 @@ def _settings(arguments: Sequence[str]) -> "Settings":
 
         kubeconfig = os.environ.get("KUBECONFIG") or None
         return Settings(Policy(), kubeconfig, "info", traces=traces_of(os.environ))
-    from chaosplugin.options import HostParser  # noqa: PLC0415
+    from chaosplugin.options import HostParser, add_plugin  # noqa: PLC0415
 
     parser = HostParser(prog="chaosplugin", add_help=False, allow_abbrev=False)
-    parser.add_argument("--protocol", choices=("netrpc", "grpc"), default="netrpc")
-    _add_options(parser)
-    _add_metrics(parser)
+    add_plugin(parser)
     found = parser.parse_args(arguments)
     return _observed(found)._replace(grpc=found.protocol == "grpc")
 
@@ -181,63 +184,6 @@ def traces_of(environ: Mapping[str, str]) -> Traces | None:
     return Traces(exporter or "otlp", protocol, waiting, min(batch, waiting))
 
 
-def _add_options(parser: "argparse.ArgumentParser") -> None:
-    parser.add_argument("--wake", choices=("push", "poll"))
-    parser.add_argument("--allow-endpoint", action="append", default=[], metavar="HOST[:PORT]")
-    for flag in (
-        "unowned",
-        "stable",
-        "full-traffic",
-        "cross-namespace",
-        "network-target",
-        "workflow-task",
-        "status-check",
-    ):
-        parser.add_argument(f"--allow-{flag}", action="store_true")
-    parser.add_argument("--force-cleanup", action="store_true")
-    parser.add_argument("--kube-api-qps", type=_rate, default=50.0)
-    parser.add_argument("--kubeconfig")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-
-
-def _add_metrics(parser: "argparse.ArgumentParser") -> None:
-    parser.add_argument("--metrics-address", type=_host_and_port, metavar="HOST:PORT")
-    for name in ("cert", "key", "token-file"):
-        parser.add_argument(f"--metrics-{name}", metavar="FILE")
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    """Read where to listen; no host is all addresses."""
-    import argparse  # noqa: PLC0415
-
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST:PORT or :PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _port(text: str) -> int:
-    """Read a port; 0 is a free one."""
-    import argparse  # noqa: PLC0415
-
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 0 to 65535")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    """Read a number of requests per second."""
-    import argparse  # noqa: PLC0415
-
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 1 <= rate <= 10_000:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 1 to 10000")
-    return rate
-
-
 # -- by hand
 
 
@@ -246,10 +192,17 @@ def _self_check(arguments: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(
         prog="chaosplugin --self-check",
-        description="Try what a gate needs; exit code 1 if something is missing.",
+        description="Try what a gate needs.",
+        epilog=_CHECK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--namespace", default="", help="rights in this one only; by default in all")
-    parser.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG"), metavar="FILE")
+    parser.add_argument(
+        "--kubeconfig",
+        default=os.environ.get("KUBECONFIG"),
+        metavar="FILE",
+        help="by default $KUBECONFIG, else the cluster that it runs in",
+    )
     parser.add_argument("--server", action="store_true", help="what the account of `chaosplugin serve` needs")
     found = parser.parse_args(arguments)
     from chaosplugin import selfcheck  # noqa: PLC0415
@@ -265,24 +218,31 @@ def _by_hand(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="chaosplugin",
         description="A metric plugin for Argo Rollouts: a canary passes when it survives a fault.",
-        epilog=_EPILOG,
+        epilog=_EPILOG.format(plugin=options.plugin_help()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"chaosplugin {__version__}")
     parser.add_argument("--self-check", action="store_true", help="try what a gate needs; must come first")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="show a canary being gated, on an embedded cluster")
+    raw = argparse.RawDescriptionHelpFormatter
+    about = "show a canary being gated, on an embedded cluster"
+    demo = commands.add_parser("demo", help=about, description=about, epilog=_DEMO, formatter_class=raw)
     demo.add_argument(
-        "--metrics-address", type=_host_and_port, metavar="HOST:PORT", help="of the demo's plugin"
+        "--metrics-address", type=options.host_and_port, metavar="HOST:PORT", help="of the demo's plugin"
     )
     demo.add_argument("--stay", action="store_true", help="keep all running after the story, until ctrl-C")
-    sandbox = commands.add_parser("sandbox", help="serve an embedded cluster until ctrl-C")
+    about = "serve an embedded cluster until ctrl-C"
+    sandbox = commands.add_parser(
+        "sandbox", help=about, description=about, epilog=_SANDBOX, formatter_class=raw
+    )
     sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; made if it is not there")
-    sandbox.add_argument("--port", type=_port, default=0, help="of the API server; by default a free one")
+    sandbox.add_argument(
+        "--port", type=options.port, default=0, help="of the API server; by default a free one"
+    )
     serve = commands.add_parser("serve", help="serve gates to bridges and other programs, by gRPC")
     options.add_serve(serve)
-    _add_options(serve)
-    _add_metrics(serve)
+    options.add_options(serve)
+    options.add_metrics(serve)
     commands.add_parser("bridge", help="what the controller starts where a server does the work")
     for command, what in options.GATES.items():
         commands.add_parser(command, help=what)
@@ -317,7 +277,7 @@ def _gates(command: str, arguments: Sequence[str]) -> int:
     from chaosplugin.transport.grpc.addresses import BadAddress  # noqa: PLC0415
 
     parser = options.gate_parser(command)
-    _add_options(parser)
+    options.add_options(parser)
     parser.set_defaults(log_level="warning")
     found = parser.parse_args(arguments)
     try:

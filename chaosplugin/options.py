@@ -1,8 +1,9 @@
-"""The options of `serve` and `bridge`: from words to what a server and a bridge are made of."""
+"""The options of the plugin, of `serve`, `bridge` and the commands about gates: words, and what they mean."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from chaosplugin.transport.grpc.addresses import BadAddress, Listening, Target, parse
@@ -18,6 +19,122 @@ class HostParser(argparse.ArgumentParser):
         raise CannotStartError(f"args in argo-rollouts-config: {message}")
 
 
+_ALLOW = {
+    "unowned": "gates whose AnalysisRun no Rollout or Experiment controls",
+    "stable": "faults in the stable pods",
+    "full-traffic": "faults in a canary that carries all production traffic",
+    "cross-namespace": "experiments in another namespace than their AnalysisRun's",
+    "network-target": "NetworkChaos that writes rules on the pods of spec.target",
+    "workflow-task": "Workflows with templates of type Task, which start pods",
+    "status-check": "Workflows with templates of type StatusCheck, which send requests",
+}
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """Add the args of a plugin."""
+    add_options(parser)
+    group = parser.add_argument_group("the host")
+    group.add_argument(
+        "--protocol",
+        choices=("netrpc", "grpc"),
+        default="netrpc",
+        help="grpc is for other hosts of go-plugin than Argo Rollouts",
+    )
+    add_metrics(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what all that work on gates have in common."""
+    group = parser.add_argument_group("the cluster and the log")
+    group.add_argument(
+        "--kubeconfig", metavar="FILE", help="by default $KUBECONFIG, else the cluster that it runs in"
+    )
+    group.add_argument(
+        "--kube-api-qps",
+        type=_rate,
+        default=50.0,
+        metavar="NUMBER",
+        help="requests per second to an API server, 50 by default; a gate takes six",
+    )
+    group.add_argument(
+        "--wake",
+        choices=("push", "poll"),
+        help="how the controller learns of a verdict; by default push where RBAC allows",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="what is logged, and all that is worse",
+    )
+    group = parser.add_argument_group("what is refused unless the operator allows it")
+    group.add_argument(
+        "--allow-endpoint",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="chaosMeshEndpoint may name this API server (repeat for several)",
+    )
+    for flag, what in _ALLOW.items():
+        group.add_argument(f"--allow-{flag}", action="store_true", help=what)
+    group.add_argument(
+        "--force-cleanup",
+        action="store_true",
+        help="remove finalizers of an experiment that is not gone 60 s after its deletion: "
+        "Chaos Mesh has not undone the fault then, so it may go on in the pods",
+    )
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Add how a process that stays can be watched."""
+    group = parser.add_argument_group("metrics (files are read again when they change)")
+    group.add_argument(
+        "--metrics-address",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="serve /metrics, /healthz, /readyz and /debug/runs; :PORT is all addresses",
+    )
+    group.add_argument("--metrics-cert", metavar="FILE", help="over TLS, with this certificate chain")
+    group.add_argument("--metrics-key", metavar="FILE", help="its key")
+    group.add_argument(
+        "--metrics-token-file", metavar="FILE", help="/metrics and /debug/runs want this bearer token"
+    )
+
+
+def plugin_help() -> str:
+    """Return what `--help` says of the plugin's args."""
+    wide = partial(argparse.HelpFormatter, max_help_position=32, width=110)
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False, formatter_class=wide)
+    add_plugin(parser)
+    return parser.format_help()
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Read where to listen; no host is all addresses."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST:PORT or :PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def port(text: str) -> int:
+    """Read a port; 0 is a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 0 to 65535")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    """Read a number of requests per second."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 1 <= rate <= 10_000:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 1 to 10000")
+    return rate
+
+
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add what `serve` knows beside the plugin's own options."""
     parser.epilog, parser.formatter_class = _SERVE, argparse.RawDescriptionHelpFormatter
@@ -26,7 +143,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--socket-group", type=int, metavar="GID", help="may use the unix sockets, too")
     group = parser.add_argument_group("who may call, over TCP (files are read again when they change)")
     group.add_argument("--tls-cert", metavar="FILE", help="certificate chain of the server")
-    group.add_argument("--tls-key", metavar="FILE")
+    group.add_argument("--tls-key", metavar="FILE", help="its key")
     group.add_argument(
         "--client-ca", metavar="FILE", help="callers show a certificate signed by one of these"
     )
@@ -97,7 +214,7 @@ def add_target(parser: argparse.ArgumentParser, flag: str) -> None:
     group.add_argument(flag, dest="target", metavar="ADDRESS", help=f"of `chaosplugin serve`: {_ADDRESS}")
     group.add_argument("--ca", metavar="FILE", help="that signs the server's certificate; else the system's")
     group.add_argument("--cert", metavar="FILE", help="our certificate")
-    group.add_argument("--key", metavar="FILE")
+    group.add_argument("--key", metavar="FILE", help="its key")
     group.add_argument("--token-file", metavar="FILE", help="our Kubernetes token")
     group.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if not the host")
     group.add_argument("--insecure", action="store_true", help="no TLS over a network")
@@ -141,7 +258,12 @@ def bridge_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParse
         allow_abbrev=False,
     )
     add_target(parser, "--target")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="what is logged, and all that is worse",
+    )
     return parser
 
 
@@ -194,8 +316,6 @@ examples:
     --token-review --token-audience chaosplugin \\
     --allow-client system:serviceaccount:argo-rollouts:argo-rollouts \\
     --allow-client system:serviceaccount:ci:gates=shop
-
-The options without a word here are the plugin's: `chaosplugin --help` tells of them.
 
 exit codes: 0 ended by SIGTERM or ctrl-C; 1 it cannot serve; 2 bad arguments
 """
