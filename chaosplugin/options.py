@@ -70,6 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is refused unless the operator allows it")
     group.add_argument(
         "--allow-endpoint",
+        type=_endpoint,
         action="append",
         default=[],
         metavar="HOST[:PORT]",
@@ -122,6 +123,13 @@ def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 0 to 65535")
     return int(text)
+
+
+def _endpoint(text: str) -> str:
+    """Read whom `chaosMeshEndpoint` may name; with a scheme or a path it would never match."""
+    if not text or "/" in text or " " in text:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST or HOST:PORT")
+    return text
 
 
 def _rate(text: str) -> float:

@@ -26,6 +26,12 @@ def test_a_rate_that_is_none_is_refused_in_one_line_for_the_hosts_log(text: str)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["https://chaos.example:6443", "chaos.example/api", "", "a b"])
+def test_an_endpoint_that_could_never_match_is_refused(text: str) -> None:
+    with pytest.raises(CannotStartError, match=f"met '{text}', wanted HOST or HOST:PORT"):
+        cli._settings([f"--allow-endpoint={text}"])
+
+
 def _run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     seen = {**os.environ, "KUBECONFIG": "", **environment}
     return subprocess.run(

@@ -42,10 +42,10 @@ LOG_LINES = 40  # of the plugin's log, shown if something goes wrong
 _BUG = {"metadata": {"annotations": {"sandbox.chaosplugin.io/ready-after": "600"}}}
 _NEXT = """\
 Next:
-  examples/              AnalysisTemplates and Rollouts to start from, with what the original got wrong
-  chaosplugin sandbox    the same cluster for your own templates and kubectl
-  deploy/                the rights and the ConfigMap for your cluster
-  README.md              every key of the configuration, every verdict, every refusal
+  examples/                           AnalysisTemplates and Rollouts to start from
+  chaosplugin sandbox --folder DIR    the same cluster, without Argo, for your own objects and kubectl
+  deploy/                             rights, and ways to install it in your cluster
+  README.md                           every key of the configuration, every verdict, every refusal
 """
 
 

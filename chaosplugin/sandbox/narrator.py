@@ -104,7 +104,7 @@ class Narrator:
         if "AllRecovered" in true and seconds:
             self._once(name, "recovered", "experiment", "recovered: the fault is gone")
         if gone:
-            self._once(name, "gone", "experiment", "deleted")
+            self._once(name, "gone", "experiment", f"{name} deleted")
 
     def _whose(self, pods: Iterable[str]) -> str:
         """Say of which versions these pods are."""

@@ -39,9 +39,8 @@ class Prints:
     def _read(self) -> None:
         while data := os.read(self._fd, _CHUNK):
             if self._room.acquire(blocking=False):
-                with suppress(
-                    RuntimeError
-                ):  # the loop has ended; go on, so that nobody hangs who prints at exit
+                # the loop may have ended; go on, so that nobody hangs who prints at exit
+                with suppress(RuntimeError):
                     self._loop.call_soon_threadsafe(self._offer, data)
 
     def _offer(self, data: bytes) -> None:

@@ -40,9 +40,10 @@ from chaosplugin.wire.gob.shapes import (
     StructShape,
 )
 from chaosplugin.wire.gob.times import decode_time, encode_time
+from chaosplugin.wire.handshake import DISPENSED_AS, Kind
 from chaosplugin.wire.netrpc import Method
 
-PLUGIN_NAME = "RpcMetricProviderPlugin"  # under which a host asks the Dispenser for this service
+PLUGIN_NAME = DISPENSED_AS[Kind.METRIC]  # under which a host asks the Dispenser for this service
 
 T = TypeVar("T")
 

@@ -61,13 +61,18 @@ def begin(resource: Resource, obj: Object, namespace: str, now: datetime) -> Non
         prefix = metadata.get("generateName", "")
         if not prefix:
             raise bad_request("name or generateName is required")
-        metadata["name"] = prefix[:58] + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+        metadata["name"] = suffixed(prefix)
     for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields"):
         metadata.pop(key, None)
     metadata["uid"] = str(uuid4())
     metadata["creationTimestamp"] = timestamp(now)
     if resource.generation:
         metadata["generation"] = 1
+
+
+def suffixed(stem: str) -> str:
+    """Return a name that nobody has, as of `generateName`."""
+    return stem[:58] + "".join(secrets.choice(_ALPHABET) for _ in range(5))
 
 
 def carry_over(old: Object, new: Object) -> None:

@@ -6,7 +6,6 @@ from chaosplugin.sandbox.api.errors import ApiError, bad_request
 
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
 
 MAX_OPERATIONS = 10_000  # as kube-apiserver has it
 

@@ -1,7 +1,6 @@
 """How Chaos Mesh's controllers write: as themselves, with Events, and as owners of what they create."""
 
 from contextlib import suppress
-from secrets import choice
 
 from chaosplugin.sandbox.api.access import MASTERS, User
 from chaosplugin.sandbox.api.errors import ApiError
@@ -10,7 +9,6 @@ from chaosplugin.sandbox.api.verbs import Api, Write
 from chaosplugin.sandbox.chaosmesh import events
 
 SYSTEM_WRITE = Write(User("system:serviceaccount:chaos-mesh:chaos-controller-manager", (MASTERS,)))
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def tell(api: Api, obj: Object, component: str, happening: events.Happening) -> None:
@@ -30,8 +28,3 @@ def owner(obj: Object) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def suffixed(stem: str) -> str:
-    """Return a generated name, as the API server generates them."""
-    return stem[:58] + "".join(choice(_ALPHABET) for _ in range(5))
