@@ -51,7 +51,10 @@ class Image:
 
 @dataclass(slots=True)
 class Pod:
-    """A pod of a Deployment in a bed; `hosts` are the Services that it looks up, all on this machine."""
+    """A pod of a Deployment in a bed, named after its folder `work`.
+
+    `hosts` are the names that it looks up, all on this machine; it trusts the bed's authority.
+    """
 
     bed: Bed
     manifest: Json
@@ -71,11 +74,16 @@ class Pod:
             command = self._command(container, [])
             subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
         for container in self._spec["containers"]:
-            command = self._command(container, words.get(container["name"], ()))
-            self._logs_before[container["name"]] = len(self.log(container["name"]))
-            self.bed.processes.start(self._name(container), *command)
+            self._begin(container, words.get(container["name"], ()))
         for container in self._spec["containers"]:
             self._until_ready(container)
+
+    def restart(self, name: str, words: Sequence[str]) -> None:
+        """End a container and start it anew; the volumes stay as they are."""
+        (container,) = [each for each in self._spec["containers"] if each["name"] == name]
+        self.bed.processes.stop(self._name(container))
+        self._begin(container, words)
+        self._until_ready(container)
 
     def stop(self) -> None:
         for container in self._spec["containers"]:
@@ -83,13 +91,15 @@ class Pod:
 
     def log(self, container: str) -> str:
         """Return what a container has said, without what one of this name said before."""
-        file = self.bed.processes.log(f"{self._owner}-{container}")
-        before = self._logs_before.get(container, 0)
-        return file.read_text(errors="replace")[before:] if file.exists() else ""
+        return self._whole_log(container)[self._logs_before.get(container, 0) :]
 
-    @property
-    def _owner(self) -> str:
-        return str(self.manifest["metadata"]["name"])
+    def _whole_log(self, container: str) -> str:
+        file = self.bed.processes.log(f"{self.work.name}-{container}")
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def volume(self, name: str) -> Path:
+        """Return where the content of a volume is."""
+        return self._volumes[name]
 
     @property
     def _spec(self) -> Json:
@@ -97,15 +107,28 @@ class Pod:
         return spec
 
     def _name(self, container: Json) -> str:
-        return f"{self._owner}-{container['name']}"
+        return f"{self.work.name}-{container['name']}"
+
+    def _begin(self, container: Json, words: Sequence[str]) -> None:
+        command = self._command(container, words)
+        self._logs_before[container["name"]] = len(self._whole_log(container["name"]))
+        self.bed.processes.start(self._name(container), *command)
 
     def _until_ready(self, container: Json) -> None:
         for kind in ("livenessProbe", "readinessProbe"):
-            if probe := container.get(kind, {}).get("httpGet"):
-                ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            if kind in container:
                 name = self._name(container)
-                check = partial(_ok, ports[probe["port"]], probe["path"])
+                check = partial(self.probe, container["name"], kind)
                 self.bed.processes.until(f"{name}: {kind}", name, check)
+
+    def probe(self, name: str, kind: str) -> bool:
+        """Ask as the kubelet does, which waits a second where the manifest says nothing else."""
+        (container,) = [each for each in self._spec["containers"] if each["name"] == name]
+        probe = container[kind]
+        (port,) = [
+            port["containerPort"] for port in container["ports"] if port["name"] == probe["httpGet"]["port"]
+        ]
+        return _ok(port, probe["httpGet"]["path"], probe.get("timeoutSeconds", 1))
 
     # -- volumes
 
@@ -158,7 +181,8 @@ class Pod:
         image = self.images[container["image"]]
         mounts = [(str(file), path, "ro") for path, file in image.files.items()]
         mounts += [(device, device, "rw") for device in _DEVICES]
-        mounts += [(_ROOTS, _ROOTS, "ro"), (str(self._volumes[_ACCOUNT]), _ACCOUNT, "ro")]
+        authority = str(self.bed.pki / "ca.crt")
+        mounts += [(authority, _ROOTS, "ro"), (str(self._volumes[_ACCOUNT]), _ACCOUNT, "ro")]
         for mount in container["volumeMounts"]:
             how = "ro" if mount.get("readOnly") else "rw"
             mounts.append((str(self._volumes[mount["name"]]), mount["mountPath"], how))
@@ -178,8 +202,8 @@ class Pod:
         return ["env", "-i", *variables, *unshared, *enter, *listed, "--", *program]
 
     def _root(self, name: str, image: Image, mounts: Sequence[tuple[str, str, str]]) -> Path:
-        root = self.work / "roots" / name
-        (root / image.folder.lstrip("/")).mkdir(parents=True)
+        root = self.work / "roots" / name  # nothing is ever written to it
+        (root / image.folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
         for source, target, _ in mounts:
             point = root / target.lstrip("/")
             if Path(source).is_dir():
@@ -191,7 +215,7 @@ class Pod:
         return root
 
 
-def _ok(port: int, path: str) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+def _ok(port: int, path: str, timeout: float) -> bool:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection:
         connection.request("GET", path)
         return connection.getresponse().status == 200
