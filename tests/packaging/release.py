@@ -1,11 +1,16 @@
-"""What `make dist` has made."""
+"""What `make dist` has made, and what it would make of other sources."""
 
+import hashlib
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 
+from chaosplugin import __version__
 from tests.realbed import toolchain
 
-_DIST = Path(__file__).parents[2] / "dist"
+_ROOT = Path(__file__).parents[2]
+_DIST = _ROOT / "dist"
 
 
 def cpu() -> str:
@@ -23,3 +28,35 @@ def file(name: str = "") -> Path:
 def cache() -> Path:
     """Return where `make dist` keeps what it fetched."""
     return toolchain.cache_folder() / "onefile"
+
+
+def copy_sources(folder: Path) -> None:
+    """Copy what is, or would be, committed, and let it be built with what is installed here."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
+    for name in names.split("\0")[:-1]:
+        if (_ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(_ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(_ROOT / ".venv")
+
+
+def next_file(version: str) -> Path:
+    """Return the one file as a later version, built of the same sources unless that was done before."""
+    digest = hashlib.sha256(file().read_bytes()).hexdigest()[:16]
+    folder = _ROOT / "build" / "next"
+    kept = folder / f"chaosplugin-{version}-{digest}"
+    if not kept.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        sources = folder / "sources"
+        copy_sources(sources)
+        module = sources / "chaosplugin" / "__init__.py"
+        text = module.read_text()
+        assert text.count(__version__) == 1
+        module.write_text(text.replace(__version__, version))
+        built = file().relative_to(_ROOT)
+        make = ["make", "--silent", "--old-file=.venv/.packaging", str(built)]
+        subprocess.run(make, cwd=sources, check=True, stdout=subprocess.DEVNULL)
+        (sources / built).rename(kept)
+        shutil.rmtree(sources)
+    return kept

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,10 @@ import pytest
 
 from chaosplugin import __version__
 from tests.e2e import rendering
+from tests.packaging import release
 from tests.packaging.test_image import Buildah
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(1200)]
-_ROOT = Path(__file__).parents[2]
 _CPUS = ("amd64", "arm64")
 _OURS = f"chaosplugin-{__version__}"
 
@@ -29,15 +28,11 @@ def _git(folder: Path, *arguments: str) -> str:
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A commit of what is here now."""
     folder = tmp_path_factory.mktemp("sources")
-    for name in _git(_ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")[:-1]:
-        if (_ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(_ROOT / name, folder / name)
+    release.copy_sources(folder)
     _git(folder, "init", "--quiet")
+    (folder / ".git" / "info" / "exclude").write_text(".venv\n")  # a link is no folder, as .gitignore has it
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--message=Release")
-    (folder / ".venv").symlink_to(_ROOT / ".venv")
-    (folder / ".git" / "info" / "exclude").write_text(".venv\n")  # a link is no folder, as .gitignore has it
     return folder
 
 
