@@ -123,12 +123,25 @@ class Pod:
 
     def probe(self, name: str, kind: str) -> bool:
         """Ask as the kubelet does, which waits a second where the manifest says nothing else."""
-        (container,) = [each for each in self._spec["containers"] if each["name"] == name]
-        probe = container[kind]
-        (port,) = [
-            port["containerPort"] for port in container["ports"] if port["name"] == probe["httpGet"]["port"]
-        ]
-        return _ok(port, probe["httpGet"]["path"], probe.get("timeoutSeconds", 1))
+        (probe,) = [each[kind] for each in self._spec["containers"] if each["name"] == name]
+        asked = probe["httpGet"]
+        try:
+            return self.fetch(name, asked["port"], asked["path"], probe.get("timeoutSeconds", 1))[0] == 200
+        except OSError:
+            return False
+
+    def fetch(self, name: str, port: str, path: str, timeout: float = 10) -> tuple[int, str]:
+        """Return status and content of a page of a container, at the port of a name. Raises: OSError."""
+        (ports,) = [each["ports"] for each in self._spec["containers"] if each["name"] == name]
+        (number,) = [each["containerPort"] for each in ports if each["name"] == port]
+        with closing(http.client.HTTPConnection("127.0.0.1", number, timeout=timeout)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def pid(self, name: str) -> int:
+        """Return the process of a container."""
+        return self.bed.processes.running[f"{self.work.name}-{name}"].pid
 
     # -- volumes
 
@@ -213,9 +226,3 @@ class Pod:
                 point.touch()
         (root / "etc" / "hosts").write_text(f"127.0.0.1 localhost {' '.join(self.hosts)}\n")
         return root
-
-
-def _ok(port: int, path: str, timeout: float) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200

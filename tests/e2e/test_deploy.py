@@ -17,6 +17,7 @@ from tests.e2e.manifests import PLUGIN, Json
 from tests.realbed.bed import load_yaml
 
 # monitoring is of an API that the real API server does not have
+_OBSERVABILITY = rendering.DEPLOY.with_name("observability")
 _FOLDERS = ("cluster", "namespace", "identity", "server", "gates")
 
 
@@ -98,6 +99,20 @@ def test_metrics_of_a_server_are_found_let_through_and_probed() -> None:
     assert set(open_ports) == set(ports)
     assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == ["metrics"]
+
+
+def test_metrics_of_a_sidecar_are_found_and_probed() -> None:
+    (deployment, _) = rendering.patches("sidecar")
+    (server,) = [each for each in deployment["spec"]["template"]["spec"]["containers"] if "args" in each]
+    (port,) = server["ports"]
+    (monitor,) = load_yaml(_OBSERVABILITY / "podmonitor.yaml")
+    probes = [server[f"{kind}Probe"]["httpGet"] for kind in ("readiness", "liveness")]
+
+    assert f"--metrics-address=:{port['containerPort']}" in server["args"]
+    assert [probe["port"] for probe in probes] == [port["name"]] * 2
+    assert monitor["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": "argo-rollouts"}
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == [port["name"]]
+    assert f"$1:{port['containerPort']}" in (_OBSERVABILITY / "prometheus.yaml").read_text()
 
 
 @pytest.mark.parametrize("way", rendering.WAYS)

@@ -5,8 +5,10 @@ pods.
 """
 
 import base64
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +81,27 @@ def test_a_sidecar_does_the_work_of_a_bridge(argo: ArgoRollouts, tmp_path: Path)
 
         assert "gate ended" in pod.log("chaosplugin-server")
         assert "gate ended" not in pod.log("argo-rollouts")
+        status, page = pod.fetch("chaosplugin-server", "chaosplugin", "/metrics")
+        assert status == 200
+        assert sum(map(float, re.findall(r"(?m)^rollouts_chaos_gates_total\{.*\} ([\d.]+)", page))) == 1
+
+
+@pytest.mark.full
+def test_a_sidecar_that_hangs_fails_its_probe_and_its_successor_goes_on(
+    argo: ArgoRollouts, tmp_path: Path
+) -> None:
+    with (
+        ways.applied(argo, rendering.kustomized(rendering.DEPLOY / "cluster")),
+        ways.controller(argo, "sidecar", tmp_path) as pod,
+    ):
+        story = ways.begin_a_gate(argo, "hanging", "20s")
+        os.kill(pod.pid("chaosplugin-server"), signal.SIGSTOP)
+        assert not pod.probe("chaosplugin-server", "livenessProbe")
+
+        pod.restart("chaosplugin-server", ())
+        story.touch_analysis_run()  # nobody asked meanwhile, and the controller asks at events only
+        ways.passes(story)
+        assert "gate ended" in pod.log("chaosplugin-server")
 
 
 def test_a_server_of_its_own_does_the_work_with_its_own_rights(argo: ArgoRollouts, tmp_path: Path) -> None:
@@ -131,6 +154,27 @@ def test_the_readmes_commands_are_accepted_one_after_the_other(argo: ArgoRollout
         *(f"registry.example.com/chaosplugin:{version}" for version in (__version__, "0.2.0")),
     ]
     assert images[-1] == f"registry.example.com/chaosplugin:{__version__}"
+
+
+def test_without_kustomize_a_sidecar_comes_on_top_with_the_same_image(
+    argo: ArgoRollouts, tmp_path: Path
+) -> None:
+    shutil.copytree(rendering.DEPLOY, tmp_path / "deploy")
+    ways.kubectl(argo, "apply", "--namespace=argo-rollouts", objects=rendering.INSTALLED)
+    commands = [each for each in ways.readme_commands() if each.startswith("kubectl -n argo-rollouts ")]
+    patches = [each for each in commands if "--patch-file" in each]
+    (named, *_) = [each for each in commands if "set image" in each]
+    image = named.rpartition("=")[2]
+    for command in (*patches, *(each.replace("init-container", "sidecar") for each in patches)):
+        ways.run_as_written(argo, command, tmp_path)
+    ways.run_as_written(argo, f"{named} chaosplugin-server={image}", tmp_path)
+
+    pod = argo.bed.api.get(ways.DEPLOYMENT)["spec"]["template"]["spec"]
+    containers = [*pod["initContainers"], *pod["containers"]]
+    assert {each["name"]: each["image"] for each in containers} == {
+        **dict.fromkeys(("chaosplugin", "chaosplugin-server"), image),
+        "argo-rollouts": "argo-rollouts",
+    }
 
 
 def _image(argo: ArgoRollouts) -> str:
