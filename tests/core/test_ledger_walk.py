@@ -1,5 +1,6 @@
 """What is begun, adopted or left alone, whoever died before."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -87,6 +88,30 @@ def test_a_recorded_verdict_is_the_verdict() -> None:
 
     assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
     assert world.resume().message == "Timeout: x"
+
+
+def _by_a_newer_version(patch: dict[str, object]) -> AnalysisRun:
+    """Return an AnalysisRun with an annotation that we do not know, and more words in those that we know."""
+    run = with_patch(patch)
+    assert run.metadata.annotations
+    for key, text in run.metadata.annotations.items():
+        if text.startswith("{"):
+            body = {**json.loads(text), "added": {"by": ["a newer version"]}}
+            run.metadata.annotations[key] = json.dumps(body)
+    run.metadata.annotations["chaosplugin.io/added"] = "yes"
+    return run
+
+
+def test_what_a_newer_version_adds_to_mark_and_verdict_is_passed_over() -> None:
+    """After a rollback."""
+    identity = World().spec.identity
+    mark = ledger.Mark(kind="PodChaos", namespace="default", name="x", version="7")
+    record = ledger.VerdictRecord(phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at="")
+    marked = _by_a_newer_version(ledger.mark_patch(identity, mark, "7"))
+    judged = _by_a_newer_version(ledger.verdict_patch(identity, record, "1", "7"))
+
+    assert ledger.read_mark(marked, identity) == mark
+    assert ledger.read_verdict(judged, identity) == record
 
 
 def _judged(world: World, message: str = "Survived: x") -> AnalysisRun:
