@@ -100,8 +100,9 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
             run.waiting_for, run.wanted = message, wanted
             run.prove_at = now + PROVE_AGAIN
             return None
-        case scope.Proven(uid, name, wanted):
-            run.replica_set, run.replica_set_name, run.wanted = uid, name, wanted
+        case scope.Proven(uid, name, wanted, generation):
+            run.replica_set, run.replica_set_name = uid, name
+            run.wanted, run.generation = wanted, generation
     if not _ready(run, pods):
         return None
     if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
@@ -124,7 +125,7 @@ def create(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> N
     if run.scope_version != pods.version:  # while the mark was made
         run.stage, run.scope_version = Stage.PROVING, -1
         return
-    run.baseline = baseline(pods.live)
+    run.baseline = baseline(pods.live, run.generation)
     notes = {
         outcomes.BASELINE: run.baseline.as_text(),
         outcomes.REPLICA_SET: f"{run.replica_set_name}/{run.replica_set}",

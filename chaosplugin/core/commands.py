@@ -49,7 +49,7 @@ class ReadReplicas:
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """Read the canary's pods, and what was spawned, beside their watches, which may be behind.
+    """Read the canary's pods, the experiment and what it has spawned beside their watches.
 
     `version` is what the watch of the pods has shown; -1: only what was spawned is wanted.
     """
@@ -215,6 +215,7 @@ class ReplicasRead:
     """None: the ReplicaSet is gone, or cannot be read."""
 
     replicas: int | None
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,7 @@ class Confirmed:
     children: Sequence[ChaosObject] = ()
     recalled: Recalled | None = None
     """of a Workflow, which deletes what it has spawned"""
+    experiment: ChaosObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,7 +304,13 @@ class Family:
             if not member.healed and now < ended_at + recover_within:
                 spared |= hit
                 until.append(ended_at + recover_within)
-        return Toll(frozenset(spared), frozenset(replaced), restarts, min(until, default=None))
+        return Toll(
+            frozenset(spared),
+            frozenset(replaced),
+            restarts,
+            min(until, default=None),
+            telling=not any(part.effect.unready for part in self._parts.values()),
+        )
 
 
 def _recalled(told: Sequence[Event], *, one_shot: bool) -> Fault:

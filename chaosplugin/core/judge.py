@@ -31,8 +31,8 @@ LOOK_AGAIN = timedelta(seconds=5)
 class Judgement:
     """A finding, or the next time to look.
 
-    `ask_replicas`: the ReplicaSet's wish must be read first; `confirm`: the pods, and what was spawned, as
-    only a reading after the cause proves that the canary has failed.
+    `ask_replicas`: the ReplicaSet's wish must be read first; `confirm`: the pods and the fault, as only a
+    reading after the cause proves that the canary has failed.
     """
 
     finding: Finding | None = None
@@ -228,14 +228,18 @@ def toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady_
 def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement | None:
     """Compare with the baseline once it is known whom the fault hits."""
     rules, before = run.rules, run.baseline
-    if not rules.enabled or before is None or is_blind(run, pods):
+    if not rules.enabled or before is None or not pods.synced:
         return None
-    remember(run, pods)
+    blind = is_blind(run, pods)
+    if not blind:
+        remember(run, pods)
     if (rules.unready_by_intent or run.family) and not seen.settled:
         return None  # a pod may be down before the record that says it was hit
     spared = toll(run, pods, seen, now + run.offset)
     run.spared_until = spared.until
-    text = steady_state.breach(rules, before, pods.live, spared, run.wanted)
+    lasting = steady_state.excess(rules, before, pods.live, spared) or dip(run, pods, spared)
+    passing = "" if blind else steady_state.breach(rules, before, pods.live, spared, run.wanted)
+    text = passing or lasting
     if not text:
         run.breach_since = None
         return None
@@ -244,7 +248,8 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
         if now < run.breach_since + SPAWN_GRACE:
             return None
     unasked = run.wanted_version != pods.version
-    if unasked or run.confirmed_at != now:
+    read_at = run.children_read_at if lasting else run.confirmed_at
+    if unasked or read_at != now:
         return Judgement(ask_replicas=unasked, confirm=not unasked)
     return Judgement(
         finding=Finding(
@@ -253,6 +258,20 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
             figures=figures_of(run, seen, pods),
         )
     )
+
+
+def dip(run: Run, pods: PodStore, spared: steady_state.Toll, until: datetime | None = None) -> str:
+    """Return which breach before `until` the pods go on telling of, or "".
+
+    Where somebody scales, pods come and go, and tell of nothing; whether, is to be asked.
+    """
+    before = run.baseline
+    if before is None or before.generation is None:
+        return ""
+    asked = run.generation is not None or run.wanted_version == pods.version
+    if asked and run.generation != before.generation:
+        return ""
+    return steady_state.dip(run.rules, before, pods.live, spared, run.wanted, until=until)
 
 
 def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | None:

@@ -32,6 +32,7 @@ class Metadata(_Object, frozen=True):
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
+    generation: int | None = None
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
     labels: dict[str, str] | None = None

@@ -60,8 +60,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
         case NameExists() | Unanswered() if run.stage is Stage.CREATING:
             run.stage = Stage.UNCERTAIN
             run.retry_at = now + RETRY if isinstance(outcome, Unanswered) else None
-        case ReplicasRead(replicas):
-            run.wanted = replicas
+        case ReplicasRead(replicas, generation):
+            run.wanted, run.generation = replicas, generation
         case AnalysisRunSeen(analysis_run):
             if isinstance(command, WriteClaim):
                 run.claimed_at = now
@@ -89,7 +89,9 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             run.retry_at, run.waiting_for = now + RETRY, text
         case Recalled(nodes, events):
             _recall(run, nodes, events)
-        case Confirmed(_, children, recalled):
+        case Confirmed(_, children, recalled, experiment):
+            if experiment is not None and run.is_about(experiment.metadata.uid):
+                see_experiment(run, experiment)
             if recalled:
                 _recall(run, recalled.nodes, recalled.events)
             see_children(run, children, now)

@@ -1,7 +1,7 @@
 """Judges a gate after its fault: is the canary back, in time, and does it hold?
 
 As `judge`, this changes nothing. That it has failed is concluded only from pods that were read after the
-limit: a watch that is cut, or silent, goes on showing how they were.
+limit: a watch that is cut, or silent, goes on showing how they were. What the pods tell for ever needs none.
 """
 
 from dataclasses import replace
@@ -9,7 +9,16 @@ from datetime import datetime
 
 from chaosplugin.core import steady_state
 from chaosplugin.core.fault import Fault
-from chaosplugin.core.judge import Judgement, blind_until, figures_of, is_blind, remember, seconds, toll
+from chaosplugin.core.judge import (
+    Judgement,
+    blind_until,
+    dip,
+    figures_of,
+    is_blind,
+    remember,
+    seconds,
+    toll,
+)
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.run import Run
 from chaosplugin.core.verdict import Finding, Reason
@@ -23,14 +32,13 @@ def judge(run: Run, pods: PodStore, now: datetime) -> Judgement:
     rules, before = run.rules, run.baseline
     if not rules.enabled or before is None:
         return _unjudged(run, seen)
+    caused = toll(run, pods, seen, server_now)
+    lasting = _lasting(run, seen, pods, caused, now) if pods.synced else None
+    if lasting:
+        return lasting
     if is_blind(run, pods):
         return _blind(run, seen, pods, now)
     remember(run, pods)
-    caused = toll(run, pods, seen, server_now)
-    excess = steady_state.restarts(before, pods.live, caused)
-    if excess > rules.max_restarts:
-        what = f"{excess} container restarts of the canary beyond those of the fault itself"
-        return _broken(run, seen, pods, f"{what} (maxRestarts {rules.max_restarts})", now)
     state = steady_state.recovery(before, pods.live, caused, run.wanted, ended_at)
     if state.since is None:
         return _not_yet(run, seen, pods, state, now, ended_at)
@@ -81,11 +89,36 @@ def _back(
     return Judgement(finding=_survived(run, seen, text, recovery_seconds=took))
 
 
+def _lasting(
+    run: Run, seen: Fault, pods: PodStore, caused: steady_state.Toll, now: datetime
+) -> Judgement | None:
+    """Conclude what the pods tell for ever, if the fault has just been read."""
+    what = steady_state.excess(run.rules, run.baseline, pods.live, caused) if run.baseline else ""
+    if not what:
+        fell = dip(run, pods, caused, seen.ended_at) if seen.ended_at else ""
+        if not fell:
+            return None
+        if run.wanted_version != pods.version:
+            return Judgement(ask_replicas=True)
+        what = f"while it was on, {fell}"
+    if run.children_read_at != now:
+        return _unread(run, seen, pods, now)
+    return _failed(run, seen, pods, what)
+
+
 def _broken(run: Run, seen: Fault, pods: PodStore, what: str, now: datetime) -> Judgement:
     """Conclude it, if the pods have just been read so."""
     if run.confirmed_at != now:
-        unread = _blind(run, seen, pods, now)
-        return unread if unread.finding else replace(unread, confirm=True)
+        return _unread(run, seen, pods, now)
+    return _failed(run, seen, pods, what)
+
+
+def _unread(run: Run, seen: Fault, pods: PodStore, now: datetime) -> Judgement:
+    blind = _blind(run, seen, pods, now)
+    return blind if blind.finding else replace(blind, confirm=True)
+
+
+def _failed(run: Run, seen: Fault, pods: PodStore, what: str) -> Judgement:
     text = f"after {run.spec.subject}: {what}; see the canary's pods, or set steadyState"
     figures = figures_of(run, seen, pods)
     return Judgement(finding=Finding(reason=Reason.STEADY_STATE_BROKEN, text=text, figures=figures))

@@ -169,10 +169,12 @@ class Run:
     wanted: int | None = None
     wanted_version: int = -1
     """version of the pod store for which `wanted` was read"""
+    generation: int | None = None
+    """the ReplicaSet's, as read with `wanted`"""
     confirmed_at: datetime | None = None
     """when a reading last showed the same pods as the watch"""
     children_read_at: datetime | None = None
-    """when what was spawned was last read beside its watch"""
+    """when the experiment and what it has spawned were last read beside their watches"""
     pods_behind: int = -1
     """version of the pod store that a reading has shown to be outdated"""
     baseline: Baseline | None = None

@@ -34,6 +34,7 @@ class Proven:
     name: str
     wanted: int | None
     """None in another cluster, where the ReplicaSet was not read"""
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,10 @@ def prove(inputs: ScopeInputs, pods: Iterable[Pod]) -> Proof:
     if not pods:
         return Wait(_no_pods(inputs, chosen), chosen.spec.replicas)
     read = any(rs.metadata.uid == chosen.metadata.uid for rs in inputs.replica_sets)
-    return Proven(chosen.metadata.uid, chosen.metadata.name, chosen.spec.replicas if read else None)
+    if not read:
+        return Proven(chosen.metadata.uid, chosen.metadata.name, None)
+    metadata = chosen.metadata
+    return Proven(metadata.uid, metadata.name, chosen.spec.replicas, metadata.generation)
 
 
 def _owner(owner: OwnerReference | None, inputs: ScopeInputs) -> Proof | None:

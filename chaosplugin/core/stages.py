@@ -101,6 +101,7 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
             run.wanted_version = pods.version
         case Failed() if isinstance(command, ReadReplicas):
             run.wanted_version = pods.version  # judged by what is known, rather than not at all
+            run.generation = None
         case _:
             pass
     return finding

@@ -43,18 +43,29 @@ class Baseline:
     ready: int
     restarts: Mapping[str, int]
     """by pod uid"""
+    since: datetime | None = None
+    """when the last of its pods became Ready; None where one of them does not tell"""
+    generation: int | None = None
+    """the ReplicaSet's: while it stays so, nobody scales"""
 
     def as_text(self) -> str:
-        """Return a form that survives in an annotation: `ready;uid=restarts,...` of restarted pods."""
+        """Return a form that survives in an annotation: `ready;uid=restarts,...;since;generation`."""
         restarted = ",".join(f"{uid}={count}" for uid, count in self.restarts.items() if count)
-        return f"{self.ready};{restarted}"
+        since = self.since.isoformat() if self.since else ""
+        return f"{self.ready};{restarted};{since};{'' if self.generation is None else self.generation}"
 
     @staticmethod
     def from_text(text: str) -> "Baseline | None":
-        ready, _, restarted = text.partition(";")
+        """Read that form; an older plugin's ends after the restarts."""
+        ready, restarted, since, generation = [*text.split(";"), "", "", ""][:4]
         pairs = [item.partition("=") for item in restarted.split(",") if item]
         try:
-            return Baseline(int(ready), {uid: int(count) for uid, _, count in pairs})
+            return Baseline(
+                int(ready),
+                {uid: int(count) for uid, _, count in pairs},
+                datetime.fromisoformat(since) if since else None,
+                int(generation) if generation else None,
+            )
         except ValueError:
             return None
 
@@ -71,6 +82,8 @@ class Toll:
     """caused so far for each container of a pod, by its name"""
     until: datetime | None = None
     """when the first of those spared is spared no more"""
+    telling: bool = True
+    """a pod that is not spared, and yet was not Ready for a while, was so by no fault"""
 
 
 def toll(rules: Rules, hit: frozenset[str]) -> Toll:
@@ -79,6 +92,7 @@ def toll(rules: Rules, hit: frozenset[str]) -> Toll:
         spared=hit if rules.unready_by_intent else frozenset(),
         replaced=hit if rules.replaces_pods else frozenset(),
         restarts=dict.fromkeys(hit, rules.restarts_by_fault),
+        telling=not rules.replaces_pods,
     )
 
 
@@ -88,13 +102,22 @@ def whole(before: Baseline, pods: Iterable[Pod], wanted: int | None) -> bool:
     return sum(pod.ready for pod in pods if not pod.completed) >= needed
 
 
-def baseline(pods: Iterable[Pod]) -> Baseline:
-    """Take the state before the fault."""
+def baseline(pods: Iterable[Pod], generation: int | None = None) -> Baseline:
+    """Take the state before the fault; `generation` is the ReplicaSet's."""
     pods = [pod for pod in pods if not pod.completed]
+    times = [_changed_at(pod) for pod in pods if pod.ready]
+    since = max((at for at in times if at), default=None)
     return Baseline(
         sum(pod.ready for pod in pods),
         {pod.metadata.uid: pod.restarts for pod in pods},
+        None if None in times else since,
+        generation,
     )
+
+
+def _changed_at(pod: Pod) -> datetime | None:
+    """Return when it became Ready, or ceased to be."""
+    return pod.ready_condition.last_transition_time if pod.ready_condition else None
 
 
 def restarts(before: Baseline, pods: Iterable[Pod], toll: Toll) -> int:
@@ -106,30 +129,71 @@ def restarts(before: Baseline, pods: Iterable[Pod], toll: Toll) -> int:
     return excess
 
 
+def excess(rules: Rules, before: Baseline, pods: Iterable[Pod], toll: Toll) -> str:
+    """Return how many restarts too many there were, or "": no later reading takes them back."""
+    count = restarts(before, [pod for pod in pods if not pod.completed], toll)
+    if count <= rules.max_restarts:
+        return ""
+    return (
+        f"{count} container restarts of the canary beyond those of the fault itself "
+        f"(maxRestarts {rules.max_restarts})"
+    )
+
+
 def breach(rules: Rules, before: Baseline, pods: Iterable[Pod], toll: Toll, wanted: int | None) -> str:
-    """Return how the canary is worse than the rules allow while the fault is on, or "".
+    """Return how fewer pods are Ready now than the rules allow while the fault is on, or "".
 
     `wanted` is the ReplicaSet's replicas now, if known: what it has scaled away is not lost.
     """
-    pods = [pod for pod in pods if not pod.completed]
-    excess = restarts(before, pods, toll)
-    if excess > rules.max_restarts:
-        return (
-            f"{excess} container restarts of the canary beyond those of the fault itself "
-            f"(maxRestarts {rules.max_restarts})"
-        )
-    spared = toll.spared
+    needed, _ = _needed(rules, before, toll, wanted)
+    ready = sum(pod.ready for pod in pods if pod.metadata.name not in toll.spared and not pod.completed)
+    if ready >= needed:
+        return ""
+    others = " beside the pods hit" if toll.spared else ""
+    return f"{ready} pods Ready{others}, {needed} wanted ({before.ready} were Ready before)"
+
+
+def dip(
+    rules: Rules,
+    before: Baseline,
+    pods: Iterable[Pod],
+    toll: Toll,
+    wanted: int | None,
+    *,
+    until: datetime | None = None,
+) -> str:
+    """Return which breach, be it over, the pods still tell of, or "": as lasting as restarts.
+
+    A Ready condition that has changed since before the fault, and before its end at `until`, is that of a
+    pod that was down, or of one that stands in for another. As long as nobody scales, which is for the
+    caller to know, there was no other pod meanwhile; how many were down at once is not told.
+    """
+    needed, eligible = _needed(rules, before, toll, wanted)
+    since = before.since
+    if not toll.telling or since is None or not eligible or needed < eligible:
+        return ""
+    times = [
+        at
+        for pod in pods
+        if not pod.completed and pod.metadata.name not in toll.spared
+        if (at := _changed_at(pod)) is not None and at > since and (until is None or at < until)
+    ]
+    if not times:
+        return ""
+    others = " beside the pods hit" if toll.spared else ""
+    return (
+        f"{len(times)} pods{others} were not Ready for a while, or replaced, the last at "
+        f"{max(times).isoformat(timespec='seconds')}, and {needed} were wanted Ready all the time"
+    )
+
+
+def _needed(rules: Rules, before: Baseline, toll: Toll, wanted: int | None) -> tuple[int, int]:
+    """Return how many pods must be Ready while the fault is on, and how many could be."""
     population = before.ready if wanted is None else min(before.ready, wanted)
-    eligible = max(0, population - len(spared))
+    eligible = max(0, population - len(toll.spared))
     if rules.min_ready is not None:
-        needed = min(rules.min_ready, eligible)
-    else:
-        needed = math.ceil(eligible * rules.min_ready_percent / 100)
-    ready = sum(pod.ready for pod in pods if pod.metadata.name not in spared)
-    if ready < needed:
-        others = " beside the pods hit" if spared else ""
-        return f"{ready} pods Ready{others}, {needed} wanted ({before.ready} were Ready before)"
-    return ""
+        return min(rules.min_ready, eligible), eligible
+    return math.ceil(eligible * rules.min_ready_percent / 100), eligible
 
 
 @dataclass(frozen=True, slots=True)

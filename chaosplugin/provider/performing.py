@@ -204,7 +204,9 @@ async def _read_replicas(run: Run, there: Cluster) -> Outcome:
         found = await there.read_replica_set(run.spec.namespace, run.replica_set_name)
     except NotFound:
         return ReplicasRead(0)
-    return ReplicasRead(found.spec.replicas if found.metadata.uid == run.replica_set else 0)
+    if found.metadata.uid != run.replica_set:
+        return ReplicasRead(0)
+    return ReplicasRead(found.spec.replicas, found.metadata.generation)
 
 
 async def _confirm(command: Confirm, run: Run, there: Cluster) -> Outcome:
@@ -215,7 +217,7 @@ async def _confirm(command: Confirm, run: Run, there: Cluster) -> Outcome:
         return Confirmed((), children)
     recalled = await _recall(run.spec, there) if run.spec.kind == WORKFLOW else None
     pods = await there.list_pods(namespace, f"{run.spec.label}={run.value}")
-    return Confirmed(pods, children, recalled)
+    return Confirmed(pods, children, recalled, await _experiment(run.spec, there))
 
 
 async def _create(spec: Spec, there: Cluster, manifest: Mapping[str, object]) -> Outcome:

@@ -82,7 +82,7 @@ def rollout(current: str = HASH, stable: str = "stable") -> Rollout:
     )
 
 
-def replica_set(replicas: int = 2) -> ReplicaSet:
+def replica_set(replicas: int = 2, generation: int = 1) -> ReplicaSet:
     owner = OwnerReference(
         api_version="argoproj.io/v1alpha1", kind="Rollout", name="web", uid="rollout-1", controller=True
     )
@@ -90,6 +90,7 @@ def replica_set(replicas: int = 2) -> ReplicaSet:
         name=f"web-{HASH}",
         namespace="default",
         uid="rs-1",
+        generation=generation,
         labels={HASH_LABEL: HASH},
         owner_references=[owner],
     )
