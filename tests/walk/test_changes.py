@@ -116,7 +116,7 @@ async def _notes_of_somebody_on_the_experiment_change_nothing(bed_: Bed, gate: G
 async def _writes_that_conflict_are_repeated_on_what_is_there(bed_: Bed, gate: Gate) -> None:
     """Somebody writes the AnalysisRun between each reading and each patch of the plugin."""
     patches = [bed_.hold(gate.asks("patch", "analysisruns"))]
-    await _begin(bed_, gate, metric("one", "2s"), metric("two", "2s"))
+    await _begin(bed_, gate, metric("one", "6s"), metric("two", "6s"))
     for _ in range(4):  # mark and verdict of each
         await bed_.until("a patch is under way", lambda: patches[-1].hit)
         gate.touch()
