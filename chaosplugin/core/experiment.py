@@ -90,6 +90,8 @@ def build(
         confined = selector.confine(
             part, namespace=config.namespace, label=config.label, value=value, policy=policy
         )
+        if asked.kind.spawns and origin:
+            confined = selector.sign(confined, origin, identity.digest)
         if part.duration is None and not part.ends_itself:
             confined["duration"] = duration.text(_default_duration(part, config.timeout))
         spec = selector.place_at(spec, part.where, confined)

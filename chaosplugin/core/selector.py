@@ -7,6 +7,7 @@ Source: chaos-mesh pkg/selector/pod, pkg/selector/generic, api/v1alpha1/selector
 
 from collections.abc import Mapping, Sequence
 
+from chaosplugin.core import ledger
 from chaosplugin.core.forms import known, mapping, optional, pairs, texts
 from chaosplugin.core.part import Part, key_of
 from chaosplugin.core.policy import Policy
@@ -102,6 +103,33 @@ def _confined(place: str, given: object, namespace: str, label: str, value: str)
     if not selector.get("podPhaseSelectors"):
         confined["podPhaseSelectors"] = ["Running"]  # else completed pods are selected and never injected
     return confined
+
+
+def sign(spec: Mapping[str, object], origin: str, run: str) -> dict[str, object]:
+    """Return a fault's spec that tells whose it is, as what is spawned of it bears no label of ours.
+
+    Chaos Mesh copies nothing but the spec. No pod has these labels, so they narrow nothing.
+    """
+    given = mapping(SPEC, spec.get("selector"))
+    expressions = _expressions(SPEC, given.get("expressionSelectors"))
+    for key, value in ((ledger.ORIGIN, origin), (ledger.RUN, run)):
+        expressions.append({"key": key, "operator": "NotIn", "values": [value]})
+    return {**spec, "selector": {**given, "expressionSelectors": expressions}}
+
+
+def run_of(spec: Mapping[str, object], origin: str) -> str:
+    """Return the digest of the gate that a spawned fault is of, "" if it is not of this origin."""
+    signed = spec.get("selector")
+    found = signed.get("expressionSelectors") if isinstance(signed, dict) else None
+    words = {
+        str(each.get("key")): each.get("values")
+        for each in (found if isinstance(found, list) else ())
+        if isinstance(each, dict) and each.get("operator") == "NotIn"
+    }
+    run = words.get(ledger.RUN)
+    if words.get(ledger.ORIGIN) != [origin] or not isinstance(run, list) or len(run) != 1:
+        return ""
+    return str(run[0])
 
 
 def place_at(whole: Mapping[str, object], where: Sequence[str | int], value: object) -> dict[str, object]:

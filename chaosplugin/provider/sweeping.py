@@ -3,6 +3,9 @@
 Whoever dies between a verdict and its clean-up leaves an experiment whose AnalysisRun asks nobody any
 more; where it has no owner (another namespace), nothing else would ever remove it. Only what came from
 this cluster is looked at, by the uid of its kube-system; what cannot be known is left alone.
+
+What a Schedule or a Workflow has spawned goes after it; where its fault cannot be undone it stays, with no
+label of ours, and is told by its selector (`core/selector.py`).
 """
 
 import logging
@@ -13,9 +16,11 @@ from itertools import chain, repeat
 import anyio
 
 from chaosplugin.core import ledger
+from chaosplugin.core.family import MANAGED_BY, OF_WORKFLOW
 from chaosplugin.core.judge import STUCK
-from chaosplugin.core.kinds import KINDS
+from chaosplugin.core.kinds import KINDS, SCHEDULE, WORKFLOW
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from chaosplugin.core.selector import run_of
 from chaosplugin.core.topics import AnalysisRunsTopic
 from chaosplugin.provider.facts import Observer, Swept, gate, gate_left
 from chaosplugin.provider.ports import Cluster, ClusterError, Denied, NotFound
@@ -67,23 +72,44 @@ async def sweep(home: Cluster, busy: Callable[[str], bool], overdue: datetime | 
         return Swept()
     selector = f"{ledger.MANAGED_BY}={ledger.MANAGER},{ledger.ORIGIN}={origin},!{ledger.KEEP}"
     deleted = unattended = stuck = 0
-    for kind in KINDS:
+    for kind in KINDS.values():
         try:
-            found = await home.list_chaos(kind, "", selector)
+            found = await home.list_chaos(kind.name, "", selector)
+            spawned = [] if kind.spawns else await _orphans(home, kind.name, origin, busy)
         except (Denied, NotFound):  # granted per namespace, or no CRD of this kind
             continue
-        for experiment in found:
-            if busy(experiment.metadata.label(ledger.RUN) or ""):
-                continue
+        mine = [each for each in found if not busy(each.metadata.label(ledger.RUN) or "")]
+        for experiment in [*mine, *spawned]:
             deleted_at = experiment.metadata.deletion_timestamp
             if deleted_at and (overdue is None or deleted_at > overdue):
                 stuck += 1
-            elif await _is_left(home, experiment):
+            elif experiment in spawned or await _is_left(home, experiment):
                 gone = await _delete(home, experiment)
                 deleted, stuck = deleted + gone, stuck + 1 - gone
             else:
                 unattended += 1
     return Swept(deleted, unattended, stuck)
+
+
+async def _orphans(home: Cluster, kind: str, origin: str, busy: Callable[[str], bool]) -> list[ChaosObject]:
+    """Return what gates have spawned whose Schedule or Workflow is gone, and which nobody takes care of."""
+    found = []
+    for parent, key in ((SCHEDULE, MANAGED_BY), (WORKFLOW, OF_WORKFLOW)):
+        for child in await home.list_chaos(kind, "", key):
+            run = run_of(child.spec, origin)
+            if run and not busy(run) and await _is_gone(home, parent, child, key):
+                found.append(child)
+    return found
+
+
+async def _is_gone(home: Cluster, parent: str, child: ChaosObject, key: str) -> bool:
+    """Tell whether what has spawned it is gone; another one of its name may be there."""
+    owner = child.metadata.controller
+    try:
+        there = await home.read_chaos(parent, child.metadata.namespace, child.metadata.label(key) or "")
+    except NotFound as error:
+        return not error.no_kind
+    return parent == SCHEDULE and owner is not None and there.metadata.uid != owner.uid
 
 
 async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
@@ -125,5 +151,6 @@ async def _remove(home: Cluster, experiment: ChaosObject) -> int:
         return 0
     done = "removed finalizers by --force-cleanup, so a residual fault is possible" if force else "deleted"
     subject = f"{experiment.kind} {metadata.namespace}/{metadata.name}"
-    _log.warning("%s: %s: its AnalysisRun is over", done, subject)
+    why = "its AnalysisRun is over" if metadata.label(ledger.RUN) else "what has spawned it is gone"
+    _log.warning("%s: %s: %s", done, subject, why)
     return 1

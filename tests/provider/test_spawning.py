@@ -18,12 +18,12 @@ from chaosplugin.sandbox.api.resources import Object
 from tests.provider.gate import FAIL, NAMESPACE, Gate, clock, config, gate, into, schedule
 
 
-def workflow() -> Object:
+def workflow(deadline: str = "2s") -> Object:
     spec = {
         "entry": "all",
         "templates": [
             {"name": "all", "templateType": "Serial", "children": ["fail", "rest", "fail"]},
-            {"name": "fail", "templateType": "PodChaos", "deadline": "2s", "podChaos": FAIL},
+            {"name": "fail", "templateType": "PodChaos", "deadline": deadline, "podChaos": FAIL},
             {"name": "rest", "templateType": "Suspend", "deadline": "4s"},
         ],
     }

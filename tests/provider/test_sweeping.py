@@ -14,9 +14,11 @@ from chaosplugin.provider.facts import Fact, Requested, Swept
 from chaosplugin.provider.sweeping import sweep
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, UPSTREAM_ROLE
+from chaosplugin.sandbox.api.resources import Object
 from chaosplugin.sandbox.cluster import Cluster, start
 from chaosplugin.sandbox.narrator import is_ready
-from tests.provider.gate import NAMESPACE, clock, gate, podchaos
+from tests.provider.gate import NAMESPACE, clock, config, gate, podchaos, schedule
+from tests.provider.test_spawning import another, there, workflow
 
 
 def nobody(_: str) -> bool:
@@ -146,3 +148,44 @@ async def test_the_deletion_of_what_is_left_belongs_to_its_gates_trace(tmp_path:
         assert (deletion.gate.trace, deletion.gate.run) == (trace, "0123456789")
     else:
         assert deletion.gate is None
+
+
+@pytest.mark.parametrize(
+    ("configuration", "resource"),
+    [
+        (config(schedule(duration="60s"), scheduleFor="90s", timeout="5m"), resources.SCHEDULES),
+        (config(workflow("60s"), timeout="5m"), resources.WORKFLOWS),
+    ],
+)
+async def test_what_a_schedule_or_a_workflow_left_that_is_gone_is_found_and_forced(
+    tmp_path: Path, configuration: Object, resource: resources.Resource
+) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+        metric = bed.metric(configuration)
+        async with another(bed) as dies:
+            dies.resume(run, metric, dies.run(run, metric))
+            await bed.until(lambda: bed.injected)
+            (named,) = dies.runs
+        bed.cluster.chaos.fail("Recover", "no daemon")
+        assert await sweep(bed.home, nobody) == Swept(unattended=1), "its analysis goes on"
+
+        (parent,) = there(bed, resource)
+        bed.cluster.api.delete(resource, NAMESPACE, parent["metadata"]["name"])
+        await bed.until(lambda: "deletionTimestamp" in bed.experiments[0]["metadata"])
+
+        assert (await sweep(bed.home, named.__eq__)) == Swept(), "this process takes care of it"
+        assert (await sweep(bed.home, nobody)) == Swept(stuck=1)
+        assert (await sweep(bed.home, nobody, clock() - timedelta(seconds=60))) == Swept(stuck=1)
+        assert (await sweep(bed.home, nobody, clock() + timedelta(seconds=2))) == Swept(deleted=1)
+
+        await bed.until(lambda: not bed.experiments)
+
+
+async def test_what_somebody_elses_schedule_has_spawned_is_nobodys_here(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        metadata = {"name": "again-0123456789-abcde", "labels": {"managed-by": "again-0123456789"}}
+        bed.cluster.api.create(resources.POD_CHAOS, {**podchaos(), "metadata": metadata}, NAMESPACE)
+
+        assert await sweep(bed.home, nobody, clock() + timedelta(seconds=2)) == Swept()
