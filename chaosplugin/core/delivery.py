@@ -84,7 +84,7 @@ def record_of(verdict: Verdict) -> VerdictRecord:
 
 
 def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
-    if not run.create_sent or run.gone or run.kept or run.pending & {Create, Delete, Release, Keep, Find}:
+    if not run.create_sent or run.gone or run.left or run.pending & {Create, Delete, Release, Keep, Find}:
         return [], None
     if run.experiment is None:  # the create was never answered: it may have arrived
         return _every(run, now, Find(run.spec.id))
@@ -109,14 +109,16 @@ def _remove(run: Run, now: datetime, uid: str) -> tuple[list[Command], datetime 
 
 
 def stuck(run: Run, now: datetime) -> str:
-    """Say what is wrong with a deletion that does not come to its end, "" while nothing is.
+    """Say what is wrong with a deletion, or a pause, that does not come to its end, "" while nothing is.
 
-    The verdict stands by then: nothing is deleted without one.
+    The verdict stands by then: nothing is deleted or kept without one.
     """
-    since = _deleting_since(run)
+    deleting = _deleting_since(run)
+    since = deleting or (None if run.left else run.kept_at)
     if since is None or run.gone or now < since + judge.STUCK:
         return ""
-    return Redactor.of(run.spec.secrets).text(judge.residue(run, now - since))
+    text = judge.residue(run, now - since) if deleting else judge.unpaused(run, now - since)
+    return Redactor.of(run.spec.secrets).text(text)
 
 
 def _deleting_since(run: Run) -> datetime | None:

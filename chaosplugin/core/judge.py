@@ -164,6 +164,15 @@ def _family_interference(run: Run, seen: Fault) -> Finding | None:
     return None
 
 
+def unpaused(run: Run, since: timedelta) -> str:
+    """Say what is wrong with a pause that does not end the fault of what is kept, and what to do."""
+    why = f"; Chaos Mesh says: {run.fault.failure}" if run.fault and run.fault.failure else ""
+    return (
+        f"{run.spec.subject}, which is kept, and whose fault is not over {since.total_seconds():.0f}s after "
+        f"it was paused{why}; see Chaos Mesh's logs, or delete it"
+    )
+
+
 def residue(run: Run, since: timedelta) -> str:
     """Say what is wrong with a deletion that does not come to its end, and what to do."""
     finalizers = {each for held in run.remains for each in held.metadata.finalizers or ()}

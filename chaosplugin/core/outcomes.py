@@ -80,7 +80,7 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             elif isinstance(command, Release):
                 run.released = True
             elif isinstance(command, Keep):
-                run.kept = True
+                run.kept, run.kept_at = True, run.kept_at or now
         case Refused(finding):
             if isinstance(command, Create):
                 run.create_sent = False

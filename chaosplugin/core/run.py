@@ -232,6 +232,8 @@ class Run:
     delete_sent_at: datetime | None = None
     clean_at: datetime | None = None
     kept: bool = False
+    kept_at: datetime | None = None
+    """when it was first labelled, and paused"""
     released: bool = False
     """its finalizers were removed"""
     told_notices: set[Notice] = field(default_factory=set)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from chaosplugin import __version__
 from chaosplugin.core import announcements, delivery, ledger
 from chaosplugin.core.analysis import Measurement, Metric, Phase
-from chaosplugin.core.commands import Command, Delete, Outcome, ReadLedger, Release
+from chaosplugin.core.commands import Command, Delete, Keep, Outcome, ReadLedger, Release
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.policy import Policy, Wake
@@ -337,7 +337,7 @@ class ChaosProvider:
             offset = there.clock_offset
         self._observer(facts.Performed(run, command, outcome))
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
-        if isinstance(command, Delete | Release) and (wrong := delivery.stuck(run, self._clock())):
+        if isinstance(command, Delete | Keep | Release) and (wrong := delivery.stuck(run, self._clock())):
             forced = "removed finalizers by --force-cleanup: " if isinstance(command, Release) else ""
             _log.warning("%s%s", forced, wrong)
 

@@ -30,13 +30,8 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.ledger import Identity
-from chaosplugin.core.objects import (
-    AnalysisRun,
-    AnalysisRunSpec,
-    Metadata,
-    MetricResult,
-)
-from chaosplugin.core.run import SINCE, Run, Stage
+from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, Metadata, MetricResult
+from chaosplugin.core.run import SINCE, Notice, Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, make_spec, pod, recovered
@@ -415,6 +410,28 @@ def test_a_kept_experiment_holds_the_canary_until_its_fault_is_over() -> None:
     assert world.stage is Stage.DONE
     world.prove()
     assert world.expect(WriteMark).run == other.spec.id
+
+
+def test_a_pause_that_ends_no_fault_holds_the_canary_for_a_minute_and_is_tried_on() -> None:
+    world = World(keep=True)
+    world.to_observing()
+    other = _queue_behind(world)
+    world.to_timeout(hit("web-a"), desired="Run")
+    world.done(world.expect(Keep), Done())
+    world.run_seen(phase="Running", metric_results=[MetricResult(name="chaos", count=1)])
+
+    world.wait(59)
+    assert other.stage is Stage.QUEUED
+    world.wait(2)
+
+    assert other.verdict is not None
+    assert other.verdict.reason is Reason.NOT_STEADY
+    assert "is kept, and whose fault is not over 60s after it was paused" in other.verdict.message
+    (told,) = [each for each in world.registry.announcements if each.notice is Notice.STUCK]
+    assert "or delete it" in told.message
+    world.done(world.expect(Keep), Done())
+    world.experiment(recovered("web-a", world.now), desired="Stop")
+    assert world.stage is Stage.DONE
 
 
 def test_an_experiment_to_be_kept_is_labelled_and_paused_where_its_fault_is_on() -> None:
