@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from chaosplugin.core import moments
 from chaosplugin.core.objects import Pod
 
 SETTLE = timedelta(seconds=5)
@@ -59,11 +60,14 @@ class Baseline:
         """Read that form; an older plugin's ends after the restarts."""
         ready, restarted, since, generation = [*text.split(";"), "", "", ""][:4]
         pairs = [item.partition("=") for item in restarted.split(",") if item]
+        at = moments.read(since)
+        if since and at is None:
+            return None
         try:
             return Baseline(
                 int(ready),
                 {uid: int(count) for uid, _, count in pairs},
-                datetime.fromisoformat(since) if since else None,
+                at,
                 int(generation) if generation else None,
             )
         except ValueError:

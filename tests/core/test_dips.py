@@ -155,6 +155,7 @@ def test_the_state_before_survives_in_an_annotation() -> None:
     assert Baseline.from_text(before.as_text()) == Baseline(2, {"uid-web-a": 2}, START, 7)
     assert Baseline.from_text("2;uid-web-a=1") == Baseline(2, {"uid-web-a": 1}), "as older plugins write it"
     assert Baseline.from_text("2;;yesterday;7") is None
+    assert Baseline.from_text("2;;9999-12-31T23:59:59Z;7") is None
 
 
 # -- any history
