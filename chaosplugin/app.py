@@ -215,7 +215,7 @@ def run_sandbox(folder: str, port: int) -> int:
         sys.stdout.flush()
 
     async def serve() -> None:
-        await cluster.serve(now, Path(folder), announce, cluster.Settings(port=port))
+        await cluster.serve(now, Path(folder), announce, port)
 
     try:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)

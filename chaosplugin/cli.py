@@ -51,7 +51,8 @@ examples:
   chaosplugin sandbox --folder /tmp/bed
   KUBECONFIG=/tmp/bed/system-admin.kubeconfig kubectl get rollouts,podchaos --all-namespaces
 
-It has an API server and plays Chaos Mesh, nodes and ReplicaSets; no controller of Argo Rollouts.
+It has an API server and plays Chaos Mesh, nodes and ReplicaSets; no controller of Argo Rollouts. It tells no
+OpenAPI schemas, so `kubectl create` and `apply` want --validate=false; it validates itself.
 
 exit codes: 1 it cannot serve; 2 bad arguments; 130 ctrl-C
 """

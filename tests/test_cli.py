@@ -88,7 +88,7 @@ def test_the_sandbox_makes_its_folder(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
 
     assert f"kubeconfigs in {folder}" in told
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.glob("*.kubeconfig"))) == 2
 
 
 @pytest.mark.parametrize(

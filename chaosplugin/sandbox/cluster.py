@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from chaosplugin.sandbox import certificate
 from chaosplugin.sandbox.api.access import (
     ARGO_ROLLOUTS,
     MASTERS,
@@ -113,7 +114,7 @@ class Cluster:
         """Write the kubeconfig of a user (JSON, which is YAML), readable by its owner only."""
         cluster: Object = {"server": self.url}
         if self._settings.ca is not None:
-            cluster["certificate-authority"] = str(self._settings.ca)
+            cluster["certificate-authority"] = str(self._settings.ca.absolute())
         context = {"cluster": "sandbox", "user": user, "namespace": namespace}
         config = {
             "apiVersion": "v1",
@@ -151,14 +152,13 @@ async def start(clock: Clock, folder: Path, settings: Settings | None = None) ->
         yield cluster
 
 
-async def serve(
-    clock: Clock, folder: Path, announce: Callable[[Cluster], None], settings: Settings | None = None
-) -> None:
-    """Run a cluster until cancelled, for a command line; `announce` is told when it answers.
+async def serve(clock: Clock, folder: Path, announce: Callable[[Cluster], None], port: int = 0) -> None:
+    """Run a cluster over TLS until cancelled, for a command line; `announce` is told when it answers.
 
     `folder` has the kubeconfigs of an administrator and of Argo's controller, and so of a plugin.
     """
-    async with start(clock, folder, settings) as cluster:
+    tls, authority = certificate.make(folder, clock())
+    async with start(clock, folder, Settings(port=port, tls=tls, ca=authority)) as cluster:
         for user in (SYSTEM.name, ARGO_ROLLOUTS):
             cluster.kubeconfig(user)
         announce(cluster)
