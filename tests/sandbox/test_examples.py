@@ -86,7 +86,8 @@ async def test_a_rollout_gets_as_far_as_its_experiment(tmp_path: Path, name: str
         experiment = await created(bed, MADE[name])
 
         spec = experiment["spec"]
-        (expression,) = spec.get("podChaos", spec)["selector"]["expressionSelectors"]
+        expressions = spec.get("podChaos", spec)["selector"]["expressionSelectors"]
+        (expression,) = [each for each in expressions if each["operator"] == "In"]
         run = bed.api.list(ANALYSIS_RUNS, "default")[0].object
         (owner,) = run["metadata"]["ownerReferences"]
         hit = [
