@@ -6,8 +6,10 @@ It costs 36 MB and a fifth of a second to import, which a plugin inside a cluste
 imports this module.
 """
 
+import logging
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from chaosplugin.kube.credentials import Credential, Fixed, Issued, Renewed
 from chaosplugin.kube.errors import NoCluster, one_line
 from chaosplugin.kube.execplugin import ExecPlugin
 
+_log = logging.getLogger(__name__)
 _RELOAD_S = 10.0  # how often the file is looked at, and a tokenFile or an OIDC token that it names
 _Versions = list[tuple[int, int, int]]
 # What a malformed kubeconfig makes kubernetes-asyncio raise.
@@ -46,30 +49,112 @@ async def from_kubeconfig(path: str, *, clock: Callable[[], datetime]) -> Connec
     Raises:
         NoCluster: a file cannot be read, or does not say how to connect.
     """
-    configuration, versions = Configuration(), _versions(path)
+    followed = _Followed(path, clock)
     try:
-        loader, user = await anyio.to_thread.run_sync(_open, path)
+        followed.connection = replace(await followed.read(), credential=followed)
+    except _BROKEN as error:
+        raise NoCluster(f"kubeconfig {path}: {_why(error)}") from None
+    return followed.connection
+
+
+class _Followed:
+    """The credential of a kubeconfig, which is read again when it was replaced: at a refusal, else in 10 s.
+
+    Its server stays the one of the start. A file that cannot be used leaves what was read last in use.
+    """
+
+    origin = ""
+
+    def __init__(self, path: str, clock: Callable[[], datetime]) -> None:
+        self._path = path
+        self._clock = clock
+        self._versions: _Versions = []
+        self._check_at = self._not_before = float("-inf")
+        self._lock = anyio.Lock()
+        self._credential: Credential = Fixed()
+        self._shown = ""
+        self.connection: Connection | None = None
+
+    async def read(self) -> Connection:
+        """Read it. Raises: NoCluster, or one of what a malformed file makes others raise."""
+        self._versions = _versions(self._path)
+        connection = await self._read()
+        self._credential = connection.credential
+        return connection
+
+    async def header(self, refused: str | None = None) -> str:
+        """Return the header as it is now. Raises: NoCluster."""
+        async with self._lock:
+            now = time.monotonic()
+            again = refused is not None and refused == self._shown
+            if now >= self._check_at or (again and now >= self._not_before):
+                self._check_at = now + _RELOAD_S
+                await self._follow()
+        self._shown = await self._credential.header(refused)
+        return self._shown
+
+    async def _follow(self) -> None:
+        try:
+            versions = _versions(self._path)
+            if versions != self._versions:
+                await self._take(await self._read())
+                self._versions = versions
+        except (NoCluster, *_BROKEN) as error:
+            self._not_before = self._check_at
+            reason = _why(error)
+            _log.warning("kubeconfig %s cannot be used, the last one is kept: %s", self._path, reason)
+
+    async def _take(self, fresh: Connection) -> None:
+        if self.connection is not None and fresh.server != self.connection.server:
+            raise NoCluster(f"it names {fresh.server} now; restart this plugin")
+        await fresh.credential.header()
+        if self.connection is not None and self.connection.tls is not None and fresh.tls is not None:
+            self.connection.tls.take(fresh.tls)
+        self._credential = fresh.credential
+
+    async def _read(self) -> Connection:
+        configuration = Configuration()
+        loader, user = await anyio.to_thread.run_sync(_open, self._path)
         # taken out, because kubernetes-asyncio would run the plugin at once, with no limit of time
         plugin = user.value.pop("exec", None) if user is not None else None
         with anyio.fail_after(30):  # an OIDC token may be refreshed here
             await loader.load_and_set(configuration)
-    except _BROKEN as error:
-        raise NoCluster(f"kubeconfig {path}: {_why(error)}") from None
-    if plugin is None:
-        followed = _Followed(path, versions, loader, user, configuration)
-        followed.connection = await _connection(configuration, Renewed(followed.issue))
-        return followed.connection
-    user.value["exec"] = plugin
-    issued: list[tuple[bytes, bytes]] = []
-    connection = await _connection(configuration, Fixed(), lambda: issued[-1] if issued else None)
+        if plugin is None:
+            changes = user is not None and ("auth-provider" in user or "tokenFile" in user)
+            loaded = _Loaded(loader, configuration)
+            source = Renewed(loaded.issue) if changes else Fixed(_header(configuration))
+            return await _connection(configuration, source)
+        user.value["exec"] = plugin
+        issued: list[tuple[bytes, bytes]] = []
 
-    def show(certificate: bytes, key: bytes) -> None:
-        issued[:] = [(certificate, key)]
-        if connection.tls is not None:
-            connection.tls.forget()
+        def show(certificate: bytes, key: bytes) -> None:
+            issued[:] = [(certificate, key)]
+            if self.connection is not None and self.connection.tls is not None:
+                self.connection.tls.forget()
 
-    exec_plugin = ExecPlugin(user["exec"], clock=clock, on_certificate=show)
-    return replace(connection, credential=Renewed(exec_plugin.issue))
+        exec_plugin = ExecPlugin(user["exec"], clock=self._clock, on_certificate=show)
+        credential = Renewed(exec_plugin.issue)
+        return await _connection(configuration, credential, lambda: issued[-1] if issued else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A section that names a tokenFile, or an OIDC provider, whose token changes."""
+
+    loader: Any
+    configuration: Any
+
+    async def issue(self) -> Issued:
+        try:
+            await self.loader.load_and_set(self.configuration)
+        except _BROKEN as error:
+            raise NoCluster(f"kubeconfig: {_why(error)}") from None
+        return Issued(_header(self.configuration), _RELOAD_S)
+
+
+def _header(configuration: Any) -> str:
+    kind, _, secret = str(configuration.api_key.get("BearerToken", "")).partition(" ")
+    return f"{kind} {secret.strip()}" if secret.strip() else ""
 
 
 def _why(error: Exception) -> str:
@@ -88,48 +173,6 @@ def _open(path: str) -> tuple[Any, Any]:
     name = (loader.current_context or {}).get("context", {}).get("user")
     user = merged["users"].get_with_name(name, safe=True) if merged is not None and name else None
     return loader, user["user"] if user is not None else None
-
-
-class _Followed:
-    """A kubeconfig that is read again when it was replaced: at a refusal, else within ten seconds.
-
-    Its server stays the one of the start. A file that cannot be used leaves what was read last in use.
-    """
-
-    def __init__(
-        self, path: str, versions: _Versions, loader: Any, user: Any, configuration: Configuration
-    ) -> None:
-        self._path = path
-        self._versions, self._loader, self._user = versions, loader, user
-        self._configuration = configuration
-        self.connection: Connection | None = None
-
-    async def issue(self) -> Issued:
-        """Return the header as it is now. Raises: NoCluster."""
-        try:
-            versions = _versions(self._path)
-            if versions != self._versions:
-                await self._read_again(versions)
-            elif self._user is not None and ("auth-provider" in self._user or "tokenFile" in self._user):
-                await self._loader.load_and_set(self._configuration)
-        except _BROKEN as error:
-            raise NoCluster(f"kubeconfig {self._path}: {_why(error)}") from None
-        kind, _, secret = str(self._configuration.api_key.get("BearerToken", "")).partition(" ")
-        return Issued(f"{kind} {secret.strip()}" if secret.strip() else "", _RELOAD_S)
-
-    async def _read_again(self, versions: _Versions) -> None:
-        loader, user = await anyio.to_thread.run_sync(_open, self._path)
-        if user is not None and "exec" in user.value:
-            raise NoCluster("it names an exec plugin now; restart this plugin")
-        configuration = Configuration()
-        await loader.load_and_set(configuration)
-        fresh = await _connection(configuration, Fixed())
-        if self.connection is not None and fresh.server != self.connection.server:
-            raise NoCluster(f"it names {fresh.server} now; restart this plugin")
-        if self.connection is not None and self.connection.tls is not None and fresh.tls is not None:
-            self.connection.tls.take(fresh.tls)
-        self._versions, self._loader, self._user = versions, loader, user
-        self._configuration = configuration
 
 
 def _versions(path: str) -> _Versions:

@@ -289,6 +289,31 @@ async def test_an_exec_plugin_is_asked_once_and_again_after_a_refusal(script: Sc
     assert tokens(script.seen) == ["Bearer stale"] + ["Bearer good"] * 3
 
 
+async def test_a_kubeconfig_with_an_exec_plugin_is_read_again_when_it_was_replaced(
+    script: Script, tmp_path: Path
+) -> None:
+    script.always = by_token
+    config = tmp_path / "config"
+    for name, token in (("one", "stale"), ("two", "good")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "status").write_text(json.dumps({"token": token}))
+    config.write_text(kubeconfig(script.url, exec_plugin(tmp_path / "one", ANSWER)))
+
+    async with connect(str(config), clock=clock) as cluster:
+        with pytest.raises(Denied):
+            await cluster.read_rollout("shop", "x")
+        replace(config, kubeconfig(script.url, exec_plugin(tmp_path / "two", ANSWER)))
+        for _ in range(2):
+            await cluster.read_rollout("shop", "x")
+        replace(config, kubeconfig(script.url, {"token": "good too"}))
+        connection = await from_kubeconfig(str(config), clock=clock)
+        assert await connection.credential.header() == "Bearer good too"
+        replace(config, kubeconfig(script.url, exec_plugin(tmp_path / "two", ANSWER)))
+        assert await connection.credential.header("Bearer good too") == "Bearer good"
+
+    assert (tmp_path / "two" / "calls").read_text() == "xx"
+
+
 async def test_an_exec_plugin_that_has_no_better_token_is_not_asked_for_every_request(
     script: Script, tmp_path: Path
 ) -> None:
