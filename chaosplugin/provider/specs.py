@@ -66,6 +66,12 @@ class Specs:
             self._kept.popitem(last=False)
         return spec
 
+    def forget(self, spec: Spec) -> None:
+        """Drop the specification of a measurement that nobody asks about any more."""
+        key = (spec.identity.analysis_run_uid, spec.identity.metric)
+        if key in self._kept and self._kept[key][1] is spec:
+            del self._kept[key]
+
     def _load(self, text: str) -> object:
         """Read a template; gates of one AnalysisTemplate, thousands perhaps, share what was read."""
         return (self._load_known if len(text) <= _LONG_TEXT else self._load_yaml)(text)

@@ -1,4 +1,7 @@
+"""Specifications: made once for all calls of a measurement, and only as long as it is asked about."""
+
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,6 +19,8 @@ from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.specs import Specs
+from chaosplugin.sandbox.api import resources
+from tests.provider.gate import NAMESPACE, config, gate, podchaos
 
 _TEMPLATE = """\
 apiVersion: chaos-mesh.org/v1alpha1
@@ -117,3 +122,30 @@ def test_a_refusal_is_not_remembered() -> None:
         with pytest.raises(InvalidConfig):
             specs.of(_RUN, _metric("kind: ["))
     assert specs.of(_RUN, _metric()).kind == "PodChaos"
+
+
+def test_a_measurement_that_is_done_with_is_specified_anew() -> None:
+    specs = _specs()
+    first = specs.of(_RUN, _metric())
+    later = specs.of(_with_count(1), _metric())
+
+    specs.forget(first)
+    assert specs.of(_with_count(1), _metric()) is later, "what is asked about stays"
+    specs.forget(later)
+
+    assert specs.of(_with_count(1), _metric()) is not later
+
+
+async def test_a_gate_that_has_ended_leaves_no_specification(tmp_path: Path) -> None:
+    """They were kept up to 1,024, some 8 kB each: a process's memory grew with every gate."""
+    async with gate(tmp_path) as bed:
+        bed.deploy(1)
+        run = bed.analysis_run()
+        await bed.judge(run, config(podchaos("pod-kill")))
+        assert bed.provider._specs._kept
+
+        done = {"status": {"phase": "Successful"}}
+        bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, run.metadata.name, done)
+        await bed.heard(lambda: "done" in bed.stages)
+
+        assert not bed.provider._specs._kept
