@@ -69,7 +69,8 @@ class Specs:
     def forget(self, spec: Spec) -> None:
         """Drop the specification of a measurement that nobody asks about any more."""
         key = (spec.identity.analysis_run_uid, spec.identity.metric)
-        if key in self._kept and self._kept[key][1] is spec:
+        known = self._kept.get(key)
+        if known is not None and known[1].id == spec.id:  # it may have been made anew, for its mark
             del self._kept[key]
 
     def _load(self, text: str) -> object:
