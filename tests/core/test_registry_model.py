@@ -52,6 +52,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Metadata, Record, RecordEvent
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Stage
+from chaosplugin.core.topics import OthersTopic, PodsTopic
 from tests.core.given import START, analysis_run, pod, scope_inputs
 from tests.core.world import World
 
@@ -73,7 +74,7 @@ class Gates(RuleBasedStateMachine):
         """the measurement as Argo has stored it, which the first Resume tells"""
         self.answers: set[tuple[Phase, str]] = set()
         self.begun = self.world.start()
-        self.see_pods()
+        self.open_watches()
 
     # -- the cluster
 
@@ -172,8 +173,13 @@ class Gates(RuleBasedStateMachine):
         finally:
             world.chaos = original  # type: ignore[method-assign]
 
-    def see_pods(self) -> None:
-        self.world.pods(pod("web-a"), pod("web-b"))
+    def open_watches(self) -> None:
+        """Let the watches that are wanted from now on tell the pods, and that nobody else is there."""
+        for watch, wanted in self.world.registry.watch_changes().items():
+            if wanted and isinstance(watch.topic, PodsTopic):
+                self.world.pods(pod("web-a"), pod("web-b"), others=False)
+            elif wanted and isinstance(watch.topic, OthersTopic):
+                self.world.others()
 
     # -- what may happen
 
@@ -189,6 +195,7 @@ class Gates(RuleBasedStateMachine):
             if fate == "answer lost":
                 outcome = Unanswered("lost") if isinstance(command, Create) else Failed("lost")
         self.world.done(command, outcome)
+        self.open_watches()
 
     @rule()
     def die(self) -> None:
@@ -199,7 +206,7 @@ class Gates(RuleBasedStateMachine):
             self.begun = self.world.start()
         else:
             self.world.start(resume=True, since=self.stored.metadata[SINCE])
-        self.see_pods()
+        self.open_watches()
         if self.experiment is not None:
             self.tell(self.experiment)
 
@@ -280,7 +287,8 @@ class Gates(RuleBasedStateMachine):
             while self.world.todo:
                 command = self.world.todo.pop(0)
                 self.world.done(command, self.perform(command))
-            self.world.call(GIVEN)
+                self.open_watches()
+            self.ask()
             self.world.wait(7)
         run = self.world.registry.run(self.world.spec.id)
         assert run is not None

@@ -1,0 +1,188 @@
+"""Two plugins on one gate, as of two controllers for a moment: the first recorded verdict is the answer.
+
+Each hears of what happens when it likes, and does what it wants done when it likes: what one does after its
+verdict the other may take for somebody else's doing, and must not answer it.
+"""
+
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from chaosplugin.core import ledger
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.commands import (
+    Command,
+    LedgerRead,
+    Outcome,
+    ReadLedger,
+    ReadScope,
+    ScopeRead,
+    WriteVerdict,
+)
+from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from tests.core.given import replica_set, rollout, scope_inputs
+from tests.core.test_registry_model import GIVEN, Gates
+from tests.core.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_News = tuple[ChaosObject, bool] | AnalysisRun
+
+
+class TwoPlugins(Gates):
+    """The gate of `Gates`, at which two work; `world` is the one whose turn it is."""
+
+    @initialize(remembers=st.booleans(), push=st.just(value=True), far=st.integers(0, 4))
+    def begin(self, remembers: bool, push: bool, far: int = 0) -> None:
+        """`far`: the first may be alone until the create, the injection, the recovery or the verdict."""
+        self.told: list[tuple[Phase, str, str]] = []
+        """answers that were not what stood on the AnalysisRun by then"""
+        self.promoted = False
+        self.worlds: list[World] = []
+        self.news: dict[int, list[_News]] = {0: [], 1: []}
+        self.read: dict[int, AnalysisRun] = {}
+        """by command: the AnalysisRun as its reading has begun with it"""
+        super().begin(remembers, push)
+        self.worlds.append(self.world)
+        other = World(push=push)
+        self.worlds.append(other)
+        other.start()
+        for _ in range(2):
+            self.turn()
+            self.open_watches()
+        steps: tuple[Callable[[], object], ...] = (
+            bool,
+            self.inject,
+            self.recover,
+            lambda: self.world.wait(6),
+        )
+        for step in steps[:far]:
+            step()
+            for _ in range(6 if step is not steps[3] else 0):
+                self.ask()
+                self.hear(9, objects=True)
+                self.hear(9, objects=False)
+                self.go_on()
+
+    @property
+    def recorded(self) -> ledger.VerdictRecord | None:
+        return ledger.read_verdict(self.analysis_run, self.world.spec.identity)
+
+    def patch(self, patch: dict[str, object]) -> None:
+        super().patch(patch)
+        for news in self.news.values():
+            news.append(self.analysis_run)
+
+    def tell(self, experiment: ChaosObject, *, gone: bool = False) -> None:
+        for news in self.news.values():
+            news.append((experiment, gone))
+
+    def perform(self, command: Command) -> Outcome:
+        seen = self.read.pop(id(command), None) or self.analysis_run
+        outcome = super().perform(command)
+        match command:
+            case ReadLedger() if isinstance(outcome, LedgerRead):
+                return LedgerRead(analysis_run=seen, experiment=outcome.experiment, value=outcome.value)
+            case ReadScope():
+                current = rollout(stable=replica_set().metadata.labels["rollouts-pod-template-hash"])  # type: ignore[index]
+                owner = current if self.promoted else rollout()
+                return ScopeRead(scope_inputs(analysis_run=seen, rollout=owner))
+            case _:
+                return outcome
+
+    # -- what may happen
+
+    @rule()
+    def turn(self) -> None:
+        """It is the other one's turn: it shares the clock and what was created."""
+        before = self.world
+        self.world = self.worlds[1 - self.worlds.index(before)]
+        self.world.created = before.created
+        self.world.wait((before.now - self.world.now).total_seconds())
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.world.todo)
+    def begin_to_read(self, data: st.DataObject) -> None:
+        """A reading begins with the AnalysisRun, and what else it reads may be newer."""
+        command = data.draw(st.sampled_from(self.world.todo))
+        if isinstance(command, ReadLedger | ReadScope):
+            self.read.setdefault(id(command), self.analysis_run)
+
+    @rule(count=st.integers(1, 4), objects=st.booleans())
+    def hear(self, count: int, objects: bool) -> None:
+        """One watch tells some of its news, whatever the other one has still to tell."""
+        news = self.news[self.worlds.index(self.world)]
+        for each in [each for each in news if isinstance(each, tuple) is objects][:count]:
+            news.remove(each)
+            if isinstance(each, tuple):
+                super().tell(each[0], gone=each[1])
+            else:
+                self.world.run_seen(each)
+
+    @rule(most=st.integers(1, 12))
+    def go_on(self, most: int = 12) -> None:
+        """All goes well for a while."""
+        for _ in range(most):
+            if self.world.todo:
+                command = self.world.todo.pop(0)
+                self.world.done(command, self.perform(command))
+                self.open_watches()
+
+    @rule()
+    @precondition(lambda self: self.recorded is not None and self.recorded.phase is Phase.SUCCESSFUL)
+    def promote(self) -> None:
+        """What the verdict has brought about makes whoever still looks at the canary refuse it."""
+        self.promoted = True
+
+    @rule()
+    def die(self) -> None:
+        self.news[self.worlds.index(self.world)].clear()
+        super().die()
+        if self.experiment is not None:
+            self.hear(4, objects=True)
+
+    @rule()
+    def ask(self) -> None:
+        record = self.recorded
+        self.stored = self.stored or self.begun
+        answer = self.world.call(GIVEN)
+        if not answer.phase.completed:
+            return
+        if record and (answer.phase, answer.message) != (record.phase, record.message):
+            self.told.append((answer.phase, answer.message, record.message))
+        if answer.phase is not Phase.ERROR:
+            self.answers.add((answer.phase, answer.message))
+
+    @rule(seconds=st.sampled_from([0.5, 2, 6]))
+    def pass_time(self, seconds: float) -> None:
+        """The API server answers a verdict's patch in time."""
+        for world in self.worlds:
+            while found := [each for each in world.todo if isinstance(each, WriteVerdict)]:
+                world.todo.remove(found[0])
+                world.done(found[0], self.perform(found[0]))
+        super().pass_time(seconds)
+
+    # -- what must hold
+
+    @invariant()
+    def nobody_answers_over_a_recorded_verdict(self) -> None:
+        assert not getattr(self, "told", None)
+
+    def teardown(self) -> None:
+        """Both end with the first one's."""
+        if not hasattr(self, "worlds"):
+            return
+        for _ in range(2):
+            for _ in range(2):
+                self.turn()
+                for objects in (True, False):
+                    self.hear(1000, objects=objects)
+            super().teardown()
+            self.turn()
+
+
+TestTwoPlugins = TwoPlugins.TestCase
+TestTwoPlugins.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
