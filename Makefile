@@ -57,8 +57,11 @@ e2e: $(VENV) $(FILE) realbed ## the main stories on the real etcd, kube-apiserve
 	@$(NETNS) $(BIN)/pytest -m "e2e and not full" $(PYTEST_ARGS)
 
 e2e-full: $(VENV) dist realbed ## the same with every variant
+	@$(BIN)/python -m tests.packaging.release
 	@echo "==> all tests on the real control plane"
-	@$(NETNS) $(BIN)/pytest -m e2e $(PYTEST_ARGS)
+	@$(NETNS) $(BIN)/pytest -m e2e --ignore=tests/packaging $(PYTEST_ARGS)
+	@echo "==> all of a release, which reaches for mirrors"
+	@$(BIN)/pytest -m e2e tests/packaging $(PYTEST_ARGS)
 
 .PHONY: realbed
 realbed:

@@ -92,8 +92,8 @@ def test_a_fault_that_cannot_be_undone_is_forced_where_the_operator_allows_it(
         story.until_clean()
 
     assert story.message().count("NotRecovered: ") == 1
-    reasons = [each["reason"] for each in story.events("Rollout")]
-    assert reasons[-3:] == ["ExperimentStuck", "FinalizersRemoved", "ExperimentDeleted"]
+    way = ["ExperimentStuck", "FinalizersRemoved", "ExperimentDeleted"]
+    story.until("the Rollout shows its way", lambda: _reasons(story, "Rollout")[-3:] == way)
 
 
 @pytest.mark.parametrize("ground", grounds("v1.10"), indirect=True)
@@ -132,4 +132,8 @@ def _kubectl_argo_rollouts(ground: Ground, *arguments: str) -> list[str]:
 
 
 def _shows(story: Story, kind: str, way: list[str]) -> bool:
-    return [each["reason"] for each in story.events(kind)] == way
+    return _reasons(story, kind) == way
+
+
+def _reasons(story: Story, kind: str) -> list[str]:
+    return [each["reason"] for each in story.events(kind)]

@@ -20,14 +20,14 @@ from tests.packaging import release
 from tests.realbed.rollouts import ArgoRollouts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(900)]
-_NEXT = "0.2.0"  # as in the README's commands
+_NEXT = release.NEXT
 _DURATION = "25s"  # longer than a controller waits for the lease of one that has ended
 
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, Path]:
     """The one file of both versions."""
-    return {__version__: release.file(), _NEXT: release.next_file(_NEXT)}
+    return {__version__: release.file(), _NEXT: release.next_file()}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What `make dist` has made, and what it would make of other sources."""
+"""What `make dist` has made; run as a program, the same as the next version."""
 
 import hashlib
 import platform
@@ -9,6 +9,8 @@ from pathlib import Path
 from chaosplugin import __version__
 from tests.realbed import toolchain
 
+NEXT = "0.2.0"
+"""the version that the README's commands upgrade to"""
 _ROOT = Path(__file__).parents[2]
 _DIST = _ROOT / "dist"
 
@@ -41,11 +43,14 @@ def copy_sources(folder: Path) -> None:
     (folder / ".venv").symlink_to(_ROOT / ".venv")
 
 
-def next_file(version: str) -> Path:
-    """Return the one file as a later version, built of the same sources unless that was done before."""
+def next_file() -> Path:
+    """Return the one file as the next version, built of the same sources unless that was done before.
+
+    To build it reaches for mirrors, which nobody does within `tests.realbed.netns`.
+    """
     digest = hashlib.sha256(file().read_bytes()).hexdigest()[:16]
     folder = _ROOT / "build" / "next"
-    kept = folder / f"chaosplugin-{version}-{digest}"
+    kept = folder / f"chaosplugin-{NEXT}-{digest}"
     if not kept.exists():
         shutil.rmtree(folder, ignore_errors=True)
         sources = folder / "sources"
@@ -53,10 +58,14 @@ def next_file(version: str) -> Path:
         module = sources / "chaosplugin" / "__init__.py"
         text = module.read_text()
         assert text.count(__version__) == 1
-        module.write_text(text.replace(__version__, version))
+        module.write_text(text.replace(__version__, NEXT))
         built = file().relative_to(_ROOT)
         make = ["make", "--silent", "--old-file=.venv/.packaging", str(built)]
         subprocess.run(make, cwd=sources, check=True, stdout=subprocess.DEVNULL)
         (sources / built).rename(kept)
         shutil.rmtree(sources)
     return kept
+
+
+if __name__ == "__main__":
+    next_file()
