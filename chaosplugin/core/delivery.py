@@ -8,7 +8,6 @@ the measurement, each time with a new value, as a patch that changes nothing wak
 from datetime import datetime, timedelta
 
 from chaosplugin.core import judge
-from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     Command,
     Create,
@@ -66,20 +65,21 @@ def _tell(run: Run, verdict: Verdict, now: datetime) -> tuple[list[Command], dat
     command: Command
     if not run.push:
         command = Look(run.spec.id)
-    elif run.recorded or verdict.phase is Phase.ERROR:  # an Error is retried: it must not stand there
+    elif run.recorded or run.error:  # an Error is retried: it must not stand there
         command = WriteWake(run.spec.id, wake, unmark=run.error and run.mark_made)
     else:
-        command = WriteVerdict(run.spec.id, record_of(verdict), wake)
+        command = WriteVerdict(run.spec.id, record_of(verdict, run.by), wake)
     return [command], run.wake_at
 
 
-def record_of(verdict: Verdict) -> VerdictRecord:
-    """Return the verdict as it is written on the AnalysisRun."""
+def record_of(verdict: Verdict, by: str) -> VerdictRecord:
+    """Return the verdict as it is written on the AnalysisRun, by the process of this word."""
     return VerdictRecord(
         phase=verdict.phase,
         message=verdict.message,
         value=verdict.value,
         finished_at=verdict.finished_at.isoformat(),
+        by=by,
     )
 
 

@@ -124,6 +124,8 @@ class VerdictRecord:
     message: str
     value: str
     finished_at: str
+    by: str = ""
+    """a word of the process that has recorded it, unlike any other's; "" where Argo has"""
 
 
 def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
@@ -155,6 +157,7 @@ def read_verdict(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
         message=fields.get("message", ""),
         value=fields.get("value", ""),
         finished_at=fields.get("finishedAt", ""),
+        by=fields.get("by", ""),
     )
 
 
@@ -246,6 +249,7 @@ def verdict_patch(
         "message": record.message,
         "value": record.value,
         "finishedAt": record.finished_at,
+        "by": record.by,
     }
     return _patch({_VERDICT + identity.digest: _json(body), _WAKE: wake}, resource_version)
 

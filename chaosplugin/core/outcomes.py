@@ -387,6 +387,8 @@ def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:
     if record is None:
         stored = ledger.read_stored(analysis_run, run.spec.identity)
         record = stored if stored and _reason(stored.message) else None  # else Argo's words of an end
+        if record is not None and run.answered:
+            record = replace(record, by=run.by)
         run.stored = run.stored or record is not None
     if record is None:
         return False
@@ -402,6 +404,8 @@ def _terminated(run: Run, why: str) -> Finding | None:
 
 def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool:
     """The recorded verdict is the verdict, whoever wrote it. Returns whether it is another one than ours."""
+    if record.by != run.by:
+        run.decided_here = False  # also if it says the same
     if run.verdict and (run.verdict.phase, run.verdict.message) == (record.phase, record.message):
         return False
     run.verdict = Verdict(
@@ -411,7 +415,7 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool
         value=record.value,
         finished_at=moments.read(record.finished_at) or now,
     )
-    run.stage, run.decided_here = Stage.DECIDED, False
+    run.stage = Stage.DECIDED
     return True
 
 

@@ -57,10 +57,25 @@ class Defect:
     error: Exception
 
 
-class Registry:
-    """All runs of this process. An error in the work for one does not reach the others."""
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """A verdict stands, and is this process's: of all that work on a gate, one is told this, once.
 
-    def __init__(self) -> None:
+    Where nothing can be recorded (an Error, the AnalysisRun is gone or may not be patched) it is told to each
+    that has come to a verdict.
+    """
+
+    run: Run
+
+
+class Registry:
+    """All runs of this process; `by` is a word unlike any other process's.
+
+    An error in the work for one does not reach the others.
+    """
+
+    def __init__(self, by: str) -> None:
+        self._by = by
         self._turns = Turns()
         self._runs: dict[str, Run] = {}
         self._views = Views()
@@ -73,7 +88,7 @@ class Registry:
         """runs whose AnalysisRun has ended, by the time when they are forgotten"""
         self._tombstones: deque[tuple[datetime, str]] = deque()
         """ids of runs that are done, by the time of their verdict"""
-        self.transitions: list[Transition] = []
+        self.transitions: list[Transition | Concluded] = []
         """what has happened since the owner last emptied it"""
         self.announcements: list[Announcement] = []
         """what people are to be told, likewise"""
@@ -107,6 +122,7 @@ class Registry:
             errors=errors,
             started_at=now,
             restored=resume,
+            by=self._by,
             sampled=sampled,
             one_shot=spec.one_shot,
             rules=spec.rules,
@@ -316,6 +332,9 @@ class Registry:
                 commands += self._step(run, now)
             except Exception as error:  # noqa: BLE001  the boundary: a defect in one gate must not end the others
                 self._contain(run, error, now)
+            if run.stands and run.decided_here and not run.concluded:
+                run.concluded = True
+                self.transitions.append(Concluded(run))
             if run.stage is not run.told:
                 self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
                 self._count_in(run)
@@ -372,7 +391,8 @@ class Registry:
     @staticmethod
     def _decide(run: Run, finding: Finding, now: datetime) -> None:
         run.verdict = conclude(run, finding, now)
-        run.stage, run.retry_at, run.decided_here = Stage.DECIDED, None, True
+        run.decided_at, run.decided_in, run.decided_here = now, run.stage, True
+        run.stage, run.retry_at = Stage.DECIDED, None
 
     def _forget(self, now: datetime, moved: Iterable[Run]) -> None:
         """Drop tombstones of AnalysisRuns that have ended."""

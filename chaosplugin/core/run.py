@@ -119,6 +119,8 @@ class Run:
     started_at: datetime
     restored: bool
     """begun by a Resume: an earlier process may have gone any part of the way"""
+    by: str = ""
+    """a word of this process, by which it knows a verdict that it has recorded"""
     sampled: bool = False
     """its trace is recorded"""
     stage: Stage = Stage.RESTORING
@@ -219,6 +221,11 @@ class Run:
     verdict: Verdict | None = None
     decided_here: bool = False
     """this process has made the verdict, and no other was first"""
+    decided_at: datetime | None = None
+    decided_in: Stage = Stage.RESTORING
+    """the stage that the verdict has ended"""
+    concluded: bool = False
+    """the verdict stands, and is this process's: the observers were told"""
     recorded: bool = False
     answered: bool = False
     """a Resume has been given the verdict"""
@@ -285,8 +292,9 @@ class Run:
 
     @property
     def error(self) -> bool:
-        """The verdict is Error, which Argo counts apart and retries."""
-        return self.verdict is not None and self.verdict.phase is Phase.ERROR
+        """The verdict is Error, which Argo counts apart and retries; without an analysis nobody does."""
+        retried = not self.spec.policy.claims
+        return self.verdict is not None and self.verdict.phase is Phase.ERROR and retried
 
     @property
     def stands(self) -> bool:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from secrets import token_hex
 
 import anyio
 from anyio.abc import TaskGroup
@@ -73,7 +74,7 @@ class ChaosProvider:
         self._specs = Specs(policy=policy, load_yaml=load_yaml, origin=lambda: self._origin)
         self._observer = observer
         self._sampled = sampled
-        self._registry = Registry()
+        self._registry = Registry(by=token_hex(4))
         self._watching = Watching(tasks, self._cluster_of, self._observe)
         self._changed = anyio.Event()
         self._awaited: datetime | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chaosplugin.core import delivery
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Delete, Failed
-from chaosplugin.core.registry import Transition
+from chaosplugin.core.registry import Concluded, Transition
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.verdict import Reason, Verdict
 from chaosplugin.provider.facts import (
@@ -83,8 +83,8 @@ class Metrics:
                 verb, resource = request_name(fact)
                 self.families.requests.labels(verb, resource, str(fact.status or "none")).inc()
                 self.families.request_seconds.labels(verb, resource).observe(fact.seconds)
-            case Transition():
-                self._moved(fact)
+            case Transition() | Concluded():
+                self._went_on(fact)
             case Refused():
                 self._refused(fact)
             case Performed(command=Delete(), outcome=Failed()):
@@ -158,24 +158,25 @@ class Metrics:
         known[0].inc()
         known[1].observe(fact.seconds)
 
-    def _moved(self, fact: Transition) -> None:
+    def _went_on(self, fact: Transition | Concluded) -> None:
         run, verdict = fact.run, fact.run.verdict
+        if isinstance(fact, Concluded):
+            self._concluded(run)
+            return
         if fact.before is Stage.RESTORING:
             self._begun(run)
             if run.restored:
                 self.families.adoptions.labels(_adopted(run, fact.after)).inc()
-        for stage, result in _checks(fact):
-            self.families.checks.labels(stage, result).inc()
-        if verdict is None:
-            return
-        if fact.after is Stage.DECIDED:
-            self._decided(run, verdict, fact.at)
-        elif fact.after is Stage.DONE and run.create_sent:
+        if verdict is not None and fact.after is Stage.DONE and run.create_sent and run.concluded:
             trigger = "terminate" if verdict.reason is Reason.TERMINATED else "finish"
             self.families.cleanups.labels("kept" if run.kept else "deleted", trigger).inc()
 
-    def _decided(self, run: Run, verdict: Verdict, at: datetime) -> None:
-        spec = run.spec
+    def _concluded(self, run: Run) -> None:
+        spec, verdict, at = run.spec, run.verdict, run.decided_at
+        if verdict is None or at is None:
+            return
+        for stage, result in _checks(run, verdict.reason):
+            self.families.checks.labels(stage, result).inc()
         exemplar = {"trace_id": run.trace.id} if run.sampled else None
         place = _place(run)
         seconds = (at - (run.begun_at if run.restored and run.begun_at else run.started_at)).total_seconds()
@@ -247,28 +248,34 @@ def _adopted(run: Run, after: Stage) -> str:
     return "verdict_found" if run.recorded else "lost"
 
 
-def _checks(fact: Transition) -> Iterable[tuple[str, str]]:
-    """Say which steady state a transition has settled, and how."""
-    if not fact.run.rules.enabled:
+def _checks(run: Run, reason: Reason) -> Iterable[tuple[str, str]]:
+    """Say which steady states of a gate were settled, and how."""
+    if not run.rules.enabled:
         return
-    reason = fact.run.verdict.reason if fact.run.verdict else None
-    match fact.before, fact.after:
-        case Stage.PROVING, Stage.CREATING:
+    match run.decided_in, reason:
+        case Stage.PROVING, Reason.NOT_STEADY:
+            yield "before", "fail"
+        case Stage.PROVING, Reason.NO_TARGETS:
+            yield "before", "no_data"
+        case ((Stage.CREATING | Stage.UNCERTAIN | Stage.OBSERVING | Stage.RECOVERING), _):
             yield "before", "pass"
-        case Stage.PROVING, Stage.DECIDED if reason in {Reason.NOT_STEADY, Reason.NO_TARGETS}:
-            yield "before", "fail" if reason is Reason.NOT_STEADY else "no_data"
-        case Stage.OBSERVING, Stage.RECOVERING:
-            yield "during", "pass"
-        case Stage.OBSERVING, Stage.DECIDED if reason is Reason.STEADY_STATE_BROKEN:
-            yield "during", "fail"
-        case Stage.RECOVERING, Stage.DECIDED if reason is Reason.UNOBSERVED:
-            yield "after", "no_data"
-        case Stage.RECOVERING, Stage.DECIDED if reason in {Reason.SURVIVED, Reason.CONDITION_NOT_MET}:
-            yield "after", "pass"
-        case Stage.RECOVERING, Stage.DECIDED if reason is Reason.STEADY_STATE_BROKEN:
-            yield "after", "fail"
         case _:
             pass
+    if run.decided_in is Stage.OBSERVING and reason is Reason.STEADY_STATE_BROKEN:
+        yield "during", "fail"
+    if run.decided_in is Stage.RECOVERING:
+        yield "during", "pass"
+        if reason in _AFTER:
+            yield "after", _AFTER[reason]
+
+
+_AFTER: Final = {
+    Reason.SURVIVED: "pass",
+    Reason.CONDITION_NOT_MET: "pass",
+    Reason.STEADY_STATE_BROKEN: "fail",
+    Reason.UNOBSERVED: "no_data",
+}
+"""How the steady state after the fault was, by what a gate ended with that had got so far."""
 
 
 def _recovery(verdict: Verdict) -> float:

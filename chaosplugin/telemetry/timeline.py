@@ -8,9 +8,9 @@
       recover   the canary has to hold         (child: steady_state after)
       cleanup   verdict written, experiment removed; ends after the gate
 
-No span is held open: a process that dies would take it along. Whoever reaches the verdict tells all stages,
-those of its predecessors from what the cluster has recorded, under ids that all of them derive alike. Calls
-and requests are told as they happen, as children of spans that will follow.
+No span is held open: a process that dies would take it along. Of those that work on a gate the one whose
+verdict stands tells all stages, those of its predecessors from what the cluster has recorded, under ids that
+all of them derive alike. Calls and requests are told as they happen, as children of spans that will follow.
 """
 
 import json
@@ -44,8 +44,15 @@ class Timeline:
         self._entered: OrderedDict[str, dict[str, datetime]] = OrderedDict()
         self._queued: dict[str, tuple[str, str]] = {}
 
+    def conclude(self, run: Run) -> Iterator[Span]:
+        """Yield the spans of a gate whose verdict is this process's."""
+        verdict, at = run.verdict, run.decided_at
+        if verdict is not None and at is not None:
+            entered = self._entered.get(run.trace.id, {"ledger": run.started_at})
+            yield from gate_spans(run, verdict, entered, at, self._queued.pop(run.trace.id, None))
+
     def follow(self, fact: Transition, runs: Mapping[str, Run]) -> Iterator[Span]:
-        """Take in a transition and yield the spans that it completes."""
+        """Take in a transition and yield the span that it completes."""
         run, after = fact.run, fact.after
         if fact.before is Stage.RESTORING:
             self._entered[run.trace.id] = {"ledger": run.started_at}
@@ -55,17 +62,18 @@ class Timeline:
         entered.setdefault(_phase(after), fact.at)
         if after is Stage.QUEUED:
             self._queue(run, runs)
-        if run.verdict is not None and after is Stage.DECIDED:
-            yield from gate_spans(run, run.verdict, entered, fact.at, self._queued.pop(run.trace.id, None))
         if after is Stage.DONE:
             self._entered.pop(run.trace.id, None)
-            yield _span(run.trace, "cleanup", entered.get("cleanup", fact.at), fact.at)
+            self._queued.pop(run.trace.id, None)
+            if _tells_end(run, entered):
+                yield _span(run.trace, "cleanup", entered.get("cleanup", fact.at), fact.at)
 
     def close(self, now: datetime, runs: Mapping[str, Run]) -> Iterator[Span]:
         """Yield the spans of what this process will not bring to its end."""
         for run in runs.values():
-            if run.stage is Stage.DECIDED and (begin := self._entered.get(run.trace.id, {}).get("cleanup")):
-                yield _span(run.trace, "cleanup", begin, now)
+            entered = self._entered.get(run.trace.id, {})
+            if run.stage is Stage.DECIDED and "cleanup" in entered and _tells_end(run, entered):
+                yield _span(run.trace, "cleanup", entered["cleanup"], now)
 
     def _queue(self, run: Run, runs: Mapping[str, Run]) -> None:
         """Remember which gate it waits for: the link is the only way from one trace to the other."""
@@ -73,6 +81,11 @@ class Timeline:
             if other is not run and other.holds_canary and other.replica_set == run.replica_set:
                 self._queued[run.trace.id] = other.trace.id, other.trace.span(ROOT)
                 return
+
+
+def _tells_end(run: Run, entered: Mapping[str, datetime]) -> bool:
+    """Tell whether the end is this process's to tell: that of its verdict, or of one that it came to find."""
+    return run.concluded or entered.keys() <= {"ledger", "cleanup"}
 
 
 def _phase(stage: Stage) -> str:

@@ -21,7 +21,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from chaosplugin import __version__
-from chaosplugin.core.registry import Transition
+from chaosplugin.core.registry import Concluded, Transition
 from chaosplugin.provider.facts import Called, Fact, Refused, Requested
 from chaosplugin.telemetry import spans
 from chaosplugin.telemetry.spans import Kind, Span
@@ -95,6 +95,9 @@ class Tracer:
                 self._emit(spans.request(fact, gate))
             case Transition(run=run) if run.sampled:
                 for span in self._timeline.follow(fact, self._runs()):
+                    self._emit(span)
+            case Concluded(run=run) if run.sampled:
+                for span in self._timeline.conclude(run):
                     self._emit(span)
             case Refused(trace=trace) if trace is not None and self.sampled(trace.id):
                 self._emit(spans.refusal(fact, trace))

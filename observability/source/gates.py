@@ -27,7 +27,10 @@ ANNOTATIONS = (
     ),
     (
         "Chaos gate began",
-        'rollouts_chaos_gates_active_oldest_start_timestamp_seconds{namespace=~"$namespace"} * 1000',
+        (
+            "min by (namespace, kind, stage) "
+            '(rollouts_chaos_gates_active_oldest_start_timestamp_seconds{namespace=~"$namespace"}) * 1000'
+        ),
         "chaos gate began",
         "{{namespace}} {{kind}}",
     ),
@@ -60,15 +63,15 @@ def gates() -> Dashboard:
     board.with_panel(
         figure(
             "Under way",
-            "Gates without a verdict, or still cleaned up",
-            "sum(rollouts_chaos_gates_active)",
+            "Gates without a verdict, or still cleaned up; replicas show the same ones",
+            "sum(max by (namespace, kind, stage) (rollouts_chaos_gates_active))",
         )
     )
     board.with_panel(
         figure(
             "Left over",
             "Experiments whose deletion does not come to its end: a fault may still be on",
-            "sum(rollouts_chaos_leftover_experiments)",
+            "max(rollouts_chaos_leftover_experiments)",
         )
     )
     board.with_panel(
@@ -107,7 +110,7 @@ def gates() -> Dashboard:
             "Gates under way",
             "How many, and since when the oldest of them",
             [
-                query(f"sum by (namespace, kind, stage) ({active})", instant=True),
+                query(f"max by (namespace, kind, stage) ({active})", instant=True),
                 query(f"max by (namespace, kind, stage) (time() - {began})", instant=True),
             ],
             unit="short",
@@ -183,7 +186,7 @@ def gates() -> Dashboard:
             "Experiments removed, and those that could not be",
             [
                 counted("cleanups_total", "result", "trigger", legend="{{result}} ({{trigger}})"),
-                query("sum(rollouts_chaos_leftover_experiments)", "left over"),
+                query("max(rollouts_chaos_leftover_experiments)", "left over"),
             ],
             bars=True,
         )

@@ -1,5 +1,6 @@
 """What people are told of a gate: each notice once, by whoever saw it happen."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from chaosplugin.core import ledger
@@ -62,6 +63,17 @@ def test_a_verdict_that_another_process_has_told_is_not_told_again() -> None:
     )
 
     world.done(world.expect(WriteVerdict), VerdictWritten(other, analysis_run()))
+
+    assert told(world) == []
+
+
+def test_a_verdict_that_another_process_has_recorded_in_the_same_words_is_not_told_again() -> None:
+    world = World()
+    survive(world)
+    told(world)
+    write = world.expect(WriteVerdict)
+
+    world.done(write, VerdictWritten(replace(write.record, by="elsewhere"), analysis_run()))
 
     assert told(world) == []
 

@@ -37,6 +37,7 @@ from chaosplugin.core.objects import (
     StoredMeasurement,
     StoredMetadata,
 )
+from chaosplugin.core.policy import Policy
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered, with_patch
@@ -328,6 +329,16 @@ def test_a_refused_create_is_an_error_and_leaves_nothing_to_clean() -> None:
     assert world.verdict == (Phase.ERROR, Reason.DENIED)
     world.wait(60)
     assert not [command for command in world.todo if isinstance(command, Find | Delete)]
+
+
+def test_an_error_is_recorded_where_nobody_retries_it() -> None:
+    world = World(policy=Policy(claims=True))
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
+
+    assert world.expect(WriteVerdict).record.phase is Phase.ERROR
+    assert world.resume().phase is Phase.RUNNING, "another process may be first"
 
 
 def test_the_first_verdict_wins() -> None:

@@ -200,7 +200,7 @@ class Gates(RuleBasedStateMachine):
     @rule()
     def die(self) -> None:
         """The process dies: what it knew and what was under way is gone; Argo asks again."""
-        self.world.registry = Registry()
+        self.world.registry = Registry("here")
         self.world.todo = []
         if self.stored is None:
             self.begun = self.world.start()

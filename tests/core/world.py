@@ -18,7 +18,9 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadScope,
     ScopeRead,
+    VerdictWritten,
     WriteMark,
+    WriteVerdict,
 )
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import (
@@ -71,7 +73,7 @@ class World:
         self.now = START
         self.sampled = sampled
         self.spec = make_spec(**changes)
-        self.registry = Registry()
+        self.registry = Registry("here")
         self.todo: list[Command] = []
         self.push = push
         self.wanted = 2
@@ -142,6 +144,11 @@ class World:
         topic = PodsTopic("default", HASH_LABEL, HASH)
         del self.canary[one.metadata.uid]
         self.take(self.registry.observe(self.now, Watch("", "", "", topic), Deleted(topic, one)))
+
+    def record(self) -> None:
+        """Let the verdict be recorded, before any other's."""
+        write = self.expect(WriteVerdict)
+        self.done(write, VerdictWritten(write.record, self.spec.analysis_run))
 
     def confirm(self) -> None:
         """Let all be read, as it has been told."""

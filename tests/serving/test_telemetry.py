@@ -2,16 +2,20 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from chaosplugin import cli
-from chaosplugin.client import connect
+from chaosplugin.client import Client, connect
 from chaosplugin.core.analysis import Phase
+from chaosplugin.core.gates import Gate
+from chaosplugin.sandbox.api import resources
 from tests.observability.judges import free_ports
-from tests.provider.gate import podchaos
+from tests.provider.gate import HASH, podchaos
 from tests.serving.bed import bridge, config, served
+from tests.serving.test_gates import ended
 from tests.telemetry.test_http import get
 
 
@@ -47,6 +51,46 @@ async def _pages(url: str) -> dict[str, str]:
         status, _, found[path] = await get(f"{url}{path}")
         assert status == 200
     return found
+
+
+async def counted(address: str) -> dict[str, float]:
+    """Return how many gates a server has counted, by the reason of their end."""
+    _, _, page = await get(f"http://{address}/metrics")
+    found = re.findall(r'^rollouts_chaos_gates_total\{.*reason="(\w+)".*\} (\S+)$', page, re.MULTILINE)
+    return {reason: float(number) for reason, number in found if float(number)}
+
+
+async def test_a_gate_that_two_servers_work_on_is_counted_by_one(tmp_path: Path) -> None:
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    async with (
+        served(tmp_path) as bed,
+        bed.server("a", ("--metrics-address", addresses[0])) as a,
+        bed.server("b", ("--metrics-address", addresses[1])) as b,
+        connect(a.address) as at_a,
+        connect(b.address) as at_b,
+    ):
+        bed.gate.deploy()
+        for _ in range(3):
+            await _seen_by(at_b, await _ended(at_a, config()))
+        promoted = {"status": {"stableRS": HASH}}
+        bed.gate.cluster.api.merge(resources.ROLLOUTS, "default", "web", promoted, "status")
+        refused = await _ended(at_a, config())
+        await _seen_by(at_b, refused)
+        found = [await counted(address) for address in addresses]
+
+    assert refused.reason == "ScopeRefused"
+    total = {reason: sum(each.get(reason, 0) for each in found) for reason in ("Survived", "ScopeRefused")}
+    assert total == {"Survived": 3, "ScopeRefused": 1}, found
+
+
+async def _ended(client: Client, asked: Mapping[str, object]) -> Gate:
+    return (await ended(client, await client.start("default", "web", asked)))[0]
+
+
+async def _seen_by(client: Client, gate: Gate) -> None:
+    """Wait until a server is done with a gate, too."""
+    again, _ = await ended(client, gate)
+    assert (again.phase, again.message) == (gate.phase, gate.message)
 
 
 def test_a_bad_metrics_address_of_a_server_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Delete, Done, Failed
+from chaosplugin.core.commands import (
+    Delete,
+    Done,
+    Failed,
+    LedgerRead,
+    ReadLedger,
+    VerdictWritten,
+    WriteVerdict,
+)
+from chaosplugin.core.delivery import record_of
 from chaosplugin.core.kinds import KINDS
 from chaosplugin.core.ledger import Identity
-from chaosplugin.core.registry import Transition
+from chaosplugin.core.registry import Concluded, Transition
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.verdict import Figures, Reason, Verdict
 from chaosplugin.provider.facts import (
@@ -28,7 +38,7 @@ from chaosplugin.provider.facts import (
     WatchEnded,
 )
 from chaosplugin.telemetry.metrics import Metrics
-from tests.core.given import START, analysis_run, make_spec, pod
+from tests.core.given import HASH, START, analysis_run, make_spec, pod, with_patch
 from tests.core.world import World
 
 MOST_SERIES = 20_000
@@ -48,8 +58,8 @@ def series(registry: CollectorRegistry) -> int:
 
 
 def tell(metrics: Metrics, world: World) -> None:
-    for transition in world.registry.transitions:
-        metrics.observe(transition)
+    for fact in world.registry.transitions:
+        metrics.observe(fact)
 
 
 def survived() -> World:
@@ -57,6 +67,7 @@ def survived() -> World:
     world.to_recovering()
     world.pods(pod("web-a", restarts=2, since=world.now))
     world.wait(6)
+    world.record()
     return world
 
 
@@ -79,6 +90,50 @@ def test_a_gate_is_counted_with_its_verdict_reason_and_times() -> None:
         assert value(metrics, "steady_state_checks_total", stage=stage, result="pass") == 1
 
 
+def test_a_gate_is_counted_by_the_process_whose_verdict_was_recorded() -> None:
+    metrics, world = make(), World()
+    world.to_recovering()
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(6)
+    write = world.expect(WriteVerdict)
+    other = replace(write.record, by="elsewhere")
+    world.done(write, VerdictWritten(other, analysis_run()))
+    tell(metrics, world)
+
+    assert value(metrics, "gates_total", **GATE, verdict="successful", reason="Survived") == 0
+    assert value(metrics, "steady_state_checks_total", stage="after", result="pass") is None
+
+
+def test_a_verdict_whose_answer_was_lost_is_counted_by_who_recorded_it() -> None:
+    metrics, world = make(), World()
+    world.to_recovering()
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(6)
+    write = world.expect(WriteVerdict)
+    patch = ledger.verdict_patch(world.spec.identity, write.record, "w", "7")
+    world.done(write, Failed("no answer"))
+    world.run_seen(with_patch(patch))
+    tell(metrics, world)
+
+    assert value(metrics, "gates_total", **GATE, verdict="successful", reason="Survived") == 1
+
+
+def test_a_verdict_that_a_successor_finds_is_not_counted_again() -> None:
+    metrics, before, world = make(), survived(), World()
+    (run,) = before.registry.runs.values()
+    assert run.verdict is not None
+    patch = ledger.verdict_patch(world.spec.identity, record_of(run.verdict, "earlier"), "w", "7")
+    world.start(resume=True)
+    world.resume()
+    read = LedgerRead(analysis_run=with_patch(patch), experiment=None, value=HASH)
+    world.done(world.expect(ReadLedger), read)
+    tell(metrics, world)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert value(metrics, "gates_total", **GATE, verdict="successful", reason="Survived") == 0
+    assert value(metrics, "adoptions_total", outcome="verdict_found") == 1
+
+
 def test_the_first_failure_of_a_rollout_is_an_increase() -> None:
     """A counter that begins at 1 has not increased, as far as Prometheus can tell."""
     metrics, world = make(), World()
@@ -97,6 +152,7 @@ def test_exemplars_name_traces_that_there_are(sampled: bool) -> None:
     world.to_recovering()
     world.pods(pod("web-a", restarts=2, since=world.now))
     world.wait(6)
+    world.record()
     tell(metrics, world)
     (run,) = world.registry.runs.values()
     encode, _ = choose_encoder("application/openmetrics-text")
@@ -254,8 +310,8 @@ def test_ten_thousand_gates_of_two_hundred_rollouts_are_few_series() -> None:
     runs: dict[str, Run] = {}
     for run, verdict in _many(200, 10_000):
         metrics.observe(Transition(run=run, before=Stage.RESTORING, after=Stage.PROVING, at=START))
-        run.verdict, run.stage = verdict, Stage.DECIDED
-        metrics.observe(Transition(run=run, before=Stage.PROVING, after=Stage.DECIDED, at=START))
+        run.verdict, run.stage, run.decided_at = verdict, Stage.DECIDED, START
+        metrics.observe(Concluded(run))
         runs[run.spec.id] = run
     metrics.runs = lambda: runs
     metrics.collect()
@@ -269,8 +325,8 @@ def test_rollouts_without_end_do_not_add_series_without_end() -> None:
     metrics = make()
     for run, verdict in _many(3_000, 3_000):
         metrics.observe(Transition(run=run, before=Stage.RESTORING, after=Stage.PROVING, at=START))
-        run.verdict = verdict
-        metrics.observe(Transition(run=run, before=Stage.PROVING, after=Stage.DECIDED, at=START))
+        run.verdict, run.decided_at = verdict, START
+        metrics.observe(Concluded(run))
 
     assert series(metrics.families.registry) <= MOST_SERIES
 

@@ -1,17 +1,20 @@
 """The spans of gates that were played by hand."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Failed, LedgerRead, ReadLedger
+from chaosplugin.core.commands import Failed, LedgerRead, ReadLedger, VerdictWritten, WriteVerdict
 from chaosplugin.core.objects import Record, RecordEvent
 from chaosplugin.core.outcomes import TRACE_TIMES
+from chaosplugin.core.registry import Concluded, Transition
+from chaosplugin.core.run import Stage
 from chaosplugin.core.trace import ROOT
 from chaosplugin.telemetry.spans import Span
 from chaosplugin.telemetry.timeline import Timeline
-from tests.core.given import HASH, START, pod, recovered
+from tests.core.given import HASH, START, analysis_run, pod, recovered
 from tests.core.world import World, marked
 
 STAGES = ["ledger", "proof", "create", "observe", "recover"]
@@ -19,15 +22,21 @@ STAGES = ["ledger", "proof", "create", "observe", "recover"]
 
 def spans(world: World, timeline: Timeline | None = None) -> list[Span]:
     timeline = timeline or Timeline()
-    return [
-        span for each in world.registry.transitions for span in timeline.follow(each, world.registry.runs)
-    ]
+    found: list[Span] = []
+    for fact in world.registry.transitions:
+        match fact:
+            case Transition():
+                found += timeline.follow(fact, world.registry.runs)
+            case Concluded(run):
+                found += timeline.conclude(run)
+    return found
 
 
 def survive(world: World) -> None:
-    """From the fault's end to the verdict."""
+    """From the fault's end to the verdict, which is recorded."""
     world.pods(pod("web-a", restarts=2, since=world.now))
     world.wait(6)
+    world.record()
 
 
 def named(found: list[Span], name: str) -> Span:
@@ -43,13 +52,28 @@ def test_the_stages_lie_end_to_end_from_begin_to_verdict() -> None:
     root = named(found, "chaos_gate PodChaos")
     stages = [named(found, name) for name in STAGES]
 
-    assert world.verdict is not None
+    (run,) = world.registry.runs.values()
     assert root.parent == ""
-    assert (root.start, root.end) == (START, world.registry.transitions[-1].at)
+    assert (root.start, root.end) == (START, run.decided_at)
     assert [stage.parent for stage in stages] == [root.span_id] * 5
     assert [stage.start for stage in stages[1:]] == [stage.end for stage in stages[:-1]]
     assert (stages[0].start, stages[-1].end) == (root.start, root.end)
     assert named(found, "observe").end - named(found, "observe").start == timedelta(seconds=10)
+
+
+def test_a_gate_is_told_by_the_process_whose_verdict_was_recorded() -> None:
+    world = World(sampled=True)
+    world.to_recovering()
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(6)
+    write = world.expect(WriteVerdict)
+    other = replace(write.record, by="elsewhere")
+    world.done(write, VerdictWritten(other, analysis_run()))
+    world.run_seen(phase="Successful")
+    world.experiment(recovered("web-a", world.now), gone=True)
+
+    assert world.stage is Stage.DONE
+    assert spans(world) == []
 
 
 def test_no_span_is_without_a_parent_and_no_id_is_there_twice() -> None:
@@ -122,6 +146,8 @@ def test_a_gate_that_ends_before_anything_was_read_is_told_whole(resume: bool) -
             break
         world.done(world.expect(ReadLedger), Failed("the API server is away"))
         world.wait(1)
+    if resume:
+        world.record()
     found = spans(world)
     root = named(found, "chaos_gate PodChaos")
 
@@ -137,6 +163,7 @@ def test_records_are_events_without_secrets_and_not_too_many() -> None:
     failing = Record(id="default/web-a", phase="Not Injected", events=[event] * 100)
     world.experiment(failing, desired="Run")
     world.terminate()
+    world.record()
     observe = named(spans(world), "observe")
 
     assert len(observe.events) == 20
@@ -148,6 +175,7 @@ def test_a_retry_is_linked_to_the_try_before_it() -> None:
     world = World(sampled=True)
     world.start(errors=1)
     world.terminate()
+    world.record()
     (link,) = named(spans(world), "chaos_gate PodChaos").links
     run = world.registry.run(world.spec.id)
 
