@@ -16,12 +16,14 @@ _PREFIX: Final = "chaosplugin-"
 _SOCKET: Final = "socket"
 _INNER: Final = "inner"
 _TRIES: Final = 8
+_MODES: Final = (0o700, 0o710)
 _MAX_ENTRIES: Final = 10_000  # of a crowded /tmp; what is left behind goes another time
 
 
 class PrivateFolder:
-    """A new folder, 0700, in `base`; the lock lives as long as this process or until `remove`.
+    """A new folder in `base`; the lock lives as long as this process or until `remove`.
 
+    It is 0700, or, where a group is let in, 0710.
     Raises OSError where none can be made.
     """
 
@@ -41,6 +43,11 @@ class PrivateFolder:
     def inner(self) -> Path:
         """Of a socket behind the one that is announced."""
         return self.path / _INNER
+
+    def let_in(self, group: int) -> None:
+        """Let a group reach what it may use here; it can neither list nor change. Raises: OSError."""
+        os.chown(self.path, -1, group)
+        self.path.chmod(0o710)
 
     def remove(self) -> None:
         for name in (self.socket, self.inner):
@@ -66,6 +73,12 @@ class PrivateFolder:
         return False
 
 
+def share(socket: str, group: int) -> None:
+    """Let a group connect to a socket, too. Raises: OSError."""
+    os.chown(socket, -1, group)
+    Path(socket).chmod(0o660)
+
+
 def remove_stale(base: Path) -> int:
     """Remove the folders of dead processes in `base`; return how many."""
     removed = 0
@@ -82,7 +95,7 @@ def _remove_unless_locked(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         found = os.fstat(fd)
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) not in _MODES:
             raise PermissionError(f"{folder} is not ours")
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for name in (_SOCKET, _INNER):

@@ -18,11 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from chaosplugin.transport.folder import PrivateFolder, remove_stale
+from chaosplugin.transport.folder import PrivateFolder, remove_stale, share
 from chaosplugin.wire import handshake
 
 _SUN_PATH: Final = 108  # bytes on Linux, with a NUL at the end
 _QUEUE: Final = 16
+_GROUP: Final = "PLUGIN_UNIX_SOCKET_GROUP"
+_GROUPS: Final = "/etc/group"
+_MAX_GROUP: Final = (1 << 32) - 2
 
 END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -32,14 +35,21 @@ class CannotListenError(Exception):
 
 
 class Listener:
-    """A listening socket. `announce` tells the host; `close` leaves nothing behind."""
+    """A listening socket. `announce` tells the host; `close` leaves nothing behind.
 
-    def __init__(self, folder: PrivateFolder) -> None:
+    It is its owner's, and the group's, if the host has named one.
+    """
+
+    def __init__(self, folder: PrivateFolder, group: int | None = None) -> None:
         self._folder = folder
+        self.group = group
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.socket.bind(os.fspath(folder.socket))
             folder.socket.chmod(0o600)
+            if group is not None:
+                folder.let_in(group)
+                share(self.path, group)
             self.socket.listen(_QUEUE)
             self.socket.settimeout(0)
         except OSError:
@@ -73,9 +83,12 @@ class Listener:
 def listen(environ: Mapping[str, str]) -> Listener:
     """Listen in PLUGIN_UNIX_SOCKET_DIR, else TMPDIR, else /tmp: the first where a socket can be.
 
+    PLUGIN_UNIX_SOCKET_GROUP, a number or a name, may connect, too: a host that runs as another user is in it.
+
     Raises:
-        CannotListenError: none of them will do.
+        CannotListenError: none of them will do, or there is no such group.
     """
+    group = _group(environ.get(_GROUP, ""))
     refused = []
     for base in (environ.get("PLUGIN_UNIX_SOCKET_DIR"), environ.get("TMPDIR"), "/tmp"):  # noqa: S108  the folder in it is private
         if not base:
@@ -87,10 +100,32 @@ def listen(environ: Mapping[str, str]) -> Listener:
             refused.append(f"{base!r}: the host could not read this path in the handshake line")
         else:
             try:
-                return Listener(PrivateFolder(Path(base)))
+                return Listener(PrivateFolder(Path(base)), group)
             except OSError as error:
                 refused.append(f"{base}: {error.strerror or error}")
     raise CannotListenError("no folder for a socket; " + "; ".join(refused))
+
+
+def _group(text: str) -> int | None:
+    """Return the number of a group; a name is looked up as Go does without a C library: in /etc/group.
+
+    Raises: CannotListenError.
+    """
+    if not text:
+        return None
+    found = text
+    if not (text.isascii() and text.isdigit()):
+        try:
+            lines = Path(_GROUPS).read_text(errors="replace").splitlines()
+        except OSError as error:
+            raise CannotListenError(
+                f"{_GROUP}={text[:64]}: {_GROUPS}: {error.strerror}; give its number"
+            ) from None
+        entries = (line.split(":") for line in lines)
+        found = next((entry[2] for entry in entries if entry[0] == text and len(entry) > 2), "")
+    if not (found.isascii() and found.isdigit()) or int(found[:20]) > _MAX_GROUP:
+        raise CannotListenError(f"{_GROUP}={text[:64]}: no such group in {_GROUPS}, and no number of one")
+    return int(found)
 
 
 class Host:

@@ -57,6 +57,11 @@ class Waiting(NamedTuple):
         """For a socket behind that one."""
         return self.listener.inner
 
+    @property
+    def group(self) -> int | None:
+        """Of those that may connect beside our own user."""
+        return self.listener.group
+
     def announce(self, certificate: str) -> None:
         """Write the line; `certificate` as it stands there."""
         self.host.tell(handshake.line(self.socket, self.version, handshake.Protocol.GRPC, certificate))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,9 @@ sys.exit(main(["--protocol", "grpc"]))
 """
 
 
-def _start(host: Host, plugin: Plugin, *, mtls: bool = False) -> int:
-    answer = host.ask("grpc_start", command=[str(plugin.file), "--protocol", "grpc"], mtls=mtls)
+def _start(host: Host, plugin: Plugin, *, mtls: bool = False, group: str = "") -> int:
+    command = [str(plugin.file), "--protocol", "grpc"]
+    answer = host.ask("grpc_start", command=command, mtls=mtls, group=group)
     assert answer.error == ""
     (pid,) = children(host.pid)
     return pid
@@ -82,6 +84,37 @@ def test_a_host_ends_its_plugin_without_force_and_nothing_is_left(
     assert "gracefully" not in end["log"]
     until(lambda: not lives(pid))
     assert files(plugin.scratch) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket to any group")
+@pytest.mark.parametrize("mtls", [False, True])
+@pytest.mark.parametrize(("group", "number"), [("12345", 12345), ("daemon", 1)])
+def test_a_group_that_the_host_names_may_use_the_socket(
+    host: Host, plugin: Plugin, group: str, number: int, *, mtls: bool
+) -> None:
+    _start(host, plugin, mtls=mtls, group=group)
+    (socket,) = [file for file in plugin.scratch.rglob("socket") if file.is_socket()]
+
+    assert (socket.stat().st_gid, stat.filemode(socket.stat().st_mode)) == (number, "srw-rw----")
+    assert (socket.parent.stat().st_gid, stat.filemode(socket.parent.stat().st_mode)) == (
+        number,
+        "drwx--x---",
+    )
+    assert host.ask("grpc_ping").error == ""
+    assert host.ask("grpc_kill").result["exited"]
+    assert files(plugin.scratch) == []
+
+
+def test_a_group_that_there_is_not_is_told(host: Host, plugin: Plugin) -> None:
+    command = [str(plugin.file), "--protocol", "grpc"]
+
+    assert host.ask("grpc_start", command=command, group="nobodies").error
+
+    until(lambda: not children(host.pid))
+    assert (
+        "PLUGIN_UNIX_SOCKET_GROUP=nobodies: no such group"
+        in (plugin.scratch.parent / "controller" / "host.log").read_text()
+    )
 
 
 def test_a_plugin_whose_host_is_killed_ends_by_itself(host: Host, plugin: Plugin) -> None:

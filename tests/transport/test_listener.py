@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,46 @@ def test_no_folder_at_all_names_each_and_why(tmp_path: Path, monkeypatch: pytest
         f"{'/x' * 60}: 153 bytes with the socket's name, a socket's path has 108; "
         f"{tmp_path}: Permission denied; /tmp: Permission denied"
     )
+
+
+_CONNECT = """
+import os, socket, sys
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(65534)
+socket.socket(socket.AF_UNIX).connect(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_group_may_connect_and_others_may_not() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+        listener = listen({"PLUGIN_UNIX_SOCKET_DIR": folder, "PLUGIN_UNIX_SOCKET_GROUP": "12345"})
+        ends = [
+            subprocess.run(
+                [sys.executable, "-Sc", _CONNECT, listener.path, group], capture_output=True, check=False
+            )
+            for group in ("12345", "12346")
+        ]
+        listener.close()
+
+        assert [end.returncode for end in ends] == [0, 1], ends
+        assert b"PermissionError" in ends[1].stderr
+        assert list(Path(folder).iterdir()) == []
+
+
+@pytest.mark.parametrize("group", ["no such", "-1", "99999999999", "1" * 5000])
+def test_a_group_that_there_is_not_is_refused_in_words(tmp_path: Path, group: str) -> None:
+    with pytest.raises(CannotListenError, match=r"PLUGIN_UNIX_SOCKET_GROUP=.*no such group"):
+        listen({"TMPDIR": str(tmp_path), "PLUGIN_UNIX_SOCKET_GROUP": group})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_dead_process_that_had_let_a_group_in_is_removed(tmp_path: Path) -> None:
+    dead_folder(tmp_path).chmod(0o710)
+
+    assert remove_stale(tmp_path) == 1
 
 
 def test_closing_twice_is_closing_once(tmp_path: Path) -> None:

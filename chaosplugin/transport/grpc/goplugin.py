@@ -77,15 +77,16 @@ class Plugin:
         """Listen, by TLS if the host wants it; give what the line says of our certificate."""
         path, client = self._waiting.socket, self._waiting.client_certificate
         if not client:
-            bind_socket(made, path)
+            bind_socket(made, path, self._waiting.group)
             await made.start()
             yield ""
             return
         identity = Identity(clock())
         try:
-            front = Front(path, behind := self._waiting.inner, identity.context(client))
+            context = identity.context(client)
         except (ssl.SSLError, ValueError) as error:
             raise CannotStartError(f"PLUGIN_CLIENT_CERT is no certificate: {error}") from None
+        front = Front(path, behind := self._waiting.inner, context, self._waiting.group)
         bind_socket(made, behind)
         await made.start()
         await front.open()

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from chaosplugin.transport.folder import share
+
 _CHUNK = 64 << 10
 _HANDSHAKE_S = 10.0
 _LASTING = timedelta(days=30 * 365)  # as long as go-plugin's: the process ends long before
@@ -93,12 +95,12 @@ class Identity:
 class Front:
     """The socket that the host connects to; `behind` is the one of the gRPC server."""
 
-    def __init__(self, path: str, behind: str, context: ssl.SSLContext) -> None:
-        self._path, self._behind, self._context = path, behind, context
+    def __init__(self, path: str, behind: str, context: ssl.SSLContext, group: int | None = None) -> None:
+        self._path, self._behind, self._context, self._group = path, behind, context, group
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Listen."""
+        """Listen. Raises: OSError."""
         before = os.umask(0o177)
         try:
             self._server = await asyncio.start_unix_server(
@@ -110,6 +112,8 @@ class Front:
             )
         finally:
             os.umask(before)
+        if self._group is not None:
+            share(self._path, self._group)
 
     def close(self) -> None:
         """Take no more connections; those that are open end with the server behind."""

@@ -14,6 +14,7 @@ import anyio
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from chaosplugin.transport.folder import share
 from chaosplugin.transport.grpc import reflection
 from chaosplugin.transport.grpc.addresses import Address, Listening
 from chaosplugin.transport.grpc.callers import Anybody, Callers, Certified, LocalOr, parse_allowed
@@ -129,8 +130,7 @@ def bind_socket(server: grpc.aio.Server, path: str, group: int | None = None) ->
     finally:
         os.umask(before)
     if group is not None:
-        os.chown(path, -1, group)
-        Path(path).chmod(0o660)
+        share(path, group)
 
 
 def _remove_stale(path: str) -> None:

@@ -60,15 +60,16 @@ func (b *safeBuffer) String() string {
 	return b.bytes.String()
 }
 
-func (o *overGRPC) start(command []string, mtls, multiplex bool) error {
-	cmd := exec.Command(command[0], command[1:]...)
+func (o *overGRPC) start(r request) error {
+	cmd := exec.Command(r.Command[0], r.Command[1:]...)
 	*o = overGRPC{}
 	o.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:     handshake,
 		Plugins:             map[string]goplugin.Plugin{"chaos": metricsPlugin{}},
 		Cmd:                 cmd,
-		AutoMTLS:            mtls,
-		GRPCBrokerMultiplex: multiplex,
+		AutoMTLS:            r.MTLS,
+		GRPCBrokerMultiplex: r.Multiplex,
+		UnixSocketConfig:    &goplugin.UnixSocketConfig{Group: r.Group},
 		AllowedProtocols:    []goplugin.Protocol{goplugin.ProtocolGRPC},
 		SyncStdout:          &o.printed,
 		Logger:              hclog.New(&hclog.LoggerOptions{Output: io.MultiWriter(&o.logged, os.Stderr), Level: hclog.Debug}),
@@ -133,7 +134,7 @@ func (o *overGRPC) kill() (any, error) {
 func overGRPCAnswer(r request) (any, error) {
 	switch r.Op {
 	case "grpc_start":
-		return nil, remote.start(r.Command, r.MTLS, r.Multiplex)
+		return nil, remote.start(r)
 	case "grpc_ping":
 		return nil, remote.protocol.Ping()
 	case "grpc_run":

@@ -38,6 +38,7 @@ type request struct {
 	Command     []string              `json:"command"`     // grpc_start
 	MTLS        bool                  `json:"mtls"`        // grpc_start
 	Multiplex   bool                  `json:"multiplex"`   // grpc_start
+	Group       string                `json:"group"`       // grpc_start
 	RunJSON     string                `json:"run_json"`    // grpc_run; grpc_gates: the configuration
 	MetricJSON  string                `json:"metric_json"` // grpc_run
 }
