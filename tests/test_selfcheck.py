@@ -57,6 +57,15 @@ def test_missing_rights_are_named_with_the_command_that_grants_them(bed: cluster
     assert "analysisruns" not in said.stdout
 
 
+def test_what_gates_lose_that_cannot_be_written_down_is_told(bed: cluster.Cluster) -> None:
+    bed.access.revoke(ARGO_ROLLOUTS)
+    bed.access.grant(ARGO_ROLLOUTS, [each for each in UPSTREAM_ROLE if "analysisruns" not in each.resources])
+    said = _check("--namespace", "default", KUBECONFIG=str(bed.kubeconfig(ARGO_ROLLOUTS)))
+
+    assert "MISSING  in namespace default we may not patch analysisruns\n" in said.stdout
+    assert "gates take no turns" in said.stdout
+
+
 def test_a_server_is_told_what_an_account_of_its_own_lacks(bed: cluster.Cluster) -> None:
     said = _check("--server", "--namespace", "default", KUBECONFIG=str(bed.kubeconfig(ARGO_ROLLOUTS)))
 

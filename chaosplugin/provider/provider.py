@@ -47,6 +47,13 @@ TYPE = "ChaosMesh"
 _ORIGIN_AGAIN_S = 60.0
 """Pause before the uid of kube-system, which no gate waits for, is asked for again."""
 
+_NO_PATCH = (
+    "may not patch %s in namespace %s: gates there leave no mark and no verdict, so the controller is not "
+    "woken, but asks by itself every 15 s, and gates of other processes do not wait for their turn; grant "
+    "patch on %s, as %s does"
+)
+_OF_ARGO = ("analysisruns.argoproj.io", "the ClusterRole argo-rollouts of its install manifest")
+
 _STORED_S = 0.25
 """The first Resume comes 5 to 47 ms after Run, later where metrics are slow."""
 
@@ -81,6 +88,8 @@ class ChaosProvider:
         """the deadline for which `serve` sleeps"""
         self._unresumed: dict[str, anyio.Event] = {}
         """by the ids of runs whose ledger is read after their first Resume"""
+        self._told_unwritable: set[str] = set()
+        """namespaces of which the log says that gates there cannot write"""
         self._origin = ""
         self._announcer = Announcer(clusters.home, clock)
 
@@ -238,12 +247,10 @@ class ChaosProvider:
                 _log.warning("cannot review access to AnalysisRuns of %s: %s", namespace, error)
                 await anyio.sleep(2)
                 continue
-            if not push:
-                _log.warning(
-                    "may not patch AnalysisRuns in namespace %s: the controller is not woken, but asks "
-                    "by itself every 15 s; grant patch on analysisruns.argoproj.io",
-                    namespace,
-                )
+            if not push and namespace not in self._told_unwritable:
+                self._told_unwritable.add(namespace)
+                what, granted = ("configmaps", "deploy/gates") if self._policy.claims else _OF_ARGO
+                _log.warning(_NO_PATCH, what, namespace, what, granted)
             self._apply(self._registry.allow(self._clock(), spec.id, push=push))
 
     async def _learn_origin(self) -> None:

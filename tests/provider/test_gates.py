@@ -9,7 +9,7 @@ import pytest
 from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.sandbox.api import resources
-from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE, rule
 from chaosplugin.sandbox.api.errors import ApiError
 from chaosplugin.sandbox.api.faults import where
 from tests.provider.gate import HASH, LABEL, NAMESPACE, STABLE, Gate, clock, config, gate, podchaos
@@ -129,6 +129,25 @@ async def test_without_the_right_to_patch_the_controller_is_answered_by_time(tmp
 
         assert answer.phase is Phase.SUCCESSFUL, answer.message
         assert not bed.annotations()
+
+
+async def test_who_may_not_patch_is_told_once_what_it_costs_and_what_grants_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gate(tmp_path) as bed:
+        bed.cluster.access.revoke(ARGO_ROLLOUTS)
+        others = [each for each in UPSTREAM_ROLE if "analysisruns" not in each.resources]
+        reading = rule("get list watch", "argoproj.io", "analysisruns experiments")
+        bed.cluster.access.grant(ARGO_ROLLOUTS, (*others, reading, *PLUGIN_ROLE))
+        bed.deploy()
+        runs = [bed.analysis_run(), bed.analysis_run("web-2")]
+        for run in runs:
+            bed.provider.run(run, bed.metric(config()))
+        answer = await bed.judge(runs[0], config())
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+        (told,) = [each.getMessage() for each in caplog.records if "may not patch" in each.getMessage()]
+        assert "do not wait for their turn; grant patch on analysisruns.argoproj.io" in told
 
 
 async def test_terminate_ends_in_one_call_and_removes_the_fault(tmp_path: Path) -> None:
