@@ -1,5 +1,7 @@
 """Two servers for one cluster, as a Deployment has them."""
 
+import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -124,6 +126,61 @@ async def test_of_an_analysis_nothing_is_lost_whichever_is_killed_and_when(tmp_p
         assert answer.phase is Phase.SUCCESSFUL, answer.message
     assert bed.created == 1
     assert len([key for key in bed.gate.annotations() if "verdict" in key]) == 1
+
+
+def _command(name: str, at: Server, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "chaosplugin", name, *arguments, "--server", at.address, "--json"]
+
+
+async def _do(name: str, at: Server, *arguments: str) -> list[dict[str, str]]:
+    with anyio.fail_after(60):
+        done = await anyio.run_process(_command(name, at, *arguments), check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+async def test_a_gate_is_listed_followed_and_stopped_at_the_replica_that_did_not_start_it(
+    tmp_path: Path, asked: int
+) -> None:
+    template = tmp_path / "template.json"
+    template.write_text(json.dumps(podchaos(duration="20s")))
+    codes: list[int] = []
+    told: list[dict[str, str]] = []
+    async with _two(tmp_path) as (bed, servers, _):
+        other, at = servers[1 - asked], servers[asked]
+
+        async def run() -> None:
+            begin = _command("run", other, str(template), "--rollout", "web", "--set", "timeout=60s")
+            codes.append((await anyio.run_process(begin, check=False)).returncode)
+
+        async def follow(gate_id: str) -> None:
+            told.extend(await _do("watch", at, gate_id))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await bed.gate.until(lambda: bed.gate.experiments)
+            (listed,) = await _do("ls", at)
+            tasks.start_soon(follow, listed["id"])
+            await bed.gate.until(lambda: _state(bed) == "on")
+            (*_, stopped) = await _do("stop", at, listed["id"])
+
+    assert (codes, stopped["reason"]) == ([2], "Terminated")
+    assert (told[-1]["stage"], told[-1]["reason"]) == ("done", "Terminated")
+
+
+async def test_a_token_of_another_replica_begins_a_watch_anew(tmp_path: Path) -> None:
+    async with _two(tmp_path) as (_, (a, b), _), connect(a.address) as at_a, connect(b.address) as at_b:
+        gate = await at_a.start("default", "web", config())
+        first = await anext(at_a.watch(gate.namespace, gate.id))
+
+        with anyio.fail_after(60):
+            async for update in at_b.watch(gate.namespace, gate.id, resume_token=first.resume_token):
+                assert update.missed == 0
+                if any(event.gate.stage is Stage.DONE for event in update.events):
+                    break
+
+        assert update.events[-1].gate.phase is Phase.SUCCESSFUL
 
 
 async def test_one_of_two_servers_holds_the_lease_and_gives_it_back(tmp_path: Path) -> None:

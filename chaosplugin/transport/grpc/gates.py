@@ -28,6 +28,7 @@ _HEARTBEAT_S = 15.0
 _MESSAGES_A_SECOND = 4000.0
 """What all watchers together are sent at most; with more of them each is told less often, more at once."""
 _RETRY_S = 2.0
+_OF_ARGO = "that of an AnalysisRun is known to the one server that Argo's calls reach"
 
 
 class GateMethods:
@@ -112,7 +113,8 @@ class GateMethods:
         except ClusterError as error:
             raise _rejected(error) from None
         if found is None:
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"no gate {gate_id[:64]} in namespace {namespace}")
+            text = f"no gate {gate_id[:64]} in namespace {namespace}"
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"{text}; {_OF_ARGO}")
         return found
 
     # -- many answers
