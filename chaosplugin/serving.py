@@ -103,7 +103,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
         callers = server.callers(listening, _tokens(listening, clusters.records))
         bound = [
             handlers(metrics.SERVICE, callers, metrics.MetricMethods(asked, drain.check).by_name),
-            handlers(gates.SERVICE, callers, followed.by_name),
+            handlers(gates.SERVICE, callers, followed.by_name, gates.MOST),
         ]
         names = [metrics.SERVICE.full_name, gates.SERVICE.full_name]
         try:
@@ -111,7 +111,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
                 gc.collect()
                 gc.freeze()  # as in app: to look through code for garbage stops a call
                 tasks.start_soon(keep_collections_short)
-                await running.set_ready()
+                running.set_ready()
                 watched.not_ready = ""
                 log.info("serving at %s", ", ".join(each.target for each in listening.addresses))
                 await _signalled()
@@ -119,7 +119,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
                 drain.begin()
                 watched.not_ready = "ending"
                 followed.end()
-                await running.set_ending()
+                running.set_ending()
                 await running.stop(listening.drain_s)
             status = 0
         except CannotServeError as error:

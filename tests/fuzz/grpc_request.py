@@ -4,9 +4,10 @@ The dispatcher and the methods are the server's own, over a cluster in which one
 nothing can be made: what would have effects ends there.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -123,6 +124,16 @@ class _Aborted(Exception):
 
 
 class _Context:
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self.answers: list[bytes] = []
+
+    async def read(self) -> bytes:
+        return self._request
+
+    async def write(self, answer: bytes) -> None:
+        self.answers.append(answer)
+
     async def abort(
         self, code: grpc.StatusCode, details: str, trailing: tuple[tuple[str, bytes], ...]
     ) -> None:
@@ -132,7 +143,7 @@ class _Context:
         raise _Aborted
 
 
-def _bound() -> "dict[str, grpc.RpcMethodHandler[bytes, Message]]":
+def _bound() -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
     made: list[ChaosProvider] = []
 
     def provide(observer: Observer) -> ChaosProvider:
@@ -177,14 +188,16 @@ class _Called:
 
 
 _HANDLERS = sorted(_bound().items())
-_TYPES = [
-    GetMessageClass(method.input_type)
+_METHODS = [
+    method
     for _, method in sorted(
         (f"/{service.full_name}/{method.name}", method)
         for service in (metrics.SERVICE, gates.SERVICE)
         for method in service.methods
     )
 ]
+_TYPES = [GetMessageClass(method.input_type) for method in _METHODS]
+_ANSWERS = [GetMessageClass(method.output_type) for method in _METHODS]
 _PATHS = [path.rpartition("/")[2] for path, _ in _HANDLERS]
 
 TOKENS = (*config_parse.TOKENS, b"default", b"shop", b"web", b"fuzz.0", b"\x0a\x07default\x12\x03web")
@@ -193,32 +206,12 @@ TOKENS = (*config_parse.TOKENS, b"default", b"shop", b"web", b"fuzz.0", b"\x0a\x
 def check(data: bytes) -> None:
     """The first byte chooses the method."""
     choice = data[0] % len(_HANDLERS) if data else 0
-    handler = _HANDLERS[choice][1]
-    answer: Any = (handler.unary_stream or handler.unary_unary)(data[1:], cast("Any", _Context()))  # type: ignore[misc]
-    try:
-        if handler.response_streaming:
-            _at_once(_read(answer))
-            return
-        answered = _at_once(answer)
-    except _Aborted:
-        return
-    assert handler.response_serializer is not None
-    assert isinstance(handler.response_serializer(answered), bytes)
-
-
-async def _read(answers: AsyncIterator[bytes]) -> None:
-    async for answer in answers:
-        gates_pb2.WatchGatesResponse.FromString(answer)
-
-
-def _at_once(call: Coroutine[Any, Any, Any]) -> Any:
-    """Run what has nothing to wait for."""
-    try:
-        call.send(None)
-    except StopIteration as ended:
-        return ended.value
-    call.close()
-    raise AssertionError("a call waits")
+    handler, context = _HANDLERS[choice][1], _Context(data[1:])
+    assert handler.stream_stream is not None
+    with asyncio.Runner() as runner, suppress(_Aborted):
+        runner.run(cast("Coroutine[Any, Any, None]", handler.stream_stream(iter(()), cast("Any", context))))
+    for answer in context.answers:
+        _ANSWERS[choice].FromString(answer)
 
 
 def mutate(data: bytes, size: int, seed: int, mutate_bytes: Callable[[bytes, int], bytes]) -> bytes:

@@ -1,8 +1,13 @@
 """From a service of proto/ to the handlers of a server: who calls is found out, and errors become a status.
 
 Methods are taken from the service's description, so that none is forgotten and none is spelled twice.
+
+The number of calls at a time is bounded, so nobody may keep one open at no cost: who calls is known before
+a request is taken in, which has to come within a time, as an answer has to be taken. To that end all
+methods are streams to gRPC; on the wire it is the same.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -19,61 +24,79 @@ Unary = Callable[[Any, Caller], Awaitable[Message]]
 Streaming = Callable[[Any, Caller], AsyncIterator[bytes]]
 """yields messages that are serialised already: many readers get the same"""
 
+_REQUEST_S = 10.0  # for the request to come, once the call is there
+_TAKEN_S = 20.0  # for an answer to be taken
+_NOT_TAKEN = Rejected(grpc.StatusCode.DEADLINE_EXCEEDED, "the answer was not taken in time")
 _INTERNAL = Rejected(grpc.StatusCode.INTERNAL, "internal error, see the log of the server")
 
 _log = logging.getLogger(__name__)
 
 
+class Places:
+    """How many calls there may be at a time of what shares them."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    def __enter__(self) -> None:
+        """Raises: Rejected, if there are as many."""
+        if self._free <= 0:
+            raise Rejected(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this sort at a time")
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
+
+
 def handlers(
-    service: ServiceDescriptor, callers: Callers, methods: Mapping[str, Unary | Streaming]
+    service: ServiceDescriptor, callers: Callers, methods: Mapping[str, Unary | Streaming], most: int = 1024
 ) -> grpc.GenericRpcHandler:
-    """Bind a method to each name of the service."""
+    """Bind a method to each name of the service, which bears so many calls at a time."""
+    places = Places(most)
     bound = {
-        method.name: _streaming(method, callers, methods[method.name])  # type: ignore[arg-type]
-        if method.server_streaming
-        else _unary(method, callers, methods[method.name])  # type: ignore[arg-type]
-        for method in service.methods
+        method.name: _handler(method, callers, methods[method.name], places) for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, bound)
 
 
-def _unary(
-    method: MethodDescriptor, callers: Callers, handle: Unary
-) -> "grpc.RpcMethodHandler[bytes, Message]":
+def _handler(
+    method: MethodDescriptor, callers: Callers, handle: Unary | Streaming, places: Places
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     read = _reader(method)
 
-    async def answer(request: bytes, context: Context) -> Message:
+    async def answer(_: object, context: Context) -> None:
         try:
-            caller = await callers.identify(context)
-            return await handle(read(request), caller)
+            with places:
+                caller = await callers.identify(context)
+                request = read(await _request(context))
+                if method.server_streaming:
+                    async for message in handle(request, caller):  # type: ignore[union-attr]
+                        await context.write(message)  # type: ignore[arg-type]
+                else:
+                    answered: Message = await handle(request, caller)  # type: ignore[misc]
+                    async with asyncio.timeout(_TAKEN_S):
+                        await context.write(answered.SerializeToString())  # type: ignore[arg-type]
         except Rejected as rejected:
             await abort(context, rejected)
+        except TimeoutError:
+            await abort(context, _NOT_TAKEN)
         except Exception:  # noqa: BLE001  the boundary: a fault in one call must not end the others
             _log.exception("%s failed", method.full_name)
             await abort(context, _INTERNAL)
 
-    return grpc.unary_unary_rpc_method_handler(
-        answer, response_serializer=GetMessageClass(method.output_type).SerializeToString
-    )
+    return grpc.stream_stream_rpc_method_handler(answer)
 
 
-def _streaming(
-    method: MethodDescriptor, callers: Callers, handle: Streaming
-) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    read = _reader(method)
-
-    async def answer(request: bytes, context: Context) -> AsyncIterator[bytes]:
-        try:
-            caller = await callers.identify(context)
-            async for message in handle(read(request), caller):
-                yield message
-        except Rejected as rejected:
-            await abort(context, rejected)
-        except Exception:  # noqa: BLE001  likewise
-            _log.exception("%s failed", method.full_name)
-            await abort(context, _INTERNAL)
-
-    return grpc.unary_stream_rpc_method_handler(answer)
+async def _request(context: Context) -> bytes:
+    try:
+        async with asyncio.timeout(_REQUEST_S):
+            request = await context.read()
+    except TimeoutError:
+        text = f"no request came within {_REQUEST_S:g} s"
+        raise Rejected(grpc.StatusCode.DEADLINE_EXCEEDED, text) from None
+    if not isinstance(request, bytes):
+        raise Rejected(grpc.StatusCode.INVALID_ARGUMENT, "a request is wanted")
+    return request
 
 
 def _reader(method: MethodDescriptor) -> Callable[[bytes], Message]:

@@ -21,6 +21,8 @@ from chaosplugin.transport.grpc.status import Rejected, invalid, later, refused
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GateService"]
 
+MOST = 2048
+"""Calls at a time, almost all of which may be watches"""
 _PAGE = 1000
 _MAX_CONFIG = 2 << 20  # as in core/config.py
 _BATCH = 512  # events in one message

@@ -61,7 +61,7 @@ class Plugin:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(self._obey_signals)
                 async with self._listening(made, clock) as certificate:
-                    await server.set_ready()
+                    server.set_ready()
                     self._waiting.announce(certificate)
                     tasks.start_soon(self._watch_host)
                     await self._ending.wait()

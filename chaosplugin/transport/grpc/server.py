@@ -12,16 +12,17 @@ from pathlib import Path
 
 import anyio
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from chaosplugin.transport.folder import share
-from chaosplugin.transport.grpc import reflection
+from chaosplugin.transport.grpc import health, reflection
 from chaosplugin.transport.grpc.addresses import Address, Listening
 from chaosplugin.transport.grpc.callers import Anybody, Callers, Certified, LocalOr, parse_allowed
 from chaosplugin.transport.grpc.credentials import CannotServeError, ServerCertificate
+from chaosplugin.transport.grpc.dispatch import handlers
 
 MAX_MESSAGE = 32 << 20  # as in net/rpc
-_MAX_CALLS = 4096  # at a time, streams among them
+_MAX_CALLS = 4096  # at a time, streams among them; more than all services bear
+_MAX_HEALTH_CALLS = 256
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -53,19 +54,18 @@ class Server:
         self, server: grpc.aio.Server, services: Iterable[str], also_healthy: Iterable[str] = ()
     ) -> None:
         self._server = server
-        self._services = ("", *services, *also_healthy)
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.add(server, (*services, health.SERVICE_NAME))
+        self._health = health.HealthMethods(("", *services, *also_healthy))
+        methods = self._health.by_name
+        server.add_generic_rpc_handlers((handlers(health.SERVICE, Anybody(), methods, _MAX_HEALTH_CALLS),))
+        reflection.add(server, (*services, health.SERVICE.full_name))
 
-    async def set_ready(self) -> None:
+    def set_ready(self) -> None:
         """Say SERVING."""
-        for name in self._services:
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(serving=True)
 
-    async def set_ending(self) -> None:
+    def set_ending(self) -> None:
         """Say NOT_SERVING, for good."""
-        await self._health.enter_graceful_shutdown()
+        self._health.set(serving=False)
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, and wait so many seconds for those that are under way."""
@@ -81,7 +81,7 @@ def new_server() -> grpc.aio.Server:
 @asynccontextmanager
 async def serving(
     listening: Listening,
-    handlers: Iterable[grpc.GenericRpcHandler],
+    bound: Iterable[grpc.GenericRpcHandler],
     services: Iterable[str],
 ) -> AsyncIterator[Server]:
     """Serve at all addresses; afterwards nothing listens and no socket is left.
@@ -89,7 +89,7 @@ async def serving(
     Raises: CannotServeError.
     """
     made = new_server()
-    made.add_generic_rpc_handlers(tuple(handlers))
+    made.add_generic_rpc_handlers(tuple(bound))
     server = Server(made, tuple(services))
     try:
         for address in listening.addresses:

@@ -60,7 +60,7 @@ async def serving(listening: Listening, tokens: Callers | None = None) -> AsyncI
     methods = metrics.MetricMethods(provider, lambda: None).by_name
     bound = handlers(metrics.SERVICE, server.callers(listening, tokens), methods)
     async with server.serving(listening, [bound], [metrics.SERVICE.full_name]) as running:
-        await running.set_ready()
+        running.set_ready()
         yield provider
 
 

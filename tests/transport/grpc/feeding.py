@@ -50,12 +50,12 @@ class Feeding:
 async def feeding(listening: Listening, size: int = SIZE) -> AsyncIterator[tuple[Feeding, gates.GateMethods]]:
     fed = Feeding(size)
     methods = gates.GateMethods(cast("Gates", fed), lambda: None)
-    bound = handlers(gates.SERVICE, server.callers(listening, None), methods.by_name)
+    bound = handlers(gates.SERVICE, server.callers(listening, None), methods.by_name, gates.MOST)
     async with (
         server.serving(listening, [bound], [gates.SERVICE.full_name]) as running,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(methods.run)
-        await running.set_ready()
+        running.set_ready()
         yield fed, methods
         tasks.cancel_scope.cancel()

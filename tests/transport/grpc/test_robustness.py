@@ -4,17 +4,21 @@ import itertools
 import os
 import random
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import anyio
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
 from chaosplugin.transport._pb import gates_pb2, metric_provider_pb2
-from chaosplugin.transport.grpc import gates, server
+from chaosplugin.transport.grpc import dispatch, gates, server
 from chaosplugin.transport.grpc.addresses import Address, Listening, Target
-from tests.transport.grpc.bed import channel, run, serving
+from chaosplugin.transport.grpc.callers import Tokens
+from tests.transport.grpc.bed import Authority, channel, local, run, serving
 from tests.transport.grpc.feeding import feeding
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -206,3 +210,91 @@ async def test_watchers_that_vanish_in_mid_stream_leave_nothing(tmp_path: Path) 
             fed.step(1)
 
         await until(lambda: descriptors() <= fds + 5)
+
+
+def _own_channel(folder: Path) -> grpc.aio.Channel:
+    """Return a channel that shares its connection with no other."""
+    return grpc.aio.insecure_channel(f"unix:{folder}/s", [("grpc.use_local_subchannel_pool", 1)])
+
+
+def _begun(made: grpc.aio.Channel, method: str) -> grpc.aio.StreamStreamCall[bytes, bytes]:
+    """Begin a call, and send no request."""
+    opened: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = made.stream_stream(method)
+    return opened()
+
+
+async def test_calls_without_a_request_end_and_crowd_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_REQUEST_S", 2.0)
+    path = "/chaosplugin.v1.MetricProviderService/GetType"
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(at(tmp_path)))
+        channels = [await stack.enter_async_context(_own_channel(tmp_path)) for _ in range(2)]
+        calls = [_begun(made, path) for made in channels for _ in range(600)]
+        calls += [_begun(channels[0], "/grpc.health.v1.Health/Check") for _ in range(300)]
+
+        codes = Counter([await call.code() for call in calls])
+        assert codes[grpc.StatusCode.DEADLINE_EXCEEDED] >= 1024 + 256
+        assert codes[grpc.StatusCode.OK] == 0
+        assert await answers(tmp_path)
+
+
+async def test_health_and_reflection_asked_without_end_crowd_nobody_out(tmp_path: Path) -> None:
+    """They are open to whoever gets through, and hold their calls as long as these last."""
+    service = health_pb2.HealthCheckRequest(service="x").SerializeToString()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(at(tmp_path)))
+        heard, held, watches = 0, [], []
+        for _ in range(5):
+            made = await stack.enter_async_context(_own_channel(tmp_path))
+            path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            held += [_begun(made, path) for _ in range(400)]
+            watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = made.unary_stream(
+                "/grpc.health.v1.Health/Watch"
+            )
+            watches += [watch(service) for _ in range(400)]
+        for call in watches:
+            with suppress(grpc.aio.AioRpcError):
+                heard += isinstance(await call.read(), bytes)
+
+        assert heard == 256
+        assert await answers(tmp_path)
+
+
+async def test_a_stranger_is_turned_away_before_its_request_is_taken_in(tmp_path: Path) -> None:
+    reviewed: list[str] = []
+
+    async def review(token: str) -> str:
+        reviewed.append(token)
+        return ""
+
+    authority, address = Authority(tmp_path / "pki"), local()
+    listening = Listening((address,), **authority.server, review_tokens=True, allowed=("bob",))
+    with (tmp_path / "pki" / "ca.crt").open("rb") as roots:
+        trusted = grpc.ssl_channel_credentials(roots.read())
+    metadata = (("authorization", "Bearer x"),)
+    async with (
+        serving(listening, Tokens({"bob": None}, review)),
+        grpc.aio.secure_channel(address.target, trusted) as made,
+    ):
+        opened: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = made.stream_stream(
+            "/chaosplugin.v1.MetricProviderService/Run"
+        )
+        call = opened(metadata=metadata)
+
+        with anyio.fail_after(20):
+            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert reviewed == ["x"]
+
+
+async def test_metadata_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    async with serving(at(tmp_path)), grpc.aio.insecure_channel(f"unix:{tmp_path}/s") as made:
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = made.unary_unary(
+            "/chaosplugin.v1.MetricProviderService/GetType"
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await method(b"", metadata=(("x", "y" * (1 << 20)),), timeout=20)
+
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await answers(tmp_path)
