@@ -79,30 +79,32 @@ class Store:
 
     def __init__(self) -> None:
         self.revision = 1
-        self._objects: defaultdict[Resource, dict[tuple[str, str], Stored]] = defaultdict(dict)
+        self._objects: defaultdict[Resource, dict[str, dict[str, Stored]]] = defaultdict(dict)
+        """by namespace and name, as a list of one namespace must not cost a look at all others"""
         self._rings: defaultdict[Resource, _Ring] = defaultdict(_Ring)
         self._listeners: defaultdict[Resource, dict[int, Listener]] = defaultdict(dict)
         self._everything: dict[int, Listener] = {}
         self._next_listener = 0
 
     def get(self, resource: Resource, namespace: str, name: str) -> Stored | None:
-        return self._objects[resource].get((namespace, name))
+        return self._objects[resource].get(namespace, {}).get(name)
 
     def list(self, resource: Resource, namespace: str = "") -> list[Stored]:
         """Return objects ordered by namespace and name, as etcd's keys are."""
         found = self._objects[resource]
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+        namespaces = (namespace,) if namespace else sorted(found)
+        return [each for key in namespaces for _, each in sorted(found.get(key, {}).items())]
 
     def write(self, resource: Resource, obj: Object) -> Stored:
         """Store `obj` as the next version; it belongs to the store from here on."""
         self.revision += 1
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(self.revision)
-        key = (metadata.get("namespace", ""), metadata["name"])
-        stored = Stored(resource, *key, self.revision, obj, _encode(obj))
-        objects = self._objects[resource]
-        previous = objects.get(key)
-        objects[key] = stored
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        stored = Stored(resource, namespace, name, self.revision, obj, _encode(obj))
+        objects = self._objects[resource].setdefault(namespace, {})
+        previous = objects.get(name)
+        objects[name] = stored
         self._emit(Change("MODIFIED" if previous else "ADDED", stored, previous))
         return stored
 
@@ -112,7 +114,7 @@ class Store:
         last = stored.copy()
         last["metadata"]["resourceVersion"] = str(self.revision)
         gone = Stored(stored.resource, stored.namespace, stored.name, self.revision, last, _encode(last))
-        previous = self._objects[stored.resource].pop((stored.namespace, stored.name))
+        previous = self._objects[stored.resource][stored.namespace].pop(stored.name)
         self._emit(Change("DELETED", gone, previous))
         return gone
 
@@ -140,14 +142,14 @@ class Store:
 
     def renumber(self) -> None:
         """Give all objects lower versions, in their order, as a restored backup has; nobody is told."""
-        everything = [each for found in self._objects.values() for each in found.values()]
+        everything = [each for resource in list(self._objects) for each in self.list(resource)]
         self.revision = 1
         for old in sorted(everything, key=lambda each: each.revision):
             self.revision += 1
             obj = old.copy()
             obj["metadata"]["resourceVersion"] = str(self.revision)
-            key = (old.namespace, old.name)
-            self._objects[old.resource][key] = Stored(old.resource, *key, self.revision, obj, _encode(obj))
+            again = Stored(old.resource, old.namespace, old.name, self.revision, obj, _encode(obj))
+            self._objects[old.resource][old.namespace][old.name] = again
         self.expire()
 
     def listen(self, listener: Listener, resource: Resource | None = None) -> Callable[[], None]:
