@@ -22,7 +22,9 @@ from typing import Final
 MAX_LINE: Final = 60_000  # bytes; the host's buffer holds 65,536
 _MAX_PIECE: Final = 30_000  # bytes of @message in one entry
 _MAX_FIELDS: Final = 24_000  # bytes of all other values and keys in one entry
+_FEW: Final = 20_000  # bytes of them that are not weighed one by one
 _MAX_MESSAGE: Final = 1_000_000  # characters
+_MOST_ESCAPED: Final = 12  # bytes of JSON in ASCII that one character takes at most
 _CUT: Final = " [...] "
 
 _LEVELS: Final = (
@@ -76,6 +78,10 @@ def entries(
 
 
 def _pieces(message: str) -> Iterator[str]:
+    if len(message) * _MOST_ESCAPED + 2 <= _MAX_PIECE:
+        if message:
+            yield message
+        return
     while message:
         size = _MAX_PIECE
         while len(json.dumps(message[:size])) > _MAX_PIECE:
@@ -85,7 +91,10 @@ def _pieces(message: str) -> Iterator[str]:
 
 
 def _values(fields: Mapping[str, object]) -> dict[str, str]:
-    values: dict[str, str] = {}
+    values = {key.replace("@", "_"): str(value) for key, value in fields.items()}
+    if _MOST_ESCAPED * sum(len(key) + len(text) + 4 for key, text in values.items()) <= _FEW:
+        return values  # as nearly always
+    values = {}
     room = _MAX_FIELDS
     for key, value in fields.items():
         name = _fit(key.replace("@", "_"), 200)
@@ -99,6 +108,8 @@ def _values(fields: Mapping[str, object]) -> dict[str, str]:
 
 def _fit(text: str, size: int) -> str:
     """Cut the middle out until the JSON of it takes at most `size` bytes."""
+    if len(text) * _MOST_ESCAPED + 2 <= size:  # as nearly always
+        return text
     keep = size
     text = _shorten(text, keep)
     while len(json.dumps(text)) > size:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 _MAX_QUEUED: Final = 4 * 1024 * 1024  # bytes
+_AT_ONCE: Final = 64 * 1024  # bytes, about; with each write the thread takes the interpreter from the loop
 _MAX_FOREIGN_LINE: Final = 16 * 1024  # bytes; longer ones are cut to pieces
 _UNFINISHED_MS: Final = 200  # then a line without a newline is passed on as it is
 
@@ -53,7 +54,8 @@ class Writer:
                 return
             self._lines.append(line)
             self._queued += len(line)
-            self._changed.notify_all()
+            if len(self._lines) == 1 and not self._writing:  # else the thread is on its way
+                self._changed.notify_all()
 
     def _run(self) -> None:
         try:
@@ -68,16 +70,20 @@ class Writer:
 
     def _next(self) -> bytes:
         with self._changed:
-            self._writing = False
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._lines)
-            self._writing = True
+            if not self._lines:
+                self._writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._lines)
+                self._writing = True
             if self._dropped:
                 lost, self._dropped = self._dropped, 0
                 return self._tell(lost).encode("ascii") + b"\n"
-            data = self._lines.popleft()
-            self._queued -= len(data)
-            return data
+            taken, size = [], 0
+            while self._lines and size < _AT_ONCE:
+                taken.append(self._lines.popleft())
+                size += len(taken[-1])
+            self._queued -= size
+            return b"".join(taken)
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
