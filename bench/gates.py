@@ -82,6 +82,28 @@ class _Side:
             sys.exit(f"{method}: {answer.error}")
 
 
+class _Phases:
+    """Tells how much CPU the plugin, and this process, which is its cluster and Argo, take for each phase."""
+
+    def __init__(self, started: Started) -> None:
+        self._started = started
+        self._edge = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.monotonic(), self._started.cpu(), time.process_time()
+
+    def end(self, what: str) -> float:
+        """Say how a phase has ended; returns how long it was, in seconds."""
+        now = self._now()
+        wall, plugin, cluster = (after - before for after, before in zip(now, self._edge, strict=True))
+        self._edge = now
+        memory = self._started.resident()
+        print(
+            f"{what}: {wall:.1f} s, CPU {plugin:.1f} s (cluster {cluster:.1f} s), {memory:.0f} MB", flush=True
+        )
+        return wall
+
+
 @contextmanager
 def _side(host: Host, environment: dict[str, str], *arguments: str) -> Iterator[_Side]:
     plugin = Plugin((sys.executable, "-m", "chaosplugin", *arguments), ready='"ready"')
@@ -120,7 +142,7 @@ async def _answer(side: _Side, there: Crowd) -> None:
 async def _finish(side: _Side, there: Crowd, seconds: float) -> list[float]:
     """End all faults within so many seconds; return how late the verdicts were."""
     members = list(there.members.values())
-    began = time.monotonic()
+    began, phases = time.monotonic(), _Phases(side.started)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_answer, side, there)
         for number, member in enumerate(members):
@@ -128,8 +150,11 @@ async def _finish(side: _Side, there: Crowd, seconds: float) -> list[float]:
             if ahead > 0 or number % 20 == 0:
                 await anyio.sleep(max(0.0, ahead))
             there.recover(member)
+        phases.end("all faults are over")
         await _until(lambda: there.judged == len(members), 120, "all are judged")
+        phases.end("all are judged")
         await _until(lambda: there.gone == len(members), 120, "all are clean")
+        phases.end("all are clean")
         tasks.cancel_scope.cancel()
     return [member.judged - member.due for member in members if member.judged]
 
@@ -180,26 +205,25 @@ async def _crowd(folder: Path, count: int, over: float) -> list[Figure]:
         with hosts.running(binary, folder, environment) as host:
             with _side(host, environment, "--kube-api-qps", "1000") as side:
                 await run_sync(side.started.wait_until_ready)
-                began = time.monotonic()
+                phases = _Phases(side.started)
                 await run_sync(lambda: side.call("Run", members))
                 await run_sync(lambda: side.call("Resume", members))
-                print(f"{name} were asked for after {time.monotonic() - began:.1f} s")
+                phases.end(f"{name} are asked for")
                 await _until(lambda: there.created == count, 300, "all are created")
-                print(f"{name} were created after {time.monotonic() - began:.1f} s")
+                phases.end("all are created")
                 await _until(lambda: there.marked == count, 120, "all are marked")
                 await _until(lambda: there.injected == count, 60, "all are injected")
+                phases.end("all run")
                 memory = side.started.resident()
-                print(f"{name} run after {time.monotonic() - began:.1f} s, in {memory:.0f} MB")
             with _side(host, environment, "--kube-api-qps", "1000", "--log-level", "info") as side:
                 await run_sync(side.started.wait_until_ready)
-                began = time.monotonic()
+                phases = _Phases(side.started)
                 side.started.count('"stage":"observing"')
                 thread = Thread(target=side.call, args=("Resume", members))
                 thread.start()
                 await _until(lambda: side.started.counted >= count, 120, "all are adopted")
-                adopted = time.monotonic() - began
+                adopted = phases.end("all are adopted")
                 await run_sync(thread.join)
-                print(f"{name} were adopted after {adopted:.1f} s, in {side.started.resident():.0f} MB")
                 late = await _finish(side, there, over)
     return [
         bounded(f"{name}, memory", "MB", memory, most=300),

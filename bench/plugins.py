@@ -1,5 +1,6 @@
 """Plugin processes without a controller."""
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,11 @@ class Started:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         raise ValueError("no VmRSS")
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _read_log(self) -> None:
         for line in self._process.stderr or ():
