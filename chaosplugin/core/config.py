@@ -8,7 +8,7 @@ was met and what is wanted. Bounds: a timeout of 15 s leaves room for the shorte
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import msgspec
@@ -54,6 +54,7 @@ _ENDPOINT = re.compile(
     r"https://(?P<host>[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[a-z0-9._~/-]*)?",
     re.IGNORECASE,
 )
+_VALUE = "targetReplicaSetValue"
 _TELL_HASH = (
     "pass the hash by valueFrom: {podTemplateHashValue: Latest} in the Rollout's analysis args, or by "
     "{{templates.<name>.podTemplateHash}} in an Experiment's"
@@ -70,6 +71,8 @@ class Config:
     label: str
     value: str
     """the canary's; "" where neither the configuration nor the AnalysisRun tells it"""
+    value_given: bool
+    """the configuration tells it"""
     endpoint: str
     """another API server; "" is the AnalysisRun's own"""
     credentials: str
@@ -101,6 +104,21 @@ def parse(
     Raises:
         InvalidConfig, ScopeRefused, PolicyRefused: what is wrong, and what to do.
     """
+    return bind(read(plugin, policy, load_yaml), labels, namespace, policy)
+
+
+def bind(found: Config, labels: Mapping[str, str] | None, namespace: str, policy: Policy) -> Config:
+    """Return a configuration for the canary that an AnalysisRun's labels and namespace tell.
+
+    Raises:
+        ScopeRefused: it is to hit pods of another namespace.
+    """
+    value = found.value if found.value_given else (labels or {}).get(found.label, "")
+    return replace(found, namespace=selector.namespace(found.template, namespace, policy), value=value)
+
+
+def read(plugin: Mapping[str, bytes], policy: Policy, load_yaml: Callable[[str], object]) -> Config:
+    """Check all of a configuration that is the same for each AnalysisRun; see `parse`."""
     given = _settings(plugin)
     document = _document(given.get(KEY), load_yaml)
     experiment = template.read(document, policy)
@@ -114,9 +132,10 @@ def parse(
     endpoint, credentials = _endpoint(given, policy)
     return Config(
         template=experiment,
-        namespace=selector.namespace(experiment, namespace, policy),
+        namespace="",
         label=label,
-        value=_value(given, labels or {}, label),
+        value=_value(given, label),
+        value_given=_VALUE in given,
         endpoint=endpoint,
         credentials=credentials,
         timeout=timeout,
@@ -185,10 +204,10 @@ def _check_times(experiment: Template, timeout: timedelta) -> None:
     check_length(f"{SPEC}.templates", longest, experiment.length, timeout)
 
 
-def _value(given: Mapping[str, object], labels: Mapping[str, str], label: str) -> str:
-    key = "targetReplicaSetValue"
+def _value(given: Mapping[str, object], label: str) -> str:
+    key = _VALUE
     if key not in given:
-        return labels.get(label, "")
+        return ""
     value = text(key, given[key]).strip()
     if not value:
         raise InvalidConfig(
@@ -206,7 +225,7 @@ def _value(given: Mapping[str, object], labels: Mapping[str, str], label: str) -
 def unknown_value(label: str) -> InvalidConfig:
     """Return the refusal for a canary that neither the configuration nor any object tells."""
     return InvalidConfig(
-        "targetReplicaSetValue",
+        _VALUE,
         f"nothing, and the AnalysisRun has no label {label}",
         "the canary's hash",
         _TELL_HASH,

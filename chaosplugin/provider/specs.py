@@ -9,6 +9,7 @@ import msgspec
 
 from chaosplugin.core import condition, config, experiment, ledger
 from chaosplugin.core.analysis import Metric
+from chaosplugin.core.config import Config
 from chaosplugin.core.family import Family
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, Metadata, secrets_of
 from chaosplugin.core.policy import Policy
@@ -16,7 +17,7 @@ from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.core.run import Spec
 
 _KEPT = 1024  # measurements whose specification is kept; without statuses they are a few kB each
-_TEXTS, _LONG_TEXT = 64, 32 << 10  # templates, and their characters, that are kept as read
+_TEXTS, _LONG_TEXT = 64, 32 << 10  # templates and configurations, and their sizes, that are kept as read
 
 _Asked = tuple[Metadata, AnalysisRunSpec, Metric, int]
 """All of a call that a specification is made of, without what differs between the calls of one measurement,
@@ -36,6 +37,7 @@ class Specs:
         self._policy = policy
         self._load_yaml = load_yaml
         self._load_known = lru_cache(_TEXTS)(load_yaml)
+        self._read_known = lru_cache(_TEXTS)(self._read)
         self._origin = origin
         self._kept: OrderedDict[tuple[str, str], tuple[_Asked, Spec]] = OrderedDict()
 
@@ -57,7 +59,7 @@ class Specs:
             metric,
             ledger.identify(run, metric.name),
             policy=self._policy,
-            load_yaml=self._load,
+            read=self._configuration,
             origin=self._origin,
         )
         self._kept[key] = asked, spec
@@ -73,6 +75,14 @@ class Specs:
         if known is not None and known[1].id == spec.id:  # it may have been made anew, for its mark
             del self._kept[key]
 
+    def _configuration(self, plugin: Mapping[str, bytes]) -> Config:
+        """Read a configuration, which gates of one AnalysisTemplate mostly share."""
+        few = sum(map(len, plugin.values())) <= _LONG_TEXT
+        return (self._read_known if few else self._read)(tuple(plugin.items()))
+
+    def _read(self, plugin: tuple[tuple[str, bytes], ...]) -> Config:
+        return config.read(dict(plugin), self._policy, self._load)
+
     def _load(self, text: str) -> object:
         """Read a template; gates of one AnalysisTemplate, thousands perhaps, share what was read."""
         return (self._load_known if len(text) <= _LONG_TEXT else self._load_yaml)(text)
@@ -84,17 +94,11 @@ def specify(
     identity: ledger.Identity,
     *,
     policy: Policy,
-    load_yaml: Callable[[str], object],
+    read: Callable[[Mapping[str, bytes]], Config],
     origin: Callable[[], str],
 ) -> Spec:
     """Make a specification, without a memory of earlier ones."""
-    found = config.parse(
-        metric.plugin,
-        labels=run.metadata.labels,
-        namespace=run.metadata.namespace,
-        policy=policy,
-        load_yaml=load_yaml,
-    )
+    found = config.bind(read(metric.plugin), run.metadata.labels, run.metadata.namespace, policy)
     owner = run.metadata.controller
     if not found.value and (owner is None or owner.kind != "Experiment"):
         raise config.unknown_value(found.label)
