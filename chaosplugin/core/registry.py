@@ -198,18 +198,19 @@ class Registry:
         if not self._interests.wants(watch):  # its end is under way
             return []
         try:
-            self._views.take(watch, event)
+            shows = self._views.take(watch, event)
             if isinstance(watch.topic, AnalysisRunsTopic | OthersTopic):
                 self._turns.take(watch, event)
         except Exception as error:  # noqa: BLE001  as in _advance; what was told is lost to all of them
             for run in (followers := self._followers(watch)):
                 self._contain(run, error, now)
             return self._advance(now, followers)
-        if isinstance(watch.topic, OthersTopic) and isinstance(event, Applied | Deleted):
-            return self._advance(now, ())
+        if isinstance(watch.topic, OthersTopic):
+            told = () if isinstance(event, Applied | Deleted) else self._followers(watch)
+            return self._advance(now, [run for run in told if run.stage is Stage.PROVING])
         if isinstance(event, Applied | Deleted) and not isinstance(watch.topic, PodsTopic):
             return self._observe_object(now, watch, event.object, gone=isinstance(event, Deleted))
-        return self._advance(now, self._followers(watch))
+        return self._advance(now, self._followers(watch) if shows else ())
 
     def _followers(self, watch: Watch) -> list[Run]:
         return [self._runs[run_id] for run_id in self._interests.followers(watch)]

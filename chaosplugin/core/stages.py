@@ -39,6 +39,9 @@ UNKNOWN_GRACE = timedelta(seconds=60)
 STRANGER_GRACE = timedelta(seconds=5)
 """How long the watch may take to show a pod that a record names."""
 
+UNTOLD_GRACE = timedelta(seconds=30)
+"""The same of one that is still being opened, as after a restart with thousands of gates."""
+
 
 def advance(  # noqa: C901 - one flat match over the stages
     run: Run, pods: PodStore, now: datetime, *, turn: Turn, chaos_lost: str
@@ -213,7 +216,8 @@ def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding |
     if not unknown:
         run.strangers_at = None
         return None
-    run.strangers_at = run.strangers_at or now + STRANGER_GRACE
+    grace = STRANGER_GRACE if pods.synced or pods.lost else UNTOLD_GRACE
+    run.strangers_at = run.strangers_at or now + grace
     step.by(run.strangers_at)
     if now >= run.strangers_at and due(run, now, step):
         step.give(run, FindPods(run.spec.id, frozenset(unknown)))

@@ -28,17 +28,21 @@ class Views:
         self._children: dict[Watch, Children] = {}
         self._lost: dict[Watch, str] = {}
 
-    def take(self, watch: Watch, event: WatchEvent) -> None:
-        """Take in one event."""
+    def take(self, watch: Watch, event: WatchEvent) -> bool:
+        """Take in one event; tell whether all who follow the watch see anything else than before."""
         if isinstance(watch.topic, PodsTopic):
-            _show(self._pods.setdefault(watch, PodStore()), event)
-            return
-        if isinstance(watch.topic, ChildrenTopic):
+            store = self._pods.setdefault(watch, PodStore())
+            _show(store, event)
+            return store.synced or isinstance(event, Lost)
+        spawned = isinstance(watch.topic, ChildrenTopic)
+        if spawned:
             self._children.setdefault(watch, Children()).take(event)
+        before = self._lost.get(watch)
         if isinstance(event, Lost):
             self._lost[watch] = event.reason
         elif isinstance(event, Synced):
             self._lost.pop(watch, None)
+        return spawned or (isinstance(watch.topic, ChaosTopic) and self._lost.get(watch) != before)
 
     def drop(self, watch: Watch) -> None:
         """Forget what a watch has shown that nobody wants any more."""

@@ -270,6 +270,9 @@ class KubernetesCluster:
             return resources.collection(topic)
         return await self._shared(topic)
 
+    async def settled(self, topic: Topic) -> None:
+        await self._streams.settle(await self._collection(topic))
+
     def follows(self, topic: Topic) -> bool:
         found = resources.collection(topic)
         return any(map(self._streams.in_sync, (replace(found, namespace=""), found)))

@@ -41,6 +41,9 @@ class Reviews:
 
     async def allowed(self, access: Access) -> bool:
         """Ask, unless it is remembered."""
+        known = self.remembered(access)
+        if known is not None:
+            return known
         async with self._asking.setdefault(access, anyio.Lock()):  # many gates ask at once
             known = self.remembered(access)
             if known is not None:

@@ -6,6 +6,7 @@ task and a queue for each would cost more than all that they are told. Who takes
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from chaosplugin.kube.store import Absent, Change, Complete, Failing, Present, S
 from chaosplugin.provider.facts import Observer, gate
 
 _SYNC_S = 2.0
+_SETTLE_S = 5.0
 _FULL = 1024  # events that wait for a slow subscriber before they are coalesced
 _AT_ONCE = 100  # listeners that are told the same in one go, before others have their turn
 
@@ -139,6 +141,8 @@ class _Stream:
         """when all that is there was told anew"""
         self.synced = anyio.Event()
         """set while all that is there has been told"""
+        self.settled = anyio.Event()
+        """set once that was told, or could not be"""
         self._label = collection.label
         self._parts: dict[Part, dict[str, Watched]] = {}
         """by uid"""
@@ -204,6 +208,7 @@ class _Stream:
 
     def _conclude(self, word: Complete | Failing) -> None:
         self._last_word = word
+        self.settled.set()
         if isinstance(word, Complete):
             self.synced.set()
             self.listed_at = time.monotonic()
@@ -259,10 +264,11 @@ class Streams:
         self._pace = pace
         self._observer = observer
         self._streams: dict[Collection, _Stream] = {}
+        self._counts: Counter[Resource] = Counter()
 
     def count(self, resource: Resource) -> int:
         """Return how many streams of a resource are open."""
-        return sum(each.resource == resource for each in self._streams)
+        return self._counts[resource]
 
     @contextmanager
     def subscribe(self, collection: Collection, topic: Topic) -> Iterator[Subscription]:
@@ -315,12 +321,21 @@ class Streams:
             await stream.synced.wait()
         return stream.part(part) if stream.current else None
 
+    async def settle(self, collection: Collection) -> None:
+        """Wait, for some seconds, until a stream has told all that is there, or has failed."""
+        stream = self._opened(collection)
+        stream.used_at = time.monotonic()
+        if not stream.settled.is_set():
+            with anyio.move_on_after(_SETTLE_S):
+                await stream.settled.wait()
+
     def _opened(self, collection: Collection) -> _Stream:
         stream = self._streams.get(collection)
         if stream is None:
             stream = self._streams[collection] = _Stream(
                 self._session, collection, self._group, self._pace, self._observer
             )
+            self._counts[collection.resource] += 1
             self._group.start_soon(stream.run)
             self._look_later(stream, self._pace.linger_s)
         return stream
@@ -335,6 +350,7 @@ class Streams:
         linger = self._pace.linger_s
         if time.monotonic() - stream.used_at >= linger:
             del self._streams[stream.collection]
+            self._counts[stream.collection.resource] -= 1
             stream.scope.cancel()
         else:
             self._look_later(stream, linger / 4)

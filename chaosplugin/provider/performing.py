@@ -63,7 +63,7 @@ from chaosplugin.provider.ports import (
 
 _log = logging.getLogger(__name__)
 
-_NEW_LIST_S = 15.0
+_NEW_LIST_S = 30.0
 _CONFLICTS = 20
 """Tries of the verdict's patch; against a controller that writes 50 times a second 10 were needed."""
 
@@ -179,12 +179,18 @@ async def _read_ledger(run: Run, home: Cluster, there: Cluster) -> Outcome:
 
     What is missed so is met later: an experiment when its name is taken, or by its watch. The AnalysisRun,
     where another's verdict may just have been written, is taken only from a list that is new, as after a
-    restart, when thousands may be restored at once. That a restored run's experiment is gone is asked for,
-    as nothing would contradict it.
+    restart, when thousands may be restored at once: they wait for it. That a restored run's experiment is
+    gone is asked for, as nothing would contradict it.
     """
     spec = run.spec
-    found = _told(spec, home, listed_within_s=_NEW_LIST_S) or await analysis_run(spec, home)
     topic = ChaosTopic(spec.kind, spec.namespace)
+    found = _told(spec, home, listed_within_s=_NEW_LIST_S)
+    if found is None and run.restored:
+        await home.settled(AnalysisRunsTopic(spec.analysis_run.metadata.namespace))
+        found = _told(spec, home, listed_within_s=_NEW_LIST_S)
+    found = found or await analysis_run(spec, home)
+    if run.restored and not there.follows(topic):
+        await there.settled(topic)
     experiment = there.told(topic, spec.name)
     if not isinstance(experiment, ChaosObject):
         certain = not run.restored and there.follows(topic)

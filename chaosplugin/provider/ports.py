@@ -170,6 +170,10 @@ class Cluster(Protocol):
         """
         ...
 
+    async def settled(self, topic: Topic) -> None:
+        """Wait until a watch of the topic has told all that is there, or has failed; some seconds at most."""
+        ...
+
     def follows(self, topic: Topic) -> bool:
         """Tell whether a watch of the topic is open, and has told all that is there."""
         ...
