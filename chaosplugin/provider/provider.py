@@ -33,6 +33,7 @@ from chaosplugin.provider import facts
 from chaosplugin.provider.announcing import Announcer
 from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Observer
+from chaosplugin.provider.lanes import Lanes
 from chaosplugin.provider.performing import perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters
 from chaosplugin.provider.specs import Specs, require
@@ -82,6 +83,7 @@ class ChaosProvider:
         self._observer = observer
         self._sampled = sampled
         self._registry = Registry(by=token_hex(4))
+        self._lanes = Lanes(tasks, self._perform)
         self._watching = Watching(tasks, self._cluster_of, self._observe)
         self._changed = anyio.Event()
         self._awaited: datetime | None = None
@@ -303,7 +305,7 @@ class ChaosProvider:
     def _apply(self, commands: list[Command]) -> None:
         """Follow the registry after each change of it."""
         for command in commands:
-            self._tasks.start_soon(self._perform, command, name=type(command).__name__)
+            self._lanes.start(command, self._registry.run(command.run))
         if self._registry.defects:
             self._report(self._registry.defects)
             self._registry.defects = []
