@@ -34,6 +34,7 @@ _LEVELS: Final = (
     (logging.DEBUG, "debug"),
 )
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def level_name(level: int) -> str:
@@ -74,7 +75,7 @@ def entries(
         entry = {"@level": level, "@message": piece, "@module": _fit(module, 1000), "@timestamp": timestamp}
         if len(pieces) > 1:
             entry["part"] = f"{number}/{len(pieces)}"
-        yield json.dumps({**entry, **values} if number == 1 else entry, separators=(",", ":"))
+        yield _encode({**entry, **values} if number == 1 else entry)
 
 
 def _pieces(message: str) -> Iterator[str]:

@@ -11,12 +11,14 @@ for them after our end.
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 _MAX_QUEUED: Final = 4 * 1024 * 1024  # bytes
-_AT_ONCE: Final = 64 * 1024  # bytes, about; with each write the thread takes the interpreter from the loop
+_AT_ONCE: Final = 64 * 1024  # bytes, about
+_PAUSE_S: Final = 0.005  # from one write to the next, as each takes the interpreter from the loop
 _MAX_FOREIGN_LINE: Final = 16 * 1024  # bytes; longer ones are cut to pieces
 _UNFINISHED_MS: Final = 200  # then a line without a newline is passed on as it is
 
@@ -61,6 +63,7 @@ class Writer:
         try:
             while True:
                 self._write(self._next())
+                time.sleep(_PAUSE_S)
         except OSError:  # the host is gone, nobody will ever read this
             with self._changed:
                 self._broken = True
