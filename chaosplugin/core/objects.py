@@ -11,7 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import DecodeError, Raw, Struct, field, json
+from msgspec.structs import force_setattr
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -284,8 +285,19 @@ class ChaosObject(_Object, frozen=True):
 
     kind: str
     metadata: Metadata
-    spec: dict[str, object] = {}
+    raw_spec: Raw = field(default=Raw(b"{}"), name="spec")
     status: ChaosStatus = ChaosStatus()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "raw_spec", self.raw_spec.copy())  # else it would hold all that was read with it
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """What was asked for; it is wanted once in an experiment's life, and large when decoded."""
+        try:
+            return json.decode(self.raw_spec, type=dict[str, object])
+        except (DecodeError, RecursionError):
+            return {}
 
     def condition(self, type_: str) -> bool:
         return any(c.type == type_ and c.status == "True" for c in self.status.conditions or ())

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
+import msgspec
+
 from chaosplugin.core import ledger, template
 from chaosplugin.core.cron import Every
 from chaosplugin.core.family import MANAGED_BY, OF_WORKFLOW, Family
@@ -91,7 +93,12 @@ class Spawning(World):
             },
             annotations={ledger.WINDOW: "30s", **self.notes(), **marks, **(annotations or {})},
         )
-        return ChaosObject(kind=self.kind, metadata=metadata, spec=self.parent_spec, status=status)
+        return ChaosObject(
+            kind=self.kind,
+            metadata=metadata,
+            raw_spec=msgspec.Raw(msgspec.json.encode(self.parent_spec)),
+            status=status,
+        )
 
     def see_parent(self, found: ChaosObject, *, gone: bool = False) -> None:
         topic = ChaosTopic(self.kind, "default")

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -343,7 +344,13 @@ def test_an_experiment_in_another_namespace_has_no_owner() -> None:
 
 def test_a_created_experiment_is_judged_as_it_was_created() -> None:
     def adopt(kind: str, **spec: object) -> template.Template | None:
-        return experiment.adopt(ChaosObject(kind=kind, metadata=Metadata(), spec={"mode": "all", **spec}))
+        return experiment.adopt(
+            ChaosObject(
+                kind=kind,
+                metadata=Metadata(),
+                raw_spec=msgspec.Raw(msgspec.json.encode({"mode": "all", **spec})),
+            )
+        )
 
     lasting = adopt("PodChaos", action="pod-failure", duration="30s")
     once = adopt("PodChaos", action="pod-kill", duration="30s")

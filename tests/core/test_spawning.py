@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -338,7 +339,11 @@ def test_a_created_one_is_found_again_with_its_window() -> None:
     spec, metadata = built["spec"], built["metadata"]
     assert isinstance(spec, dict)
     assert isinstance(metadata, dict)
-    found = ChaosObject(kind="Schedule", metadata=Metadata(annotations=metadata["annotations"]), spec=spec)
+    found = ChaosObject(
+        kind="Schedule",
+        metadata=Metadata(annotations=metadata["annotations"]),
+        raw_spec=msgspec.Raw(msgspec.json.encode(spec)),
+    )
     read = experiment.adopt(found)
     assert read
     window = experiment.window(found, read)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from chaosplugin.core import ledger
@@ -148,7 +149,12 @@ def test_an_aborted_workflow_fails_only_where_a_check_of_its_own_aborts_it(
 def _node(step: str) -> ChaosObject:
     ended = ChaosStatus(conditions=[Condition(type="DeadlineExceed", status="True")])
     name = Metadata(name=f"{step}-abcde")
-    return ChaosObject(kind="WorkflowNode", metadata=name, spec={"templateName": step}, status=ended)
+    return ChaosObject(
+        kind="WorkflowNode",
+        metadata=name,
+        raw_spec=msgspec.Raw(msgspec.json.encode({"templateName": step})),
+        status=ended,
+    )
 
 
 def _event(reason: str, step: str, target: str, seconds: float) -> Event:

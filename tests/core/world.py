@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+import msgspec
+
 from chaosplugin.core import ledger, scope
 from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import (
@@ -205,7 +207,12 @@ class World:
             experiment=ExperimentStatus(desired_phase=desired, container_records=list(records) or None)  # type: ignore[arg-type]
         )
         action = "pod-kill" if self.spec.one_shot else "pod-failure"
-        return ChaosObject(kind="PodChaos", metadata=metadata, spec={"action": action}, status=status)
+        return ChaosObject(
+            kind="PodChaos",
+            metadata=metadata,
+            raw_spec=msgspec.Raw(msgspec.json.encode({"action": action})),
+            status=status,
+        )
 
     def to_timeout(self, *records: Record, desired: str) -> None:
         """Let the fault be so at the timeout, where it is looked at once more beside its watch."""
