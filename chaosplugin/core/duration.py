@@ -6,6 +6,7 @@ days nor a bare number exist. Inside there are `timedelta`s: what is finer than 
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 
 _UNITS = {
     "ns": 1,
@@ -26,6 +27,7 @@ class BadDuration(ValueError):
     """Not a Go duration; `str()` says why in a few words."""
 
 
+@lru_cache(256)
 def parse(text: str) -> timedelta:
     """Parse what Go's time.ParseDuration takes.
 

@@ -4,8 +4,9 @@ Nothing here may cost more where there are more runs, as there may be thousands.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, OthersTopic, Topic
@@ -14,8 +15,7 @@ _NONE: frozenset["Watch"] = frozenset()
 _BEFORE = {Stage.RESTORING, Stage.PROVING, Stage.QUEUED, Stage.CREATING}
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True, gc=False):
     """A topic of one cluster: `endpoint` "" is the AnalysisRuns' own."""
 
     endpoint: str
@@ -36,11 +36,13 @@ class Interests:
 
     def of(self, run: Run) -> frozenset[Watch]:
         """Return what this run watches as it is now, and remember it."""
-        state = (run.stage, run.run_over, run.gone, _awaits_events(run), run.value, run.family)
+        fault = run.fault
+        awaits = fault is not None and not fault.targets
+        state = (run.stage, run.run_over, run.experiment_gone and run.gone, awaits, run.value, run.family)
         run_id = run.spec.id
         if self._states.get(run_id) != state:
             self._states[run_id] = state
-            self._set(run_id, _watches(run))
+            self._set(run_id, _watches(run, awaits_events=awaits))
         return self._watches.get(run_id, _NONE)
 
     def drop(self, run_id: str) -> None:
@@ -88,11 +90,7 @@ _shared = lru_cache(1024)(Watch)
 """The same object for all runs that want it."""
 
 
-def _awaits_events(run: Run) -> bool:
-    return run.fault is not None and not run.fault.targets
-
-
-def _watches(run: Run) -> frozenset[Watch]:
+def _watches(run: Run, *, awaits_events: bool) -> frozenset[Watch]:
     if run.stage is Stage.DONE and run.run_over:
         return _NONE
     spec = run.spec
@@ -105,7 +103,7 @@ def _watches(run: Run) -> frozenset[Watch]:
         watches.add(_shared(*there, ChaosTopic(spec.kind, spec.namespace)))
         if run.family:
             watches.update(Watch(*there, topic) for topic in run.family.topics(spec.namespace))
-    if run.stage is Stage.OBSERVING and _awaits_events(run):
+    if run.stage is Stage.OBSERVING and awaits_events:
         watches.add(Watch(*there, EventsTopic(spec.namespace)))
     if run.value and run.stage not in {Stage.RESTORING, Stage.DECIDED, Stage.DONE}:
         watches.add(Watch(*there, run.pods_topic))

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
+import msgspec
+
 from chaosplugin.core import moments
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
@@ -206,8 +208,8 @@ def _hold(fields: Mapping[str, str], verdict: str | None, *, claim: bool) -> Hol
 
 def _fields(text: str) -> dict[str, str]:
     try:
-        found: object = json.loads(text)
-    except (ValueError, RecursionError):
+        found: object = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -21,7 +21,6 @@ class _Object(Struct, frozen=True, rename="camel", kw_only=True, gc=False): ...
 
 
 class OwnerReference(_Object, frozen=True):
-    api_version: str
     kind: str
     name: str
     uid: str

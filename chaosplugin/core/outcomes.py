@@ -218,22 +218,26 @@ def adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
         text = f"{run.spec.subject} exists and is not this gate's; remove it, or rename the template's"
         return Finding(reason=Reason.NAME_TAKEN, text=text)
     run.create_sent = True
-    see_experiment(run, experiment)
+    if run.experiment is not experiment:
+        see_experiment(run, experiment)
     if not ledger.is_ours(experiment, run.spec.identity):
         return _unlabelled(run)
     created = read_created(experiment)
     if created is not None:  # what was created is judged, whatever the template says by now
         effect = created.parts[0].effect
-        run.one_shot = created.one_shot
-        run.rules = replace(
+        as_read, run.one_shot = run.one_shot, created.one_shot
+        rules = replace(
             run.rules,
             unready_by_intent=effect.unready,
             replaces_pods=effect.replaces_pods,
             restarts_by_fault=effect.restarts,
         )
+        if rules != run.rules:  # else all gates of a template share theirs
+            run.rules = rules
         if created.kind.spawns:
             run.family = Family(created, read_window(experiment, created), restored=run.restored)
-        see_experiment(run, experiment)
+        if run.family or run.one_shot is not as_read:
+            see_experiment(run, experiment)
     run.watching_since = now
     run.server_created_at = experiment.metadata.creation_timestamp
     run.baseline = run.baseline or Baseline.from_text(experiment.metadata.annotation(BASELINE) or "")

@@ -353,7 +353,8 @@ class Registry:
         pods, lost = self._views.pods(watches), self._views.chaos_lost(run, watches)
         turn = self._turns.of(run, self._runs, watches, now)
         step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
-        run.pending.update(type(command) for command in step.commands)
+        if step.commands:
+            run.pending.update(type(command) for command in step.commands)
         # a time that is not ahead has just been looked at; what is pending then comes as an outcome
         self._schedule(run, step.look_at if step.look_at and step.look_at > now else None)
         if step.finding and run.verdict is None:
@@ -374,6 +375,8 @@ class Registry:
 
     def _next(self, now: datetime) -> list[Run]:
         """Return the runs whose turn has come, or never will."""
+        if not self._queued:
+            return []
         queued = [run for run in map(self._runs.get, self._queued) if run and run.stage is Stage.QUEUED]
         turns = [(run, self._turns.of(run, self._runs, frozenset(), now)) for run in queued]
         stuck = [run for run, turn in turns if turn.holder and delivery.stuck(turn.holder, now)]

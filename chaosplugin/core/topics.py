@@ -6,23 +6,23 @@ tells what was missed as ordinary events and says `Synced` again; a deletion tha
 is told as `Deleted` with the object as last seen.
 """
 
-from dataclasses import dataclass
-
 from msgspec import Struct
 
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod, ReplicaSet
 
 
-@dataclass(frozen=True, slots=True)
-class ChaosTopic:
+class _Topic(Struct, frozen=True, gc=False):
+    """Hashed and compared at each event: a dataclass would do so in Python."""
+
+
+class ChaosTopic(_Topic, frozen=True):
     """Experiments of one kind that carry our managed-by label, in one namespace."""
 
     kind: str  # key of core.kinds.KINDS, e.g. "PodChaos"
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChildrenTopic:
+class ChildrenTopic(_Topic, frozen=True):
     """Experiments of one kind that something has spawned: they carry the label `key`, whatever its value."""
 
     kind: str
@@ -30,8 +30,7 @@ class ChildrenTopic:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class PodsTopic:
+class PodsTopic(_Topic, frozen=True):
     """Pods of one namespace with `label` = `value`."""
 
     namespace: str
@@ -39,15 +38,13 @@ class PodsTopic:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnalysisRunsTopic:
+class AnalysisRunsTopic(_Topic, frozen=True):
     """AnalysisRuns of one namespace, or of all (""), that carry our mark, the label chaosplugin.io/gate."""
 
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
-class OthersTopic:
+class OthersTopic(_Topic, frozen=True):
     """The same of the other sort: ConfigMaps of gates without an analysis, told as AnalysisRuns.
 
     Where these stand for AnalysisRuns it is the real ones. Who may not watch them is told of none.
@@ -56,15 +53,13 @@ class OthersTopic:
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
-class EventsTopic:
+class EventsTopic(_Topic, frozen=True):
     """Warning Events with reason Failed about chaos-mesh.org objects of one namespace."""
 
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaSetsTopic:
+class ReplicaSetsTopic(_Topic, frozen=True):
     """ReplicaSets of one namespace that carry Argo's label of the pod template's hash."""
 
     namespace: str

@@ -59,6 +59,8 @@ class Views:
 
     def chaos_lost(self, run: Run, watches: Iterable[Watch]) -> str:
         """Say why the fault cannot be followed now, "" if it can."""
+        if not self._lost and run.family is None:  # as nearly always
+            return ""
         about = (watch for watch in watches if isinstance(watch.topic, ChaosTopic | ChildrenTopic))
         lost = next((self._lost[watch] for watch in about if watch in self._lost), "")
         return lost or ("what it has spawned was not told" if run.family and not run.family.synced else "")

@@ -72,7 +72,6 @@ _STRINGS = MapShape(STRING, STRING)
 _OWNER = StructShape(
     "v1.OwnerReference",
     {
-        "APIVersion": ("api_version", STRING),
         "Kind": ("kind", STRING),
         "Name": ("name", STRING),
         "UID": ("uid", STRING),

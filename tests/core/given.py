@@ -34,9 +34,7 @@ HASH_LABEL = "rollouts-pod-template-hash"
 
 
 def analysis_run(**status: object) -> AnalysisRun:
-    owner = OwnerReference(
-        api_version="argoproj.io/v1alpha1", kind="Rollout", name="web", uid="rollout-1", controller=True
-    )
+    owner = OwnerReference(kind="Rollout", name="web", uid="rollout-1", controller=True)
     metadata = Metadata(
         name="web-1", namespace="default", uid="run-1", resource_version="7", owner_references=[owner]
     )
@@ -52,9 +50,7 @@ def pod(
     since: datetime = START,
     version: str = "",
 ) -> Pod:
-    holder = OwnerReference(
-        api_version="apps/v1", kind="ReplicaSet", name=f"web-{HASH}", uid=owner, controller=True
-    )
+    holder = OwnerReference(kind="ReplicaSet", name=f"web-{HASH}", uid=owner, controller=True)
     metadata = Metadata(
         name=name,
         namespace="default",
@@ -83,9 +79,7 @@ def rollout(current: str = HASH, stable: str = "stable") -> Rollout:
 
 
 def replica_set(replicas: int = 2, generation: int = 1) -> ReplicaSet:
-    owner = OwnerReference(
-        api_version="argoproj.io/v1alpha1", kind="Rollout", name="web", uid="rollout-1", controller=True
-    )
+    owner = OwnerReference(kind="Rollout", name="web", uid="rollout-1", controller=True)
     metadata = Metadata(
         name=f"web-{HASH}",
         namespace="default",

@@ -129,7 +129,7 @@ class Spawning(World):
             owner = "a-node"
             node = f"{step}-abcde"
             labels = {OF_WORKFLOW: self.spec.name, "chaos-mesh.org/controlled-by": node}
-        reference = OwnerReference(api_version="x", kind="x", name="x", uid=owner, controller=True)
+        reference = OwnerReference(kind="x", name="x", uid=owner, controller=True)
         given: dict[str, object] = {"creation_timestamp": self.now, **metadata}
         experiment = ExperimentStatus(
             desired_phase=desired,  # type: ignore[arg-type]

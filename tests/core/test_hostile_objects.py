@@ -149,9 +149,7 @@ def metadata(
     uid: st.SearchStrategy[str], labels: Mapping[str, str], *owners: str
 ) -> st.SearchStrategy[Metadata]:
     """Metadata of what the gate takes for its own."""
-    held = [
-        OwnerReference(api_version="x", kind="x", name="web", uid=each, controller=True) for each in owners
-    ]
+    held = [OwnerReference(kind="x", name="web", uid=each, controller=True) for each in owners]
     known = st.just(held or None) | values(list[OwnerReference] | None)
     stamps = st.sampled_from(TIMES[2:])  # the API server's own
     return objects(

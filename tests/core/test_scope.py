@@ -41,7 +41,7 @@ from chaosplugin.core.verdict import Reason
 
 
 def _owner(kind: str, name: str) -> list[OwnerReference]:
-    return [OwnerReference(api_version="x/v1", kind=kind, name=name, uid=f"uid-{name}", controller=True)]
+    return [OwnerReference(kind=kind, name=name, uid=f"uid-{name}", controller=True)]
 
 
 def _replica_set(

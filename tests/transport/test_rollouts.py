@@ -148,7 +148,6 @@ async def test_every_field_that_a_decision_needs_is_read() -> None:
     assert meta.label("rollouts-pod-template-hash") == "6c54bd5869"
     assert meta.annotation("rollout.argoproj.io/revision") == "2"
     assert meta.controller == OwnerReference(
-        api_version="argoproj.io/v1alpha1",
         kind="Rollout",
         name="shop",
         uid="7e57d004-2b97-4e7a-b45f-5387367791cd",
