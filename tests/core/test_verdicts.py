@@ -12,17 +12,20 @@ from chaosplugin.core.commands import (
     Find,
     FindPods,
     Found,
+    LedgerRead,
     PodsFound,
+    ReadLedger,
     ReadReplicas,
     Refused,
     ReplicasRead,
     WriteVerdict,
 )
 from chaosplugin.core.objects import Record, RecordEvent
+from chaosplugin.core.outcomes import REPLICA_SET
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.verdict import Finding, Reason
 from tests.core.given import HASH, START, hit, pod, recovered
-from tests.core.world import World
+from tests.core.world import World, marked
 
 
 def test_pods_that_stay_down_after_the_fault_fail_the_gate() -> None:
@@ -309,3 +312,19 @@ def test_a_failure_condition_that_holds_fails_and_one_beside_it_that_does_not_is
         world.wait(6)
 
         assert world.verdict == (phase, Reason.CONDITION_NOT_MET)
+
+
+def test_no_pod_is_looked_up_while_the_watch_of_all_is_still_being_opened() -> None:
+    world = World()
+    world.start(resume=True)
+    holder = {REPLICA_SET: f"web-{HASH}/rs-1"}
+    found = world.chaos(hit("web-1"), desired="Run", annotations=holder)
+    read = LedgerRead(analysis_run=marked(world), experiment=found, value=HASH)
+    world.done(world.expect(ReadLedger), read)
+    world.wait(20)
+    early = [command for command in world.todo if isinstance(command, FindPods)]
+    world.wait(11)
+
+    assert not early
+    assert world.expect(FindPods).names == {"web-1"}
+    assert world.verdict is None

@@ -1,0 +1,37 @@
+"""Gates that another process has begun: a restart may bring thousands of them at once."""
+
+from pathlib import Path
+
+import anyio
+
+from chaosplugin.core.policy import Policy
+from chaosplugin.kube.clusters import open_clusters
+from chaosplugin.kube.yaml import load
+from chaosplugin.provider.provider import ChaosProvider
+from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
+from tests.provider.gate import Gate, clock, config, gate, into, podchaos
+
+LONG = config(podchaos(duration="30s"), timeout="5m")
+
+
+async def test_restored_gates_are_found_in_two_lists(tmp_path: Path) -> None:
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+        begun = await bed.inject(run, LONG)
+        await bed.until(lambda: any("mark" in key for key in bed.annotations()))
+        bed.cluster.server.seen.clear()
+        async with (
+            open_clusters(str(bed.cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock) as clusters,
+            anyio.create_task_group() as tasks,
+        ):
+            stages: list[str] = []
+            successor = ChaosProvider(
+                tasks, clusters, clock=clock, policy=Policy(), load_yaml=load, observer=into(stages)
+            )
+            successor.resume(run, Gate.metric(LONG), begun)
+            await bed.heard(lambda: "observing" in stages)
+            read = [(seen.verb, seen.resource) for seen in bed.cluster.server.seen if seen.verb == "get"]
+            tasks.cancel_scope.cancel()
+
+    assert not {("get", "analysisruns"), ("get", "podchaos")} & set(read)
