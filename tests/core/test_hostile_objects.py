@@ -120,6 +120,7 @@ _PLAIN: dict[object, st.SearchStrategy[Any]] = {
     datetime: st.sampled_from(TIMES),
     NoneType: st.none(),
     dict[str, object]: SPECS,
+    msgspec.Raw: SPECS.map(msgspec.json.encode).map(msgspec.Raw),
     dict[str, str]: ANNOTATIONS,
 }
 
