@@ -24,7 +24,7 @@ from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal
-from chaosplugin.core.registry import Defect, Registry
+from chaosplugin.core.registry import Defect, Registry, Transition
 from chaosplugin.core.run import SINCE, Run, Spec, Stage
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.trace import trace_of
@@ -313,7 +313,7 @@ class ChaosProvider:
             transitions, self._registry.transitions = self._registry.transitions, []
             for transition in transitions:
                 self._observer(transition)
-                if transition.after is Stage.DONE:
+                if isinstance(transition, Transition) and transition.after is Stage.DONE:
                     self._specs.forget(transition.run.spec)
         if self._registry.announcements:
             told, self._registry.announcements = self._registry.announcements, []
