@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ from chaosplugin.core.run import Stage
 from chaosplugin.kube.clusters import open_clusters
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.yaml import YAMLError, load
+from chaosplugin.provider.background import keep
 from chaosplugin.provider.gates import Gates, NameTaken
 from chaosplugin.provider.ports import ClusterError
 from chaosplugin.provider.settings import Settings
@@ -238,7 +240,7 @@ class _Direct:
 
     async def events(self, namespace: str, gate_id: str) -> AsyncIterator[GateEvent]:
         if not gate_id:
-            self._tasks.start_soon(self._gates.follow, namespace)
+            self._tasks.start_soon(keep, partial(self._gates.follow, namespace))
         elif gate_id not in self._own and (found := await self._gates.find(namespace, gate_id)):
             yield GateEvent(found, None, found.finished_at or found.started_at)
         place = 0

@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,14 @@ from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.leases import Lease
 from chaosplugin.kube.records import RecordCluster
 from chaosplugin.kube.yaml import load
+from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Fact, Observer
 from chaosplugin.provider.gates import Gates
 from chaosplugin.provider.ports import ClusterError
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.provider.settings import Settings
 from chaosplugin.provider.telling import TellingProvider
+from chaosplugin.provider.waking import wake_all
 from chaosplugin.telemetry import logs
 from chaosplugin.telemetry.observing import Observing
 from chaosplugin.transport.grpc import gates, metrics, server
@@ -113,6 +116,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
                 tasks.start_soon(keep_collections_short)
                 running.set_ready()
                 watched.not_ready = ""
+                tasks.start_soon(keep, partial(wake_all, home, secrets.token_hex(4)))
                 log.info("serving at %s", ", ".join(each.target for each in listening.addresses))
                 await _signalled()
                 log.info("ending: nothing new begins, what runs is left to the cluster")
@@ -191,8 +195,8 @@ async def _follow(tasks: TaskGroup, hosted: Gates, records: RecordCluster, liste
     if not namespaces:
         log.info("only AnalysisRuns are gated: rights on ConfigMaps would let others start gates")
     for namespace in namespaces:
-        tasks.start_soon(hosted.follow, namespace)
-        tasks.start_soon(hosted.expire_for_ever, namespace)
+        tasks.start_soon(keep, partial(hosted.follow, namespace))
+        tasks.start_soon(keep, partial(hosted.expire_for_ever, namespace))
 
 
 class Drain:

@@ -304,6 +304,15 @@ def finished(run: AnalysisRun, identity: Identity) -> bool:
     return result is not None and result.count >= identity.intent
 
 
+def awaits(run: AnalysisRun) -> bool:
+    """Tell whether Argo waits for the verdict of a measurement that a process of ours has begun."""
+    return not completed(run) and any(
+        stored.metadata.run and stored.phase == Phase.RUNNING
+        for result in run.status.metric_results or ()
+        for stored in result.measurements or ()
+    )
+
+
 def completed(run: AnalysisRun) -> bool:
     """Tell whether the AnalysisRun as a whole has ended."""
     return run.status.phase not in {"", Phase.PENDING, Phase.RUNNING}

@@ -123,6 +123,9 @@ class KubernetesCluster:
         lately.move_to_end((namespace, name))
         return read
 
+    async def list_analysis_runs(self) -> list[AnalysisRun]:
+        return await self._list(resources.ANALYSIS_RUNS, "", {}, AnalysisRun)
+
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
         asker = gate.get()
         priority = Priority.VERDICT if asker is None or asker.pressing else Priority.MARK

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -26,6 +27,7 @@ from chaosplugin.core.record import Asked, Record
 from chaosplugin.core.registry import Transition
 from chaosplugin.core.run import Run
 from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Topic, WatchEvent
+from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Fact, Observer, Performed
 from chaosplugin.provider.ports import (
     AlreadyExists,
@@ -242,11 +244,11 @@ class Gates:
                 metadata={"chaosplugin.io/run": gate_id},
             )
             answer = self._provider.resume(run, asked.metric, answer)
-        self._tasks.start_soon(self._ask_on, gate_id, run, asked, answer)
+        self._tasks.start_soon(keep, partial(self._ask_on, gate_id, run, asked, answer))
 
     async def _ask_on(self, gate_id: str, run: AnalysisRun, asked: Asked, answer: Measurement) -> None:
         """Resume at every step, and store the end."""
-        driven = self._driven[gate_id]
+        driven = self._driven.setdefault(gate_id, _Driven(anyio.Event()))
         try:
             while not answer.phase.completed:
                 driven.news = anyio.Event()

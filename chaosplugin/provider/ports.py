@@ -98,6 +98,10 @@ class Cluster(Protocol):
         """Read, or take what was read within the last seconds."""
         ...
 
+    async def list_analysis_runs(self) -> list[AnalysisRun]:
+        """List those of all namespaces."""
+        ...
+
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
         """Merge-patch; a `metadata.resourceVersion` in it makes Conflict possible."""
         ...

@@ -10,11 +10,13 @@ import pytest
 
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.objects import AnalysisRun, Metadata
+from chaosplugin.sandbox.api import resources
 from chaosplugin.transport.grpc.addresses import Address, Target
-from tests.provider.gate import clock, podchaos
+from tests.provider.gate import NAMESPACE, clock, podchaos
 from tests.serving.bed import bridge, config, served
 
 NOBODY = AnalysisRun(metadata=Metadata(name="web-1", namespace="default", uid="1"))
+WAKE = "chaosplugin.io/wake"
 METRIC = Metric(name="chaos", plugin={"chaosplugin/chaos-mesh": b"{}"})
 
 
@@ -113,6 +115,13 @@ async def test_what_the_bridge_itself_can_refuse_is_an_error(tmp_path: Path) -> 
     assert "33554432" in huge.message
 
 
+def stored(answer: Measurement) -> dict[str, object]:
+    """The status that Argo writes with a measurement."""
+    measurement = {"phase": answer.phase.value, "metadata": dict(answer.metadata)}
+    result = {"name": "chaos", "phase": "Running", "measurements": [measurement]}
+    return {"phase": "Running", "metricResults": [result]}
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_what_runs_when_a_server_ends_is_judged_by_the_next(
     tmp_path: Path, number: signal.Signals
@@ -124,9 +133,14 @@ async def test_what_runs_when_a_server_ends_is_judged_by_the_next(
         answer = await by.resume(run, metric, answer)
         await bed.gate.until(lambda: bed.gate.experiments)
 
+        bed.gate.cluster.api.merge(
+            resources.ANALYSIS_RUNS, NAMESPACE, run.metadata.name, {"status": stored(answer)}, "status"
+        )
         status = await server.kill(number)
         assert bed.gate.experiments
+        before = bed.gate.annotations().get(WAKE)
         await server.start()
+        await bed.gate.until(lambda: bed.gate.annotations().get(WAKE) != before)  # so Argo asks
         with anyio.fail_after(60):
             while not answer.phase.completed:
                 answer = await by.resume(run, metric, answer)
