@@ -29,6 +29,7 @@ from chaosplugin.core.commands import (
     Unanswered,
     VerdictWritten,
     WriteClaim,
+    WriteWake,
 )
 from chaosplugin.core.experiment import adopt as read_created
 from chaosplugin.core.experiment import window as read_window
@@ -65,6 +66,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
         case AnalysisRunSeen(analysis_run):
             if isinstance(command, WriteClaim):
                 run.claimed_at = now
+            elif isinstance(command, WriteWake) and run.verdict is not None:
+                run.looked = True
             return see_analysis_run(run, analysis_run, now)
         case VerdictWritten(record, analysis_run):
             run.recorded = True
@@ -384,7 +387,7 @@ def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:
 
     Also in place of a verdict of our own that is not recorded yet.
     """
-    if run.recorded or run.error or run.stage is Stage.DONE:
+    if run.recorded or (run.error and run.answered) or run.stage is Stage.DONE:
         return False
     record = ledger.read_verdict(analysis_run, run.spec.identity)
     run.recorded = record is not None

@@ -227,6 +227,8 @@ class Run:
     concluded: bool = False
     """the verdict stands, and is this process's: the observers were told"""
     recorded: bool = False
+    looked: bool = False
+    """the AnalysisRun was seen after the verdict, with none of another process: an Error is never recorded"""
     answered: bool = False
     """a Resume has been given the verdict"""
     stored: bool = False
@@ -299,8 +301,8 @@ class Run:
     @property
     def stands(self) -> bool:
         """The verdict will not be another's any more: recorded, or of those that never are."""
-        told = self.error or self.recorded or self.stored or self.push is False
-        return self.verdict is not None and told
+        error = self.error and (self.looked or not self.push)
+        return self.verdict is not None and (error or self.recorded or self.stored or self.push is False)
 
     def settled(self, now: datetime) -> bool:
         """Tell whether the verdict may be answered: it stands, or was, or cannot be recorded for long."""

@@ -7,6 +7,7 @@ from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.announcements import Subject, refusal
 from chaosplugin.core.commands import (
+    AnalysisRunSeen,
     Delete,
     Done,
     LedgerRead,
@@ -14,6 +15,7 @@ from chaosplugin.core.commands import (
     Refused,
     VerdictWritten,
     WriteVerdict,
+    WriteWake,
 )
 from chaosplugin.core.run import Notice
 from chaosplugin.core.verdict import Finding, Reason
@@ -95,7 +97,8 @@ def test_a_refused_gate_tells_why_without_secrets() -> None:
     world = World(secrets=("hunter2hunter2",))
     create = world.to_create()
     finding = Finding(reason=Reason.DENIED, text='webhook said "hunter2hunter2"')
-    world.registry.outcome(world.now, create, Refused(finding))
+    world.done(create, Refused(finding))
+    world.done(world.expect(WriteWake), AnalysisRunSeen(analysis_run()))
 
     (announced,) = world.registry.announcements
     assert announced.notice is Notice.REFUSED

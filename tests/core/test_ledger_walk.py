@@ -10,6 +10,7 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    AnalysisRunSeen,
     Create,
     Delete,
     Failed,
@@ -56,9 +57,11 @@ def test_a_second_call_for_the_same_measurement_starts_nothing() -> None:
 def test_a_retry_after_an_error_begins_anew_and_a_stale_copy_does_not() -> None:
     world = World()
     world.start()
+    world.resume()
     refused = Refused(Finding(reason=Reason.DENIED, text="no"))
     world.done(world.expect(ReadLedger), refused)
     assert world.verdict == (Phase.ERROR, Reason.DENIED)
+    world.done(world.expect(WriteWake), AnalysisRunSeen(analysis_run()))
 
     assert world.start(errors=0).phase is Phase.ERROR
     assert world.start(errors=1).phase is Phase.RUNNING

@@ -13,6 +13,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    AnalysisRunSeen,
     Command,
     LedgerRead,
     Outcome,
@@ -20,9 +21,19 @@ from chaosplugin.core.commands import (
     ReadScope,
     ScopeRead,
     WriteVerdict,
+    WriteWake,
 )
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
-from tests.core.given import replica_set, rollout, scope_inputs
+from tests.core.given import (
+    HASH,
+    START,
+    analysis_run,
+    pod,
+    replica_set,
+    rollout,
+    scope_inputs,
+    with_patch,
+)
 from tests.core.test_registry_model import GIVEN, Gates
 from tests.core.world import World
 
@@ -146,8 +157,11 @@ class TwoPlugins(Gates):
 
     @rule()
     def ask(self) -> None:
+        """Argo asks, with the AnalysisRun as it is by then."""
         record = self.recorded
         self.stored = self.stored or self.begun
+        world = self.world
+        world.take(world.registry.start(world.now, world.spec, self.analysis_run, errors=0, resume=True))
         answer = self.world.call(GIVEN)
         if not answer.phase.completed:
             return
@@ -186,3 +200,22 @@ class TwoPlugins(Gates):
 
 TestTwoPlugins = TwoPlugins.TestCase
 TestTwoPlugins.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_an_error_is_answered_only_once_no_verdict_of_another_was_seen_after_it() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove(scope_inputs(rollout=rollout(stable=HASH)))  # the other one's verdict has promoted it
+    before = world.resume()
+
+    record = ledger.VerdictRecord(
+        phase=Phase.SUCCESSFUL, message="Survived: x", value="{}", finished_at=START.isoformat()
+    )
+    patched = with_patch(ledger.verdict_patch(world.spec.identity, record, "w", "7"))
+    world.done(world.expect(WriteWake), AnalysisRunSeen(patched))
+
+    assert before.phase is Phase.RUNNING
+    assert (world.resume().phase, world.resume().message) == (Phase.SUCCESSFUL, "Survived: x")
