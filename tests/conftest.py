@@ -1,8 +1,12 @@
 """Profiles of hypothesis: `make fuzz` asks for many examples, everything else for few and steady ones."""
 
 import asyncio
+import signal
 
 from hypothesis import settings
+
+# A job in the background of a shell ignores ctrl-C, and hands that on to the programs that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("steady", deadline=None)  # a shared machine stalls; time is measured elsewhere
 settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
