@@ -76,12 +76,17 @@ def spawning(kind: str, **spec: Any) -> Object:
 
 
 def twice() -> tuple[Object, Object]:
-    """Return a Schedule and a Workflow that let the canary fail, and fail again."""
+    """Return a Schedule and a Workflow that let the canary fail, and fail again.
+
+    With a rest in between: pod-failure puts the image back that it has found, which is that of the fault
+    before if this one is undone late, as by a sandbox that is busy; then the pod stays down for ever.
+    """
     fail = {"action": "pod-failure", "mode": "all"}
     step = {"templateType": "PodChaos", "deadline": "2s", "podChaos": fail}
     templates = [
-        {"name": "all", "templateType": "Serial", "children": ["fail", "again"]},
+        {"name": "all", "templateType": "Serial", "children": ["fail", "rest", "again"]},
         {"name": "fail"} | step,
+        {"name": "rest", "templateType": "Suspend", "deadline": "3s"},
         {"name": "again"} | step,
     ]
     return (
