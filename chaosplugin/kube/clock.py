@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 _WINDOW_S = 300.0
+_LARGEST = timedelta(days=36525)
+"""more is no clock's error, and what is reckoned with it might be beyond the years that a datetime knows"""
 
 
 class ClockOffset:
@@ -31,9 +33,11 @@ class ClockOffset:
         """Take a `Date` header that came at `local`; one that is no date is passed over."""
         try:
             server = parsedate_to_datetime(date)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter for digits without end
             return
         offset = (server if server.tzinfo else server.replace(tzinfo=UTC)) - local
+        if abs(offset) > _LARGEST:
+            return
         if self._monotonic() - self._window_at > _WINDOW_S:
             self._window_at = self._monotonic()
             self._last, self._current = self._current, None

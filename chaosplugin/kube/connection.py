@@ -75,8 +75,7 @@ async def connection_to(
         NoCluster: one of them is not usable.
     """
     server = server.rstrip("/")
-    url = urlsplit(server)
-    if url.scheme not in {"http", "https"} or not url.hostname:
+    if not _is_address(server):
         raise NoCluster(f"API server address {server!r} is no http or https URL")
 
     def build() -> ssl.SSLContext:
@@ -90,7 +89,7 @@ async def connection_to(
         return context
 
     tls = None
-    if url.scheme == "https":
+    if urlsplit(server).scheme == "https":
         named = (files.ca_file, files.cert_file, files.key_file)
         tls = Tls(build, [Path(name) for name in named if name])
         await tls.current()
@@ -101,3 +100,11 @@ async def connection_to(
         proxy=proxy or environment_proxy(server),
         server_hostname=server_hostname,
     )
+
+
+def _is_address(server: str) -> bool:
+    try:
+        url = urlsplit(server)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        return False

@@ -53,6 +53,11 @@ class Fixed:
         return self.value
 
 
+def is_token(text: str) -> bool:
+    """Whether a header can hold it, as it can no line's end, and a half-written file may have one."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 class TokenFile:
     """A bearer token in a file that its owner rewrites, such as a projected ServiceAccount token."""
 
@@ -87,6 +92,8 @@ class TokenFile:
             token = file.read(_MAX_TOKEN_BYTES).strip().decode("ascii")
         if not token:
             raise ValueError("it is empty")
+        if not is_token(token):
+            raise ValueError("it holds blanks or control characters")
         self._value = f"Bearer {token}"
         self._version = version
 

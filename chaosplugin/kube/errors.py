@@ -21,8 +21,11 @@ from chaosplugin.provider.ports import (
 )
 
 _MAX_MESSAGE = 300  # characters of the server's own words
+_DIGITS = 20  # of a number of seconds; Python refuses to read thousands
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w\-.~+/]{8,}=*|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w\-.~+/]{8,}=*|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]+")
+"""A token begins where no character of one stands before: tried in its midst too, a text of nothing but
+beginnings would cost the square of its length."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding an answer can raise: it is no JSON or of another shape, no UTF-8, or nested without end."""
@@ -113,7 +116,7 @@ def refusal(code: int, body: bytes, what: str, retry_after: str = "") -> Cluster
     if code == 429 or code >= 500:
         # Turned away before it was looked at, or stopped by admission, which comes before storage.
         refused = code == 429 or (code == 500 and "failed calling webhook" in words)
-        wait = int(retry_after) if retry_after.isdecimal() else 0
+        wait = int(retry_after) if retry_after.isdecimal() and len(retry_after) < _DIGITS else 0
         if not wait and status is not None and status.details is not None:
             wait = status.details.retry_after_seconds
         return TryLater(message, status=code, sent=not refused, retry_after=float(min(wait, 3600)))

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -18,15 +18,15 @@ from anyio.abc import ByteReceiveStream
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.exec_provider import ExecProvider
 
-from chaosplugin.kube.credentials import Issued
-from chaosplugin.kube.errors import NoCluster, one_line
+from chaosplugin.kube.credentials import Issued, is_token
+from chaosplugin.kube.errors import UNREADABLE, NoCluster, one_line
 
 _MAX_OUTPUT_BYTES = 1 << 20
 
 
 class _ExecStatus(msgspec.Struct, rename="camel"):
     token: str = ""
-    expiration_timestamp: datetime | None = None
+    expiration_timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     client_certificate_data: str = ""
     client_key_data: str = ""
 
@@ -68,7 +68,7 @@ class ExecPlugin:
         """
         try:
             answer = _decoder.decode(await self._run())
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise NoCluster(f"credential plugin {self._command[0]}: its answer: {error}") from None
         if answer.api_version != self._api_version:
             raise NoCluster(
@@ -80,9 +80,14 @@ class ExecPlugin:
             self._on_certificate(status.client_certificate_data.encode(), status.client_key_data.encode())
         elif not status.token:
             raise NoCluster(f"credential plugin {self._command[0]} gave neither a token nor a certificate")
+        token = status.token.strip()
+        if not is_token(token):
+            raise NoCluster(
+                f"credential plugin {self._command[0]}: its token holds blanks or control characters"
+            )
         expiry = status.expiration_timestamp
         return Issued(
-            f"Bearer {status.token.strip()}" if status.token else "",
+            f"Bearer {token}" if token else "",
             (expiry - self._clock()).total_seconds() if expiry else None,
         )
 

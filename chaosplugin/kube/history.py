@@ -1,5 +1,7 @@
 """The API server's own memory: what has happened to an object since a version of it or of another."""
 
+import re
+
 import msgspec
 
 from chaosplugin.kube.errors import UNREADABLE, Gone
@@ -9,6 +11,7 @@ from chaosplugin.kube.resources import Resource
 from chaosplugin.kube.session import Request, Session
 
 _LIMIT_S = 10.0  # the server ends that watch after one
+_NUMBER = re.compile("[0-9]{1,20}")
 _any_event = msgspec.json.Decoder(Event[msgspec.Raw])
 
 
@@ -43,5 +46,6 @@ async def created_since(
 
 
 def _is_before(version: str, other: str) -> bool:
-    """Tell if both are numbers, as Kubernetes makes them, and ordered so."""
-    return version.isdecimal() and other.isdecimal() and int(version) < int(other)
+    """Tell if both are numbers, as Kubernetes makes them of 64 bits, and ordered so."""
+    numbers = _NUMBER.fullmatch(version) and _NUMBER.fullmatch(other)
+    return numbers is not None and int(version) < int(other)

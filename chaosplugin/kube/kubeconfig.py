@@ -22,7 +22,7 @@ from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
 from chaosplugin.kube.connection import Connection, TlsFiles, connection_to
-from chaosplugin.kube.credentials import Credential, Fixed, Issued, Renewed
+from chaosplugin.kube.credentials import Credential, Fixed, Issued, Renewed, is_token
 from chaosplugin.kube.errors import NoCluster, one_line
 from chaosplugin.kube.execplugin import ExecPlugin
 
@@ -154,7 +154,10 @@ class _Loaded:
 
 def _header(configuration: Any) -> str:
     kind, _, secret = str(configuration.api_key.get("BearerToken", "")).partition(" ")
-    return f"{kind} {secret.strip()}" if secret.strip() else ""
+    secret = secret.strip()
+    if not is_token(secret):
+        raise NoCluster("kubeconfig: its token holds blanks or control characters")
+    return f"{kind} {secret}" if secret else ""
 
 
 def _why(error: Exception) -> str:

@@ -42,6 +42,15 @@ async def test_a_token_file_is_stripped_and_read_again_when_it_changes(tmp_path:
     assert await credential.header(refused="Bearer third") == "Bearer third"
 
 
+@pytest.mark.parametrize("bad", ["good\nhalf", "two words", "\x00"])
+async def test_a_token_that_no_header_can_hold_is_no_credential(tmp_path: Path, bad: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(bad)
+
+    with pytest.raises(NoCluster, match=r"token file .*: it holds blanks or control characters"):
+        await TokenFile(file).header()
+
+
 async def test_an_empty_token_file_is_no_credential(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("\n")
 
@@ -169,9 +178,12 @@ async def test_a_plugin_inside_a_cluster_never_imports_kubernetes_asyncio() -> N
         ("a: [", "kubeconfig"),
         ("{current-context: nope, contexts: [], clusters: [], users: []}", "nope"),
         (kubeconfig("ftp://example", {}), "no http or https URL"),
+        (kubeconfig("https://example:99999", {}), "no http or https URL"),
+        (kubeconfig("https://[::1", {}), "no http or https URL"),
         (kubeconfig("https://x", {"client-certificate-data": "AAAA", "client-key-data": "AAAA"}), "certif"),
         (kubeconfig("https://x", {}, {"certificate-authority-data": "AAAA"}), "CA certificate"),
         (kubeconfig("https://x", {"exec": {"args": []}}), "command"),
+        (kubeconfig("https://x", {"token": "a\nb"}), "blanks or control characters"),
     ],
 )
 async def test_a_broken_kubeconfig_is_named_in_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -179,7 +191,7 @@ async def test_a_broken_kubeconfig_is_named_in_one_line(tmp_path: Path, text: st
     file.write_text(text)
 
     with pytest.raises(NoCluster) as caught:
-        await from_kubeconfig(str(file), clock=clock)
+        await (await from_kubeconfig(str(file), clock=clock)).credential.header()
 
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -346,6 +358,12 @@ async def test_a_credential_near_its_end_is_renewed_before_it(script: Script, tm
     assert set(tokens(script.seen)) == {"Bearer good"}
 
 
+ANSWER_OF = (
+    "(lambda status: print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'status': status})))"
+)
+ZONELESS = f"{ANSWER_OF}({{'token': 'x', 'expirationTimestamp': '2026-01-01T00:00:00'}})"
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -356,6 +374,9 @@ async def test_a_credential_near_its_end_is_renewed_before_it(script: Script, tm
             "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'status': {}}))",
             "neither a token nor a certificate",
         ),
+        (ZONELESS, "its answer"),
+        ('sys.stdout.buffer.write(b\'{"apiVersion": "\\xff"}\')', "its answer"),
+        (f"{ANSWER_OF}({{'token': 'a\\nb'}})", "blanks or control characters"),
     ],
 )
 async def test_a_failing_exec_plugin_is_named_and_nothing_is_sent(

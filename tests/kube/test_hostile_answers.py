@@ -1,0 +1,74 @@
+"""Answers with absurd values, as a broken server or a hostile endpoint gives them: none ends the plugin."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+
+from chaosplugin.kube.client import KubernetesCluster, connect
+from chaosplugin.kube.errors import one_line
+from chaosplugin.kube.session import Limits
+from tests.kube.conftest import Script, Step, clock, in_one_task
+
+OBJECT = {"metadata": {"name": "x", "namespace": "shop", "uid": "u"}}
+LONG = "9" * 5000
+"""more digits than Python makes a number of"""
+
+
+@pytest.fixture
+async def cluster(script_config: str) -> AsyncIterator[KubernetesCluster]:
+    limits = Limits(first_delay_s=0.01)
+    async with in_one_task(connect(script_config, clock=clock, limits=limits)) as cluster:
+        yield cluster
+
+
+def answer(body: object, status: int = 200, **headers: str) -> Step:
+    async def step(_: web.Request) -> web.StreamResponse:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        return web.json_response(body, status=status, headers=named)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:99999999999999999999 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ],
+)
+async def test_a_date_that_is_of_no_clock_is_passed_over(
+    script: Script, cluster: KubernetesCluster, date: str
+) -> None:
+    script.then(answer(OBJECT, Date=date))
+
+    assert (await cluster.read_rollout("shop", "x")).metadata.uid == "u"
+    assert cluster.clock_offset == timedelta()
+
+
+async def test_a_number_of_seconds_to_wait_that_is_none_is_passed_over(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    script.then(answer("busy", 503, Retry_After=LONG), answer(OBJECT))
+
+    assert (await cluster.read_rollout("shop", "x")).metadata.uid == "u"
+
+
+@pytest.mark.parametrize(("there", "marked"), [(LONG, "5"), ("5", LONG)])
+async def test_versions_that_are_no_numbers_are_not_compared(
+    script: Script, cluster: KubernetesCluster, there: str, marked: str
+) -> None:
+    script.then(answer({"metadata": {"resourceVersion": there}, "items": []}), answer("gone", 410))
+
+    assert await cluster.created_since("PodChaos", "shop", "x", marked) is None
+
+
+def test_credentials_are_looked_for_in_a_time_that_grows_with_the_text() -> None:
+    text = "-eyJ" * (1 << 20)
+
+    assert one_line(text).startswith("-eyJ-eyJ")
+    assert one_line(f"{text[:8]} eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl") == "-eyJ-eyJ (credential)"
+    assert "eyJpc" not in one_line("token=eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl-eyJhbGciOi")
