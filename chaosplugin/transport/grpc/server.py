@@ -91,14 +91,16 @@ async def serving(
     made = new_server()
     made.add_generic_rpc_handlers(tuple(bound))
     server = Server(made, tuple(services))
+    taken: list[Address] = []  # a socket that is another's is not ours to remove
     try:
         for address in listening.addresses:
             _bind(made, address, listening)
+            taken.append(address)
         await made.start()
         yield server
     finally:
         await server.stop(0)
-        _remove_sockets(listening.addresses)
+        _remove_sockets(taken)
 
 
 def _remove_sockets(addresses: Iterable[Address]) -> None:
@@ -130,7 +132,11 @@ def bind_socket(server: grpc.aio.Server, path: str, group: int | None = None) ->
     finally:
         os.umask(before)
     if group is not None:
-        share(path, group)
+        try:
+            share(path, group)
+        except OSError:
+            Path(path).unlink()
+            raise
 
 
 def _remove_stale(path: str) -> None:

@@ -118,8 +118,10 @@ async def test_a_socket_of_a_dead_server_is_replaced_and_one_of_a_living_is_not(
         with pytest.raises(Exception, match="another process listens there"):
             async with serving(listening):
                 pass
+        assert await code(Target(listening.addresses[0])) is grpc.StatusCode.OK, "still there"
 
-    (tmp_path / "s").touch()
+    (tmp_path / "s").write_text("precious")
     with pytest.raises(Exception, match="no socket"):
         async with serving(listening):
             pass
+    assert (tmp_path / "s").read_text() == "precious"
