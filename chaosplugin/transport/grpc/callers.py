@@ -4,9 +4,10 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import anyio
 import grpc
 from google.protobuf.message import Message
 
@@ -76,6 +77,14 @@ class Certified:
         raise _not_listed(found[0])
 
 
+@dataclass(slots=True)
+class _Asking:
+    """A review that is under way, for those who wait for it."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+    failure: Rejected | None = None
+
+
 class Tokens:
     """Kubernetes tokens, reviewed by the API server, and remembered for a minute."""
 
@@ -88,6 +97,7 @@ class Tokens:
         self._allowed = allowed
         self._review = review
         self._known: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        self._asking: dict[bytes, _Asking] = {}
 
     async def identify(self, context: Context) -> Caller:
         name = await self._name(_bearer(context))
@@ -99,11 +109,29 @@ class Tokens:
 
     async def _name(self, token: str) -> str:
         digest = hashlib.sha256(token.encode()).digest()
+        while True:
+            known = self._known.get(digest)
+            if known is not None and time.monotonic() < known[0]:
+                return known[1]
+            asking = self._asking.get(digest)
+            if asking is None:
+                return await self._ask(digest, token)
+            await asking.done.wait()
+            if asking.failure is not None:
+                raise asking.failure
+
+    async def _ask(self, digest: bytes, token: str) -> str:
+        """Review for all calls that show this token meanwhile; cancelled, the next of them does it."""
         now = time.monotonic()
-        known = self._known.get(digest)
-        if known is not None and now < known[0]:
-            return known[1]
-        name = await self._review(token)
+        asking = self._asking[digest] = _Asking()
+        try:
+            name = await self._review(token)
+        except Rejected as rejected:
+            asking.failure = rejected
+            raise
+        finally:
+            del self._asking[digest]
+            asking.done.set()
         self._known[digest] = (now + _REMEMBER_S, name)
         self._known.move_to_end(digest)
         if len(self._known) > _MAX_REMEMBERED:
