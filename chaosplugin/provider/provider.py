@@ -23,7 +23,7 @@ from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.core.redaction import Redactor
-from chaosplugin.core.refusal import Refusal
+from chaosplugin.core.refusal import Refusal, ScopeRefused
 from chaosplugin.core.registry import Defect, Registry, Transition
 from chaosplugin.core.run import SINCE, Run, Spec, Stage
 from chaosplugin.core.topics import WatchEvent
@@ -131,8 +131,7 @@ class ChaosProvider:
         """Begin a measurement, or answer the one that was begun for this intent."""
         now = self._clock()
         try:
-            found = require(run)
-            spec = self._specs.of(found, metric)
+            found, spec = self._specified(run, metric)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, None)
         self._begin(now, found, spec)
@@ -143,8 +142,7 @@ class ChaosProvider:
     def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         """Answer from memory; a run that is not known is restored from the cluster first."""
         try:
-            found = require(run)
-            spec = self._specs.of(found, metric)
+            found, spec = self._specified(run, metric)
             if "chaosplugin.io/run" not in measurement.metadata:
                 return self._stranger(measurement)
         except Refusal as refusal:
@@ -159,8 +157,7 @@ class ChaosProvider:
     def terminate(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         """End in one call: whatever is still to be done is done in the background."""
         try:
-            found = require(run)
-            spec = self._specs.of(found, metric)
+            found, spec = self._specified(run, metric)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, measurement)
         now = self._clock()
@@ -200,6 +197,18 @@ class ChaosProvider:
         self._specs.of(run, metric)
 
     # -- between calls and registry ----------------------------------------------------------------
+
+    def _specified(self, run: AnalysisRun | None, metric: Metric) -> tuple[AnalysisRun, Spec]:
+        """Read a call. Raises: Refusal, also for a uid that is known of another AnalysisRun.
+
+        A client of `serve` is let into namespaces, and a namespace with another's uid is only its word.
+        """
+        found = require(run)
+        spec = self._specs.of(found, metric)
+        known = self._registry.run(spec.id)
+        if known is not None and known.spec.analysis_run.metadata.namespace != found.metadata.namespace:
+            raise ScopeRefused(f"namespace {found.metadata.namespace} has no AnalysisRun of this uid")
+        return found, spec
 
     def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, resumed: Measurement | None = None) -> None:
         known = self._registry.run(spec.id)

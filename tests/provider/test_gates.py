@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from chaosplugin.core.analysis import Measurement, Phase
@@ -314,6 +315,28 @@ async def test_a_measurement_that_was_never_begun_is_not_taken_over(tmp_path: Pa
         assert answer.phase is Phase.INCONCLUSIVE
         assert answer.message.startswith("Unobserved: ")
         assert not bed.experiments
+
+
+async def test_a_call_with_the_uid_of_a_strangers_analysis_run_touches_nothing(tmp_path: Path) -> None:
+    """A client of `serve` is let into namespaces; the uid that it shows is only its word."""
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        run = bed.analysis_run()
+        metric = bed.metric(config(podchaos(duration="10s")))
+        measurement = await bed.inject(run, config(podchaos(duration="10s")))
+        metadata = msgspec.structs.replace(run.metadata, namespace="elsewhere")
+        forged = msgspec.structs.replace(run, metadata=metadata)
+
+        answers = [
+            bed.provider.run(forged, metric),
+            bed.provider.resume(forged, metric, measurement),
+            bed.provider.terminate(forged, metric, measurement),
+        ]
+
+        assert [answer.phase for answer in answers] == [Phase.ERROR] * 3
+        assert all(answer.message.startswith("ScopeRefused: ") for answer in answers)
+        assert bed.provider.resume(run, metric, measurement).phase is Phase.RUNNING
+        assert bed.experiments
 
 
 async def test_a_call_without_an_analysis_run_is_refused(tmp_path: Path) -> None:
