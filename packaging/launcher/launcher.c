@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,8 +59,22 @@ static void copy(int from, int to, const char *name)
 			}
 		}
 	}
-	if (got < 0)
-		die("cannot read the plugin's file: %s", strerror(errno));
+	if (got < 0) {
+		int why = errno;
+		unlink(name);
+		die("cannot read the plugin's file: %s", strerror(why));
+	}
+}
+
+// Wait for others who install there: each would take the other's part for one that a killed one has left.
+static void lock_folder_of(const char *path)
+{
+	char folder[PATH_LENGTH];
+	const char *slash = strrchr(path, '/');
+	snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	int held = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC); // until our end
+	while (held >= 0 && flock(held, LOCK_EX) && errno == EINTR)
+		;
 }
 
 static void install(int self, const char *target)
@@ -69,6 +84,7 @@ static void install(int self, const char *target)
 	bool into = stat(target, &status) == 0 && S_ISDIR(status.st_mode);
 	snprintf(path, sizeof path, "%s%s", target, into ? "/chaosplugin" : "");
 	snprintf(part, sizeof part, "%s.part", path);
+	lock_folder_of(path);
 	unlink(part); // of an init container that was killed
 	int file = open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
 	if (file < 0)
@@ -111,9 +127,10 @@ static void unpack(int self, const struct trailer *trailer, const char *folder, 
 	if (payload == MAP_FAILED)
 		die("cannot read the plugin's file: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
-		if (!bases[i] || bases[i][0] != '/')
+		if (!bases[i] || !*bases[i])
 			continue;
-		const char *why = tree_prepare(bases[i], trailer, payload + trailer->offset, path);
+		const char *why = bases[i][0] == '/' ? tree_prepare(bases[i], trailer, payload + trailer->offset, path)
+		                                     : "no absolute path";
 		if (!why)
 			return; // exec ends the mapping
 		end += snprintf(end, (size_t)(reasons + sizeof reasons - end), "; %.1024s: %.128s", bases[i], why);

@@ -143,7 +143,8 @@ static const char *make(const struct place *place, const struct trailer *trailer
 {
 	struct statvfs space;
 	remove_all(place->base, place->part); // of a start that was killed
-	if (fstatvfs(place->base, &space) == 0 && space.f_bavail * space.f_frsize < trailer->unpacked)
+	// without any blocks it tells no size, as a tmpfs without limit
+	if (fstatvfs(place->base, &space) == 0 && space.f_blocks > 0 && space.f_bavail * space.f_frsize < trailer->unpacked)
 		return "too little space";
 	if (mkdirat(place->base, place->part, 0700))
 		return strerror(errno);

@@ -21,6 +21,7 @@ root=$1
 put() {
 	case $2 in
 	full) mount -t tmpfs -o size=4m,mode=1777 tmpfs "$root$1" ;;
+	endless) mount -t tmpfs -o size=0,mode=1777 tmpfs "$root$1" ;;
 	*) mount --bind "$root.folders$1" "$root$1" ;;
 	esac
 	case $2 in ro | noexec) mount -o "remount,bind,$2" "$root$1" ;; esac
@@ -81,7 +82,7 @@ class BareRoot:
         return self.file.parent
 
     def command(self, *arguments: str, tmp: str = "rw", home: str = "rw", proc: str = "no") -> list[str]:
-        """`tmp` and `home` are rw, ro, noexec or, for tmp, full."""
+        """`tmp` and `home` are rw, ro, noexec or, for tmp, full or endless."""
         unshare = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
         enter = ["sh", "-c", _ENTER, "enter", str(self.root), tmp, home, proc]
         if self._emulator is not None:

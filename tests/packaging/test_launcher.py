@@ -56,6 +56,16 @@ def test_a_full_disk_is_said_and_nothing_is_left_on_it(bare: BareRoot) -> None:
     assert "/tmp: too little space" in message
 
 
+def test_a_file_system_that_tells_no_size_is_not_taken_for_full(bare: BareRoot) -> None:
+    assert _works(bare.run("--version", home="ro", tmp="endless"))
+
+
+def test_a_cache_that_is_no_absolute_path_is_named(bare: BareRoot) -> None:
+    said = bare.run("--version", environment={"CHAOSPLUGIN_CACHE": "plugin-bin"}, home="ro", tmp="ro")
+
+    assert "; plugin-bin: no absolute path; " in _refusal(said)
+
+
 def test_a_given_cache_comes_first(bare: BareRoot) -> None:
     said = bare.run("--version", environment={"CHAOSPLUGIN_CACHE": "/tmp"})
 
@@ -233,6 +243,29 @@ def test_install_into_a_folder_and_over_an_old_copy(bare: BareRoot) -> None:
     assert said.stdout == "installed /tmp/chaosplugin\n"
     assert target.read_bytes() == bare.file.read_bytes()
     assert [path.name for path in bare.tmp.iterdir()] == ["chaosplugin"]
+
+
+def test_several_may_install_at_once(bare: BareRoot) -> None:
+    said: list[subprocess.CompletedProcess[str]] = []
+    threads = [threading.Thread(target=lambda: said.append(bare.run("install", "/tmp"))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [(each.returncode, each.stdout) for each in said] == [(0, "installed /tmp/chaosplugin\n")] * 10
+    assert (bare.tmp / "chaosplugin").read_bytes() == bare.file.read_bytes()
+    assert [path.name for path in bare.tmp.iterdir()] == ["chaosplugin"]
+
+
+def test_what_a_stranger_has_begun_to_install_is_not_written_to(bare: BareRoot) -> None:
+    planted = bare.tmp / "chaosplugin.part"
+    planted.touch(0o666)
+    planted.chmod(0o666)
+    with planted.open("r+b") as kept:
+        assert bare.run("install", "/tmp").returncode == 0
+        assert kept.read() == b""
+    assert (bare.tmp / "chaosplugin").stat().st_uid == USER
 
 
 def test_install_on_a_full_disk_leaves_nothing_and_says_why(bare: BareRoot) -> None:
