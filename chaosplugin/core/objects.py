@@ -263,7 +263,6 @@ class Record(_Object, frozen=True):
     selector_key: str = "."
     phase: str = ""  # "Injected", "Not Injected", each with an optional "/Wait"
     injected_count: int = 0
-    recovered_count: int = 0
     events: list[RecordEvent] | None = None
 
 

@@ -158,6 +158,4 @@ def hit(name: str) -> Record:
 
 def recovered(name: str, at: datetime) -> Record:
     event = RecordEvent(type="Succeeded", operation="Recover", timestamp=at)
-    return Record(
-        id=f"default/{name}", phase="Not Injected", injected_count=1, recovered_count=1, events=[event]
-    )
+    return Record(id=f"default/{name}", phase="Not Injected", injected_count=1, events=[event])

@@ -25,7 +25,7 @@ from tests.core.world import World, marked
 
 
 def clear(name: str) -> Record:
-    return Record(id=f"default/{name}", phase="Not Injected", injected_count=1, recovered_count=1)
+    return Record(id=f"default/{name}", phase="Not Injected", injected_count=1)
 
 
 def deleted_by_somebody(world: World) -> None:

@@ -82,7 +82,7 @@ def test_an_end_that_nobody_saw_and_nothing_tells_is_unobserved() -> None:
     world.created = before.created
     world.now = START + timedelta(minutes=10)
     world.start(resume=True)
-    silent = Record(id="default/web-a", phase="Not Injected", injected_count=1, recovered_count=1)
+    silent = Record(id="default/web-a", phase="Not Injected", injected_count=1)
 
     world.done(
         world.expect(ReadLedger),

@@ -234,9 +234,7 @@ class Gates(RuleBasedStateMachine):
     @precondition(lambda self: self.experiment is not None)
     def recover(self) -> None:
         event = RecordEvent(type="Succeeded", operation="Recover", timestamp=self.world.now)
-        record = Record(
-            id="default/web-a", phase="Not Injected", injected_count=1, recovered_count=1, events=[event]
-        )
+        record = Record(id="default/web-a", phase="Not Injected", injected_count=1, events=[event])
         self._progress("Stop", record)
 
     def _progress(self, desired: str, record: Record) -> None:
