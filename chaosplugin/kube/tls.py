@@ -83,7 +83,9 @@ def client_context(*, ca: bytes | None, verify: bool = True) -> ssl.SSLContext:
     if ca is not None and not ca.strip():
         raise NoCluster("CA certificate: it is empty")
     try:
-        context = ssl.create_default_context(cadata=ca.decode("ascii") if ca is not None else None)
+        # what is not ASCII can only be a comment
+        text = ca.decode("ascii", "ignore") if ca is not None else None
+        context = ssl.create_default_context(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         raise NoCluster(f"CA certificate: {error}") from None
     # Newer Pythons ask for extensions which many clusters' own CAs lack, and which Go does not ask for.

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from chaosplugin.kube.client import connect
 from chaosplugin.kube.session import Limits
-from chaosplugin.kube.tls import Tls
+from chaosplugin.kube.tls import Tls, client_context
 from chaosplugin.provider.ports import Denied, Unavailable
 from tests.kube.conftest import MANIFEST, Script, Time, clock, kubeconfig, peer_name, replace
 from tests.realbed.pki import make as make_pki
@@ -31,6 +31,14 @@ async def test_a_server_of_another_authority_is_not_spoken_to(
 
     assert not caught.value.sent
     assert tls_script.seen == []
+
+
+def test_an_authority_may_be_commented_in_any_language(pki: Path) -> None:
+    ca = (pki / "ca.crt").read_bytes()
+
+    context = client_context(ca="# Főtanúsítvány\n".encode() + ca + "# für alle\n".encode("latin-1"))
+
+    assert len(context.get_ca_certs()) == 1
 
 
 @pytest.fixture

@@ -71,5 +71,5 @@ class ServerCertificate:
         if self._client_ca is None:
             return grpc.ssl_server_certificate_configuration([pair])
         roots = Path(self._client_ca).read_bytes()
-        ssl.create_default_context(cadata=roots.decode("ascii"))
+        ssl.create_default_context(cadata=roots.decode("ascii", "ignore"))  # comments may be anything
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
