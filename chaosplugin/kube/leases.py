@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from chaosplugin.core.moments import usable
 from chaosplugin.core.objects import Metadata
 from chaosplugin.kube import resources
+from chaosplugin.kube.errors import UNREADABLE
 from chaosplugin.kube.session import Request, Session
 from chaosplugin.provider.ports import AlreadyExists, Conflict, NotFound, Unavailable
 
@@ -19,6 +21,14 @@ class _Spec(msgspec.Struct, rename="camel"):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     renew_time: datetime | None = None
+
+    @property
+    def until(self) -> datetime:
+        """When it ends; long ago, where it tells no time that anybody can have renewed it at."""
+        renewed = usable(self.renew_time)
+        if renewed is None:
+            return datetime.min.replace(tzinfo=UTC)
+        return renewed + timedelta(seconds=self.lease_duration_seconds or 0)
 
 
 class _Lease(msgspec.Struct):
@@ -40,8 +50,7 @@ class Lease:
         if found is None:
             return await self._write("POST", now, lasting)
         spec = found.spec
-        until = (spec.renew_time or now) + timedelta(seconds=spec.lease_duration_seconds or 0)
-        if spec.holder_identity and spec.holder_identity != self._holder and now < until:
+        if spec.holder_identity and spec.holder_identity != self._holder and now < spec.until:
             return False
         return await self._write("PUT", now, lasting, found.metadata.resource_version)
 
@@ -59,7 +68,7 @@ class Lease:
             return None
         try:
             return msgspec.json.decode(body, type=_Lease)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Unavailable(f"read {self._what}: {error}", status=200, sent=True) from None
 
     async def _write(

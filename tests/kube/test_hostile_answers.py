@@ -8,6 +8,7 @@ from aiohttp import web
 
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.errors import one_line
+from chaosplugin.kube.records import RecordCluster
 from chaosplugin.kube.session import Limits
 from tests.kube.conftest import Script, Step, clock, in_one_task
 
@@ -64,6 +65,26 @@ async def test_versions_that_are_no_numbers_are_not_compared(
     script.then(answer({"metadata": {"resourceVersion": there}, "items": []}), answer("gone", 410))
 
     assert await cluster.created_since("PodChaos", "shop", "x", marked) is None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"renewTime": "9999-12-31T23:59:59.000000Z", "leaseDurationSeconds": 900},
+        {"renewTime": "2026-01-01T00:00:00", "leaseDurationSeconds": 900},
+        {"leaseDurationSeconds": 900},
+    ],
+)
+async def test_a_lease_that_nobody_can_have_renewed_is_taken(
+    script: Script, cluster: KubernetesCluster, spec: dict[str, object]
+) -> None:
+    metadata = {"name": "x", "namespace": "shop", "resourceVersion": "5"}
+    found = {"metadata": metadata, "spec": {"holderIdentity": "other", **spec}}
+    script.then(answer(found), answer(found))
+    lease = RecordCluster.beside(cluster).lease("shop", "x", "me")
+
+    assert await lease.take(clock(), timedelta(minutes=15))
+    assert [seen.method for seen in script.seen] == ["GET", "PUT"]
 
 
 def test_credentials_are_looked_for_in_a_time_that_grows_with_the_text() -> None:
