@@ -106,6 +106,17 @@ async def test_certificates_that_are_not_there_yet_are_waited_for_like_a_server(
     assert "ca.crt: No such file" in answer.message
 
 
+@pytest.mark.parametrize("half", [b"", b"good\nhalf", b"g\xff"])
+async def test_a_token_that_is_half_written_is_waited_for_like_a_server(tmp_path: Path, half: bytes) -> None:
+    token = tmp_path / "token"
+    token.write_bytes(half)
+    async with bridge(Target(Address(host="127.0.0.1", port=9), token_file=str(token))) as by:
+        answer = await by.run(NOBODY, METRIC)
+
+    assert answer.phase is Phase.RUNNING
+    assert f"{token}: it holds no token" in answer.message
+
+
 async def test_what_the_bridge_itself_can_refuse_is_an_error(tmp_path: Path) -> None:
     async with bridge(f"unix://{tmp_path}/nobody") as by:
         unnamed = await by.run(None, METRIC)

@@ -1,5 +1,6 @@
 """A client's way to a server: addresses, TLS, tokens; made anew when certificates change."""
 
+import errno
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,4 +92,7 @@ class Channel:
         """Show the token; read each time, as the kubelet replaces it."""
         if self._target.token_file is None:
             return ()
-        return (("authorization", f"Bearer {Path(self._target.token_file).read_text().strip()}"),)
+        token = Path(self._target.token_file).read_bytes().strip()
+        if not token or any(byte <= 0x20 or byte >= 0x7F for byte in token):  # gRPC would raise ValueError
+            raise OSError(errno.EBADMSG, "it holds no token", self._target.token_file)
+        return (("authorization", f"Bearer {token.decode()}"),)
