@@ -3,7 +3,9 @@
 import os
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -37,9 +39,27 @@ class TlsFiles:
 
 
 def environment_proxy(server: str) -> str | None:
-    """Return the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY give for a server."""
-    url = urlsplit(server)
-    return None if url.hostname is None or proxy_bypass(url.hostname) else getproxies().get(url.scheme)
+    """Return the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY give for a server, as Go reads them."""
+    url, found = urlsplit(server), getproxies()
+    host, proxy = url.hostname, found.get(url.scheme)
+    if not host or not proxy or proxy_bypass(host) or _is_near(host, found.get("no", "")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_near(host: str, networks: str) -> bool:
+    """Whether it is this machine, or in one of these networks: of both Python's own reader does not know."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    if address.is_loopback:
+        return True
+    for network in networks.split(","):
+        with suppress(ValueError):  # the name of a host
+            if address in ip_network(network.strip(), strict=False):
+                return True
+    return False
 
 
 async def in_cluster(folder: Path = _SERVICE_ACCOUNT) -> Connection:

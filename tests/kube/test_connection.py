@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from chaosplugin.kube.client import connect
-from chaosplugin.kube.connection import in_cluster
+from chaosplugin.kube.connection import environment_proxy, in_cluster
 from chaosplugin.kube.credentials import Issued, Renewed, TokenFile
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.kubeconfig import from_kubeconfig
@@ -162,6 +162,32 @@ async def test_a_pod_of_an_ipv6_cluster_finds_its_server(
     shutil.copy(pki / "ca.crt", tmp_path)
 
     assert (await in_cluster(tmp_path)).server == "https://[fd00::1]:443"
+
+
+@pytest.mark.parametrize(
+    ("server", "wanted"),
+    [
+        ("https://10.96.0.1:443", None),
+        ("https://[fd00::1]:443", None),
+        ("https://10.0.0.7", None),
+        ("https://kubernetes.default.svc", None),
+        ("https://127.0.0.2:6443", None),
+        ("https://[::1]:6443", None),
+        ("https://localhost:6443", None),
+        ("https://10.112.0.1", "http://proxy.corp:3128"),
+        ("https://elsewhere.example", "http://proxy.corp:3128"),
+    ],
+)
+def test_proxies_of_the_environment_are_read_as_the_controller_reads_them(
+    monkeypatch: pytest.MonkeyPatch, server: str, wanted: str | None
+) -> None:
+    """Go takes networks in NO_PROXY, as clusters have there, a proxy without a scheme, and none at home."""
+    for name in ("https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.corp:3128")
+    monkeypatch.setenv("NO_PROXY", "10.96.0.0/12, fd00::/8,10.0.0.7,.svc,nonsense/99")
+
+    assert environment_proxy(server) == wanted
 
 
 async def test_a_plugin_inside_a_cluster_never_imports_kubernetes_asyncio() -> None:
