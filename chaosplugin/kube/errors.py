@@ -22,7 +22,7 @@ from chaosplugin.provider.ports import (
 
 _MAX_MESSAGE = 300  # characters of the server's own words
 _DIGITS = 20  # of a number of seconds; Python refuses to read thousands
-_BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w\-.~+/]{8,}=*|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]+")
 """A token begins where no character of one stands before: tried in its midst too, a text of nothing but
 beginnings would cost the square of its length."""

@@ -51,7 +51,7 @@ class ExecPlugin:
     ) -> None:
         try:
             provider = ExecProvider(section)
-        except (ConfigException, KeyError, TypeError) as error:
+        except (ConfigException, KeyError, TypeError, AttributeError) as error:
             raise NoCluster(f"kubeconfig: {error}") from None
         self._api_version = str(provider.api_version)
         self._command: list[str] = [str(word) for word in provider.args]
@@ -99,7 +99,7 @@ class ExecPlugin:
 
         try:
             process = await anyio.open_process(self._command, env=self._env, stdin=subprocess.DEVNULL)
-        except OSError as error:
+        except (OSError, ValueError, TypeError) as error:  # a NUL; a variable's value that is no text
             raise NoCluster(f"credential plugin {self._command[0]} cannot be started: {error}") from None
         async with aclosing(process):  # kills it, unless it has ended
             async with anyio.create_task_group() as group:

@@ -38,6 +38,7 @@ _BROKEN = (
     TypeError,
     AttributeError,
     AssertionError,
+    RecursionError,
     yaml.YAMLError,
     aiohttp.ClientError,
 )
@@ -162,7 +163,7 @@ def _header(configuration: Any) -> str:
 
 def _why(error: Exception) -> str:
     if isinstance(
-        error, LookupError | TypeError | AttributeError | AssertionError
+        error, LookupError | TypeError | AttributeError | AssertionError | RecursionError
     ):  # of the reader's own code
         return "it does not say how to connect; compare it with `kubectl config view`"
     return one_line(str(error)) or type(error).__name__

@@ -196,6 +196,9 @@ async def test_a_plugin_inside_a_cluster_never_imports_kubernetes_asyncio() -> N
     assert (await anyio.run_process([sys.executable, "-c", program], check=False)).returncode == 0
 
 
+EXEC = {"apiVersion": "client.authentication.k8s.io/v1", "command": "true"}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -210,6 +213,13 @@ async def test_a_plugin_inside_a_cluster_never_imports_kubernetes_asyncio() -> N
         (kubeconfig("https://x", {}, {"certificate-authority-data": "AAAA"}), "CA certificate"),
         (kubeconfig("https://x", {"exec": {"args": []}}), "command"),
         (kubeconfig("https://x", {"token": "a\nb"}), "blanks or control characters"),
+        (kubeconfig("https://x", {"exec": {**EXEC, "args": "token"}}), "kubeconfig: "),
+        (
+            kubeconfig("https://x", {"exec": {**EXEC, "env": [{"name": "A", "value": 7}]}}),
+            "cannot be started",
+        ),
+        (kubeconfig("https://x", {"exec": {**EXEC, "command": "a\0b"}}), "cannot be started"),
+        ("- " * 3000, "it does not say how to connect"),
     ],
 )
 async def test_a_broken_kubeconfig_is_named_in_one_line(tmp_path: Path, text: str, says: str) -> None:

@@ -87,6 +87,10 @@ async def test_a_lease_that_nobody_can_have_renewed_is_taken(
     assert [seen.method for seen in script.seen] == ["GET", "PUT"]
 
 
+def test_no_message_moves_a_terminals_cursor() -> None:
+    assert one_line("a\x1b[2Jb\x9b2Jc\x85\r\nd") == "a [2Jb 2Jc d"
+
+
 def test_credentials_are_looked_for_in_a_time_that_grows_with_the_text() -> None:
     text = "-eyJ" * (1 << 20)
 
