@@ -55,7 +55,7 @@ class Fixed:
 
 def is_token(text: str) -> bool:
     """Whether a header can hold it, as it can no line's end, and a half-written file may have one."""
-    return text.isascii() and text.isprintable() and " " not in text
+    return text.isascii() and text.isprintable()
 
 
 class TokenFile:
@@ -93,7 +93,7 @@ class TokenFile:
         if not token:
             raise ValueError("it is empty")
         if not is_token(token):
-            raise ValueError("it holds blanks or control characters")
+            raise ValueError("it holds characters that no header can")
         self._value = f"Bearer {token}"
         self._version = version
 

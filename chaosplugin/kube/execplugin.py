@@ -83,7 +83,7 @@ class ExecPlugin:
         token = status.token.strip()
         if not is_token(token):
             raise NoCluster(
-                f"credential plugin {self._command[0]}: its token holds blanks or control characters"
+                f"credential plugin {self._command[0]}: its token holds characters that no header can"
             )
         expiry = status.expiration_timestamp
         return Issued(

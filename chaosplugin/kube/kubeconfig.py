@@ -157,7 +157,7 @@ def _header(configuration: Any) -> str:
     kind, _, secret = str(configuration.api_key.get("BearerToken", "")).partition(" ")
     secret = secret.strip()
     if not is_token(secret):
-        raise NoCluster("kubeconfig: its token holds blanks or control characters")
+        raise NoCluster("kubeconfig: its token holds characters that no header can")
     return f"{kind} {secret}" if secret else ""
 
 

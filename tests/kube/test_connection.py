@@ -42,12 +42,12 @@ async def test_a_token_file_is_stripped_and_read_again_when_it_changes(tmp_path:
     assert await credential.header(refused="Bearer third") == "Bearer third"
 
 
-@pytest.mark.parametrize("bad", ["good\nhalf", "two words", "\x00"])
+@pytest.mark.parametrize("bad", ["good\nhalf", "\x00"])
 async def test_a_token_that_no_header_can_hold_is_no_credential(tmp_path: Path, bad: str) -> None:
     file = tmp_path / "token"
     file.write_text(bad)
 
-    with pytest.raises(NoCluster, match=r"token file .*: it holds blanks or control characters"):
+    with pytest.raises(NoCluster, match=r"token file .*: it holds characters that no header can"):
         await TokenFile(file).header()
 
 
@@ -212,7 +212,7 @@ EXEC = {"apiVersion": "client.authentication.k8s.io/v1", "command": "true"}
         (kubeconfig("https://x", {"client-certificate-data": "AAAA", "client-key-data": "AAAA"}), "certif"),
         (kubeconfig("https://x", {}, {"certificate-authority-data": "AAAA"}), "CA certificate"),
         (kubeconfig("https://x", {"exec": {"args": []}}), "command"),
-        (kubeconfig("https://x", {"token": "a\nb"}), "blanks or control characters"),
+        (kubeconfig("https://x", {"token": "a\nb"}), "characters that no header can"),
         (kubeconfig("https://x", {"exec": {**EXEC, "args": "token"}}), "kubeconfig: "),
         (
             kubeconfig("https://x", {"exec": {**EXEC, "env": [{"name": "A", "value": 7}]}}),
@@ -412,7 +412,7 @@ ZONELESS = f"{ANSWER_OF}({{'token': 'x', 'expirationTimestamp': '2026-01-01T00:0
         ),
         (ZONELESS, "its answer"),
         ('sys.stdout.buffer.write(b\'{"apiVersion": "\\xff"}\')', "its answer"),
-        (f"{ANSWER_OF}({{'token': 'a\\nb'}})", "blanks or control characters"),
+        (f"{ANSWER_OF}({{'token': 'a\\nb'}})", "characters that no header can"),
     ],
 )
 async def test_a_failing_exec_plugin_is_named_and_nothing_is_sent(
