@@ -355,8 +355,7 @@ class Registry:
         step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
         if step.commands:
             run.pending.update(type(command) for command in step.commands)
-        # a time that is not ahead has just been looked at; what is pending then comes as an outcome
-        self._schedule(run, step.look_at if step.look_at and step.look_at > now else None)
+        self._schedule(run, step.look_at)
         if step.finding and run.verdict is None:
             self._decide(run, step.finding, now)
         self._interests.of(run)

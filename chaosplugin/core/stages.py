@@ -47,7 +47,7 @@ def advance(  # noqa: C901 - one flat match over the stages
     run: Run, pods: PodStore, now: datetime, *, turn: Turn, chaos_lost: str
 ) -> Step:
     """Look at a run; `turn` tells of other gates on the same ReplicaSet."""
-    step = Step()
+    step = Step(now=now)
     _note_ends(run, now)
     if run.in_doubt and due(run, now, step):
         step.give(run, Find(run.spec.id))

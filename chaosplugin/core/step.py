@@ -10,8 +10,9 @@ from chaosplugin.core.verdict import Finding
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """What a step wants: commands, a finding, and when to look again."""
+    """What a step at `now` wants: commands, a finding, and when to look again."""
 
+    now: datetime
     commands: list[Command] = field(default_factory=list)
     finding: Finding | None = None
     look_at: datetime | None = None
@@ -22,7 +23,8 @@ class Step:
             self.commands.append(command)
 
     def by(self, at: datetime | None) -> None:
-        if at is not None:
+        """Look again at this time; one that is not ahead is being looked at, and hides no other."""
+        if at is not None and at > self.now:
             self.look_at = at if self.look_at is None else min(self.look_at, at)
 
 

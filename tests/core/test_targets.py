@@ -1,7 +1,7 @@
 """Before the fault: which targets are waited for, and which are refused."""
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Create, LedgerRead, ReadLedger, WriteMark
+from chaosplugin.core.commands import Create, Failed, LedgerRead, ReadLedger, ReadScope, WriteMark
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, analysis_run, pod, rollout, scope_inputs
@@ -59,3 +59,17 @@ def test_the_stable_hash_is_refused_before_any_pod_is_ready() -> None:
     world.prove(scope_inputs(rollout=rollout(current="new", stable=HASH)))
 
     assert world.verdict == (Phase.ERROR, Reason.SCOPE_REFUSED)
+
+
+def test_a_proof_that_fails_late_is_tried_again() -> None:
+    world = World(push=False)
+    world.start()
+    world.resume()
+    world.wait(31)  # past the time for which the right to patch is waited for
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    world.done(world.expect(ReadScope), Failed("away"))
+
+    world.wait(2)
+
+    world.expect(ReadScope)
