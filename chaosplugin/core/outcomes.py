@@ -126,7 +126,7 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
         finding = adopt(run, experiment, now)
-    elif finding is None and (run.mark or _may_be_unmarked(run)):
+    elif finding is None and (run.mark or (run.restored and _may_be_unmarked(run))):
         run.stage, run.create_sent = Stage.UNCERTAIN, True  # by an earlier process, or another, perhaps
         finding = _ask_history(run)
     elif finding is None:
@@ -135,11 +135,11 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
 
 
 def _may_be_unmarked(run: Run) -> bool:
-    """Tell whether an earlier process may have created it without a mark, as it could not patch.
+    """Tell whether it may have been created without a mark, as it could not be patched.
 
     The measurement that Argo has stored is the mark then.
     """
-    if not run.restored or run.since is None or run.push:
+    if run.since is None or run.push:
         return False
     spec = run.spec
     run.mark = ledger.Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=run.since)
@@ -287,7 +287,7 @@ def _not_found(run: Run) -> Finding | None:
     if run.arrived:
         text = f"{run.spec.subject} was created, and is gone without a verdict"
         return Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
-    if run.mark is not None and run.mark.version:
+    if (run.mark or _may_be_unmarked(run)) and run.mark and run.mark.version:
         return _ask_history(run)
     run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
     return None

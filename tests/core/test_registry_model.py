@@ -49,7 +49,16 @@ from chaosplugin.core.commands import (
     WriteVerdict,
     WriteWake,
 )
-from chaosplugin.core.objects import AnalysisRun, ChaosObject, Metadata, Record, RecordEvent
+from chaosplugin.core.objects import (
+    AnalysisRun,
+    ChaosObject,
+    Metadata,
+    MetricResult,
+    Record,
+    RecordEvent,
+    StoredMeasurement,
+    StoredMetadata,
+)
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.topics import OthersTopic, PodsTopic
@@ -72,6 +81,8 @@ class Gates(RuleBasedStateMachine):
         self.creates = 0
         self.stored: Measurement | None = None
         """the measurement as Argo has stored it, which the first Resume tells"""
+        self.results: list[MetricResult] = []
+        """likewise, once it has ended"""
         self.answers: set[tuple[Phase, str]] = set()
         self.begun = self.world.start()
         self.open_watches()
@@ -80,16 +91,17 @@ class Gates(RuleBasedStateMachine):
 
     @property
     def analysis_run(self) -> AnalysisRun:
-        run = analysis_run()
+        run = analysis_run(metric_results=self.results)
         metadata = run.metadata
         return AnalysisRun(
+            status=run.status,
             metadata=Metadata(
                 name=metadata.name,
                 namespace=metadata.namespace,
                 uid=metadata.uid,
                 annotations=dict(self.annotations),
                 owner_references=metadata.owner_references,
-            )
+            ),
         )
 
     def patch(self, patch: dict[str, object]) -> None:
@@ -216,6 +228,13 @@ class Gates(RuleBasedStateMachine):
         answer = self.world.call(GIVEN)
         if answer.phase.completed and answer.phase is not Phase.ERROR:
             self.answers.add((answer.phase, answer.message))
+            stored = StoredMeasurement(
+                phase=answer.phase,
+                message=answer.message,
+                value=answer.value,
+                metadata=StoredMetadata(run=self.world.spec.id),
+            )
+            self.results = [MetricResult(name="chaos", phase=answer.phase, count=1, measurements=[stored])]
 
     @rule(again=st.booleans())
     def run_again(self, again: bool) -> None:
