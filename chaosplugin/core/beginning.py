@@ -85,7 +85,7 @@ def _ready(run: Run, pods: PodStore) -> bool:
 def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Finding | None:
     """Decide by a fresh reading of the owners, and of the pods as they are at this moment."""
     ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None, now)
-    if ended or read.inputs is None or run.verdict is not None:
+    if ended or read.inputs is None or run.verdict is not None or run.stage is not Stage.PROVING:
         return ended
     run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
     run.analysis_run_version = read.inputs.analysis_run.metadata.resource_version
@@ -178,5 +178,6 @@ def mark(run: Run, now: datetime) -> WriteMark:
         version="" if spec.endpoint else version,
         canary=run.replica_set,
         until=over.isoformat(),
+        by=run.by,
     )
     return WriteMark(spec.id, run.mark, version)

@@ -107,6 +107,8 @@ class Mark:
     """uid of the ReplicaSet that will be hit"""
     until: str = ""
     """when the fault is over at the latest; RFC 3339 text"""
+    by: str = ""
+    """a word of the process that has made it, unlike any other's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
         version=fields.get("version", ""),
         canary=fields.get("canary", ""),
         until=fields.get("until", ""),
+        by=fields.get("by", ""),
     )
 
 
@@ -228,6 +231,7 @@ def mark_patch(identity: Identity, mark: Mark, resource_version: str) -> dict[st
         "version": mark.version,
         "canary": mark.canary,
         "until": mark.until,
+        "by": mark.by,
     }
     return _patch({_MARK + identity.digest: _json(body)}, resource_version)
 

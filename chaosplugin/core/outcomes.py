@@ -40,6 +40,7 @@ from chaosplugin.core.steady_state import Baseline
 from chaosplugin.core.verdict import Finding, Reason, Verdict
 
 RETRY = timedelta(seconds=1)
+_BEGINNING = frozenset({Stage.PROVING, Stage.QUEUED, Stage.CREATING})
 BASELINE = "chaosplugin.io/baseline"
 REPLICA_SET = "chaosplugin.io/replicaset"
 CANARY = "chaosplugin.io/canary"
@@ -366,8 +367,8 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     retried = result is not None and result.error > run.errors
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
         run.stored = True
-    if ledger.read_mark(analysis_run, run.spec.identity):
-        run.marked = True
+    if (mark := ledger.read_mark(analysis_run, run.spec.identity)) is not None:
+        _see_mark(run, mark)
     if analysis_run.spec.terminate:
         return _terminated(run, "its AnalysisRun is being terminated")
     return None
@@ -380,6 +381,17 @@ def defect(run: Run, error: Exception) -> Finding:
         reason=Reason.INTERNAL_ERROR,
         text=f"{text} ({type(error).__name__}: {error}); report it with the traceback in the plugin's log",
     )
+
+
+def _see_mark(run: Run, mark: ledger.Mark) -> None:
+    """Take in a mark. Where another process has begun meanwhile, the ledger is read anew.
+
+    Its whole gate may be over before a create of ours, that waits for its turn, reaches the API server.
+    """
+    met_before = run.mark is not None and run.mark.by == mark.by
+    if mark.by != run.by and not met_before and not run.create_sent and run.stage in _BEGINNING:
+        run.mark_made, run.stage = False, Stage.RESTORING
+    run.marked = True
 
 
 def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:

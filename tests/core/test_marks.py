@@ -178,3 +178,18 @@ def test_a_create_that_can_arrive_no_more_is_not_waited_for() -> None:
 
     assert world.stage is Stage.DONE
     assert not world.todo
+
+
+def test_a_mark_that_another_process_has_made_meanwhile_sends_back_to_the_ledger() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    other = ledger.Mark(
+        kind="PodChaos", namespace="default", name=world.spec.name, version="7", by="elsewhere"
+    )
+    world.prove(scope_inputs(analysis_run=marked(world, other)))
+
+    world.expect(ReadLedger)
+    assert not [command for command in world.todo if isinstance(command, WriteMark | Create)]

@@ -78,7 +78,7 @@ class Gates(RuleBasedStateMachine):
         """the API server, of what was created since a mark"""
         self.annotations: dict[str, str] = {}
         self.experiment: ChaosObject | None = None
-        self.creates = 0
+        self.creates = self.deaths = 0
         self.stored: Measurement | None = None
         """the measurement as Argo has stored it, which the first Resume tells"""
         self.results: list[MetricResult] = []
@@ -96,6 +96,7 @@ class Gates(RuleBasedStateMachine):
         return AnalysisRun(
             status=run.status,
             metadata=Metadata(
+                resource_version=metadata.resource_version,
                 name=metadata.name,
                 namespace=metadata.namespace,
                 uid=metadata.uid,
@@ -212,7 +213,8 @@ class Gates(RuleBasedStateMachine):
     @rule()
     def die(self) -> None:
         """The process dies: what it knew and what was under way is gone; Argo asks again."""
-        self.world.registry = Registry("here")
+        self.deaths += 1
+        self.world.registry = Registry(f"here-{self.deaths}")
         self.world.todo = []
         if self.stored is None:
             self.begun = self.world.start()

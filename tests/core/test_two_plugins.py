@@ -15,6 +15,7 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
+    Create,
     LedgerRead,
     Outcome,
     ReadLedger,
@@ -58,7 +59,7 @@ class TwoPlugins(Gates):
         """by command: the AnalysisRun as its reading has begun with it"""
         super().begin(remembers, push)
         self.worlds.append(self.world)
-        other = World(push=push)
+        other = World(push=push, by="there")
         self.worlds.append(other)
         other.start()
         for _ in range(2):
@@ -172,12 +173,17 @@ class TwoPlugins(Gates):
 
     @rule(seconds=st.sampled_from([0.5, 2, 6]))
     def pass_time(self, seconds: float) -> None:
-        """The API server answers a verdict's patch in time."""
+        self.do_at_once()
+        super().pass_time(seconds)
+
+    def do_at_once(self) -> None:
+        """The API server takes a create, and a verdict's patch, in time."""
         for world in self.worlds:
-            while found := [each for each in world.todo if isinstance(each, WriteVerdict)]:
+            self.world, before = world, self.world
+            while found := [each for each in world.todo if isinstance(each, Create | WriteVerdict)]:
                 world.todo.remove(found[0])
                 world.done(found[0], self.perform(found[0]))
-        super().pass_time(seconds)
+            self.world = before
 
     # -- what must hold
 
@@ -191,6 +197,7 @@ class TwoPlugins(Gates):
             return
         for _ in range(2):
             for _ in range(2):
+                self.do_at_once()
                 self.turn()
                 for objects in (True, False):
                     self.hear(1000, objects=objects)

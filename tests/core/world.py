@@ -71,11 +71,13 @@ C = TypeVar("C", bound=Command)
 class World:
     """A registry, a clock, and the commands that nobody has performed yet."""
 
-    def __init__(self, *, push: bool | None = True, sampled: bool = False, **changes: object) -> None:
+    def __init__(
+        self, *, push: bool | None = True, sampled: bool = False, by: str = "here", **changes: object
+    ) -> None:
         self.now = START
         self.sampled = sampled
         self.spec = make_spec(**changes)
-        self.registry = Registry("here")
+        self.registry = Registry(by)
         self.todo: list[Command] = []
         self.push = push
         self.wanted = 2
@@ -311,6 +313,8 @@ class World:
 
 
 def marked(world: World, mark: ledger.Mark | None = None) -> AnalysisRun:
-    mark = mark or ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, version="7")
+    mark = mark or ledger.Mark(
+        kind="PodChaos", namespace="default", name=world.spec.name, version="7", by="here"
+    )
     patch = ledger.mark_patch(world.spec.identity, mark, "7")
     return with_patch(patch)
