@@ -63,6 +63,9 @@ from chaosplugin.provider.ports import (
 
 _log = logging.getLogger(__name__)
 
+AT_HOME = (WriteClaim, WriteMark, WriteWake, WriteVerdict, Look)
+"""Commands about the AnalysisRun alone, wherever the experiment is."""
+
 _NEW_LIST_S = 30.0
 _CONFLICTS = 20
 """Tries of the verdict's patch; against a controller that writes 50 times a second 10 were needed."""

@@ -34,7 +34,7 @@ from chaosplugin.provider.announcing import Announcer
 from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.lanes import Lanes
-from chaosplugin.provider.performing import perform, translate
+from chaosplugin.provider.performing import AT_HOME, perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters
 from chaosplugin.provider.specs import Specs, require
 from chaosplugin.provider.sweeping import sweep_for_ever
@@ -350,12 +350,13 @@ class ChaosProvider:
             await self._first_resume(command.run)
         try:
             home = await self._clusters.home()
-            there = await self._there(run.spec, begins=isinstance(command, ReadLedger))
+            alone = isinstance(command, AT_HOME)  # an endpoint that is away keeps no verdict back
+            there = home if alone else await self._there(run.spec, begins=isinstance(command, ReadLedger))
         except ClusterError as error:
             outcome = translate(error, command, run)
         else:
             outcome = await perform(command, run, home, there)
-            offset = there.clock_offset
+            offset = None if alone and run.spec.endpoint else there.clock_offset
         self._observer(facts.Performed(run, command, outcome))
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
         if isinstance(command, Delete | Keep | Release) and (wrong := delivery.stuck(run, self._clock())):

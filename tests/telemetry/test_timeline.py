@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Failed, LedgerRead, ReadLedger, VerdictWritten, WriteVerdict
+from chaosplugin.core.commands import (
+    AnalysisRunSeen,
+    Failed,
+    LedgerRead,
+    ReadLedger,
+    VerdictWritten,
+    WriteVerdict,
+    WriteWake,
+)
 from chaosplugin.core.objects import Record, RecordEvent
 from chaosplugin.core.outcomes import TRACE_TIMES
 from chaosplugin.core.registry import Concluded, Transition
@@ -148,6 +156,8 @@ def test_a_gate_that_ends_before_anything_was_read_is_told_whole(resume: bool) -
         world.wait(1)
     if resume:
         world.record()
+    else:  # an Error stands once the AnalysisRun was seen after it
+        world.done(world.expect(WriteWake), AnalysisRunSeen(world.spec.analysis_run))
     found = spans(world)
     root = named(found, "chaos_gate PodChaos")
 

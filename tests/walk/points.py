@@ -255,7 +255,7 @@ async def reach(bed: Bed, wave: list[Stop]) -> None:
     for stop in wave:
         stop.gate.begin()
     missing = wave
-    with anyio.move_on_after(80):
+    with anyio.move_on_after(200):
         while missing := [stop for stop in wave if not stop.reached()]:
             await anyio.sleep(0.02)  # a request that is held changes nothing in the cluster
     names = [stop.gate.namespace for stop in missing]

@@ -106,7 +106,7 @@ def _of_host(message: str) -> bool:
     return "unable to get metric plugin" in message or "rpc call error" in message
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kill", [_plugin, _host, _both, _untouched])
 async def test_whoever_dies_wherever_one_fault_one_verdict_and_nothing_left(
     tmp_path: Path, kill: Walk
