@@ -86,7 +86,7 @@ def twice() -> tuple[Object, Object]:
     templates = [
         {"name": "all", "templateType": "Serial", "children": ["fail", "rest", "again"]},
         {"name": "fail"} | step,
-        {"name": "rest", "templateType": "Suspend", "deadline": "3s"},
+        {"name": "rest", "templateType": "Suspend", "deadline": "1s"},
         {"name": "again"} | step,
     ]
     return (
