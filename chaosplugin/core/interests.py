@@ -8,11 +8,10 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.run import BEGINNING, Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic, EventsTopic, OthersTopic, Topic
 
 _NONE: frozenset["Watch"] = frozenset()
-_BEFORE = {Stage.RESTORING, Stage.PROVING, Stage.QUEUED, Stage.CREATING}
 
 
 class Watch(Struct, frozen=True, gc=False):
@@ -96,7 +95,7 @@ def _watches(run: Run, *, awaits_events: bool) -> frozenset[Watch]:
     spec = run.spec
     home = spec.analysis_run.metadata.namespace
     watches = {_shared("", "", "", AnalysisRunsTopic(home))}
-    if run.stage in _BEFORE:
+    if run.stage in BEGINNING:
         watches.add(_shared("", "", "", OthersTopic(home)))
     there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
     if not run.gone and run.stage is not Stage.DONE:

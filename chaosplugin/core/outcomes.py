@@ -35,12 +35,11 @@ from chaosplugin.core.experiment import adopt as read_created
 from chaosplugin.core.experiment import window as read_window
 from chaosplugin.core.family import Family
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
-from chaosplugin.core.run import Notice, Run, Stage
+from chaosplugin.core.run import BEGINNING, Notice, Run, Stage
 from chaosplugin.core.steady_state import Baseline
 from chaosplugin.core.verdict import Finding, Reason, Verdict
 
 RETRY = timedelta(seconds=1)
-_BEGINNING = frozenset({Stage.PROVING, Stage.QUEUED, Stage.CREATING})
 BASELINE = "chaosplugin.io/baseline"
 REPLICA_SET = "chaosplugin.io/replicaset"
 CANARY = "chaosplugin.io/canary"
@@ -127,24 +126,22 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         finding = Finding(reason=Reason.UNOBSERVED, text=text)
     if finding is None and experiment is not None:
         finding = adopt(run, experiment, now)
-    elif finding is None and (run.mark or (run.restored and _may_be_unmarked(run))):
-        run.stage, run.create_sent = Stage.UNCERTAIN, True  # by an earlier process, or another, perhaps
-        finding = _ask_history(run)
     elif finding is None:
-        run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
+        run.mark = run.mark or (_implied_mark(run) if run.restored else None)
+        if run.mark is None:
+            run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
+        else:
+            run.stage, run.create_sent = Stage.UNCERTAIN, True  # by an earlier process, or another, perhaps
+            finding = _ask_history(run)
     return finding
 
 
-def _may_be_unmarked(run: Run) -> bool:
-    """Tell whether it may have been created without a mark, as it could not be patched.
-
-    The measurement that Argo has stored is the mark then.
-    """
+def _implied_mark(run: Run) -> ledger.Mark | None:
+    """Return what is the mark where none could be written: the measurement that Argo has stored."""
     if run.since is None or run.push:
-        return False
+        return None
     spec = run.spec
-    run.mark = ledger.Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=run.since)
-    return True
+    return ledger.Mark(kind=spec.kind, namespace=spec.namespace, name=spec.name, version=run.since)
 
 
 def _was_told(run: Run) -> None:
@@ -288,7 +285,8 @@ def _not_found(run: Run) -> Finding | None:
     if run.arrived:
         text = f"{run.spec.subject} was created, and is gone without a verdict"
         return Finding(reason=Reason.DELETED, text=f"{text}; run the gate again")
-    if (run.mark or _may_be_unmarked(run)) and run.mark and run.mark.version:
+    run.mark = run.mark or _implied_mark(run)
+    if run.mark is not None and run.mark.version:
         return _ask_history(run)
     run.stage = Stage.CREATING  # nothing arrived: the same name can be created again
     return None
@@ -389,7 +387,7 @@ def _see_mark(run: Run, mark: ledger.Mark) -> None:
     Its whole gate may be over before a create of ours, that waits for its turn, reaches the API server.
     """
     met_before = run.mark is not None and run.mark.by == mark.by
-    if mark.by != run.by and not met_before and not run.create_sent and run.stage in _BEGINNING:
+    if mark.by != run.by and not met_before and not run.create_sent and run.stage in BEGINNING:
         run.mark_made, run.stage = False, Stage.RESTORING
     run.marked = True
 

@@ -51,6 +51,10 @@ class Stage(StrEnum):
     """a tombstone: the verdict is answered until the AnalysisRun ends"""
 
 
+BEGINNING = frozenset({Stage.RESTORING, Stage.PROVING, Stage.QUEUED, Stage.CREATING})
+"""The stages before there is an experiment."""
+
+
 class Notice(StrEnum):
     """What people are told of a gate: the reason of an Event."""
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Coroutine
 from anyio.abc import TaskGroup
 
 from chaosplugin.core.commands import Command, ReadLedger, ReadScope, WriteClaim, WriteMark
-from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.run import BEGINNING, Run
 
 WIDTH = 256
 """Gates of one cluster whose beginning is worked on: enough to keep as many requests under way as may be,
 while some wait for Argo's first Resume."""
-_BEGINNING = frozenset({Stage.RESTORING, Stage.PROVING, Stage.QUEUED, Stage.CREATING})
 _ORDER: dict[type, int] = {WriteMark: 1, WriteClaim: 1, ReadScope: 2, ReadLedger: 3}
 """Who is farthest on its way goes first."""
 
@@ -38,7 +37,7 @@ class Lanes:
 
     def start(self, command: Command, run: Run | None) -> None:
         """Perform a command of a run in the background, now or in its turn."""
-        if run is None or run.stage not in _BEGINNING:
+        if run is None or run.stage not in BEGINNING:
             self._tasks.start_soon(self._perform, command, name=type(command).__name__)
             return
         lane = run.spec.endpoint
