@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.registry import Transition
+from chaosplugin.core.progress import Transition
 from chaosplugin.core.run import Run, Stage
 
 

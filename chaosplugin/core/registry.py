@@ -2,13 +2,11 @@
 
 Synchronous and without a clock, so that every order of events can be tested without time or network.
 Each entry moves the runs concerned by `stages.advance` until nothing changes any more, and returns
-what is to be performed; `topics()` says what is to be watched, `next_deadline()` when to tick.
+what is to be performed; `watch_changes()` says what is to be watched, `next_deadline()` when to tick.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chaosplugin.core import delivery, ledger, outcomes, stages
@@ -16,9 +14,12 @@ from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.conclusion import conclude
+from chaosplugin.core.deadlines import Deadlines
 from chaosplugin.core.interests import Interests, Watch
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
+from chaosplugin.core.progress import Concluded, Defect, Progress, Transition
 from chaosplugin.core.run import Run, Spec, Stage
+from chaosplugin.core.tombstones import Tombstones
 from chaosplugin.core.topics import (
     AnalysisRunsTopic,
     Applied,
@@ -31,41 +32,6 @@ from chaosplugin.core.topics import (
 from chaosplugin.core.turns import Turns
 from chaosplugin.core.verdict import Finding, Reason
 from chaosplugin.core.views import Views
-
-STALE = timedelta(seconds=60)
-"""How long a run outlives its AnalysisRun: a copy from before that end may still come, and what it is
-answered may be written over what is stored."""
-TOMBSTONE = timedelta(hours=1)
-"""How long a finished run is remembered whose AnalysisRun's end is never seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """A run went from one stage to another: for logs, metrics and traces."""
-
-    run: Run
-    before: Stage
-    after: Stage
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """An error of this program itself has ended a gate: for the log."""
-
-    run: Run
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Concluded:
-    """A verdict stands, and is this process's: of all that work on a gate, one is told this, once.
-
-    Where nothing can be recorded (an Error, the AnalysisRun is gone or may not be patched) it is told to each
-    that has come to a verdict.
-    """
-
-    run: Run
 
 
 class Registry:
@@ -82,13 +48,9 @@ class Registry:
         self._interests = Interests()
         self._queued: dict[str, None] = {}  # ids of runs that wait for their ReplicaSet, in their order
         self._of_analysis_run: dict[str, dict[str, None]] = {}  # ids by the uid of the AnalysisRun
-        self._deadlines: list[tuple[datetime, str]] = []
-        """a heap; an entry counts if it is its run's deadline still"""
-        self._over: deque[tuple[datetime, Run]] = deque()
-        """runs whose AnalysisRun has ended, by the time when they are forgotten"""
-        self._tombstones: deque[tuple[datetime, str]] = deque()
-        """ids of runs that are done, by the time of their verdict"""
-        self.transitions: list[Transition | Concluded] = []
+        self._deadlines = Deadlines(self._runs)
+        self._tombstones = Tombstones(self._runs)
+        self.progress: list[Progress] = []
         """what has happened since the owner last emptied it"""
         self.announcements: list[Announcement] = []
         """what people are to be told, likewise"""
@@ -269,34 +231,13 @@ class Registry:
 
     def tick(self, now: datetime) -> list[Command]:
         """Look at every run whose time has come."""
-        due: dict[str, Run] = {}
-        while (at := self.next_deadline()) is not None and at <= now:
-            _, run_id = heapq.heappop(self._deadlines)
-            due[run_id] = self._runs[run_id]
-        return self._advance(now, due.values())
+        return self._advance(now, self._deadlines.take_due(now))
 
     # -- what is wanted ------------------------------------------------------------------------------
 
     def next_deadline(self) -> datetime | None:
         """Return when to tick."""
-        while self._deadlines:
-            at, run_id = self._deadlines[0]
-            run = self._runs.get(run_id)
-            if run is not None and run.deadline == at:
-                return at
-            heapq.heappop(self._deadlines)
-        return None
-
-    def _schedule(self, run: Run, at: datetime | None) -> None:
-        if at == run.deadline:
-            return
-        run.deadline = at
-        if at is not None:
-            heapq.heappush(self._deadlines, (at, run.spec.id))
-        if len(self._deadlines) > 2 * len(self._runs) + 64:  # most are outdated
-            runs = self._runs.items()
-            self._deadlines = [(run.deadline, run_id) for run_id, run in runs if run.deadline is not None]
-            heapq.heapify(self._deadlines)
+        return self._deadlines.next()
 
     def watch_changes(self) -> Mapping[Watch, bool]:
         """Return what is to be watched, or not any more, since the last call."""
@@ -335,9 +276,9 @@ class Registry:
                 self._contain(run, error, now)
             if run.stands and run.decided_here and not run.concluded:
                 run.concluded = True
-                self.transitions.append(Concluded(run))
+                self.progress.append(Concluded(run))
             if run.stage is not run.told:
-                self.transitions.append(Transition(run=run, before=run.told, after=run.stage, at=now))
+                self.progress.append(Transition(run=run, before=run.told, after=run.stage, at=now))
                 self._count_in(run)
             if run.stage is not before:
                 agenda.append(run)
@@ -355,7 +296,7 @@ class Registry:
         step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
         if step.commands:
             run.pending.update(type(command) for command in step.commands)
-        self._schedule(run, step.look_at)
+        self._deadlines.set(run, step.look_at)
         if step.finding and run.verdict is None:
             self._decide(run, step.finding, now)
         self._interests.of(run)
@@ -388,8 +329,8 @@ class Registry:
         else:
             self._queued.pop(run.spec.id, None)
         run.told = run.stage
-        if run.stage is Stage.DONE and run.verdict is not None:
-            self._tombstones.append((run.verdict.finished_at, run.spec.id))
+        if run.stage is Stage.DONE:
+            self._tombstones.add(run)
 
     @staticmethod
     def _decide(run: Run, finding: Finding, now: datetime) -> None:
@@ -398,20 +339,11 @@ class Registry:
         run.stage, run.retry_at = Stage.DECIDED, None
 
     def _forget(self, now: datetime, moved: Iterable[Run]) -> None:
-        """Drop tombstones of AnalysisRuns that have ended."""
+        """Drop the runs that nobody will ask for any more."""
         for run in moved:
-            if run.stage is Stage.DONE and run.run_over and run.forget_at is None:
-                run.forget_at = now + STALE
-                self._over.append((run.forget_at, run))
-        while self._over and self._over[0][0] <= now:
-            _, over = self._over.popleft()
-            if self._runs.get(over.spec.id) is over:
-                self._drop(over)
-        while self._tombstones and self._tombstones[0][0] + TOMBSTONE < now:
-            finished_at, run_id = self._tombstones.popleft()
-            old = self._runs.get(run_id)
-            if old and old.stage is Stage.DONE and old.verdict and old.verdict.finished_at == finished_at:
-                self._drop(old)
+            self._tombstones.see(run, now)
+        for old in self._tombstones.take_old(now):
+            self._drop(old)
 
     def _drop(self, run: Run) -> None:
         self._turns.drop(run)

@@ -16,8 +16,8 @@ from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.ledger import RUN
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 from chaosplugin.core.outcomes import TRACEPARENT
+from chaosplugin.core.progress import Progress
 from chaosplugin.core.redaction import Redactor
-from chaosplugin.core.registry import Concluded, Transition
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.trace import ROOT, Trace
 from chaosplugin.core.verdict import Reason
@@ -185,18 +185,7 @@ class Swept:
     """whose AnalysisRun is over, and that are still there"""
 
 
-Fact = (
-    Transition
-    | Concluded
-    | Called
-    | Refused
-    | Performed
-    | Requested
-    | WatchBegan
-    | WatchCut
-    | WatchEnded
-    | Swept
-)
+Fact = Progress | Called | Refused | Performed | Requested | WatchBegan | WatchCut | WatchEnded | Swept
 
 Observer = Callable[[Fact], None]
 """Told what happened, after it happened; must neither block nor raise."""

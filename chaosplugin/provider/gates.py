@@ -23,8 +23,8 @@ from chaosplugin.core.commands import WriteVerdict
 from chaosplugin.core.feed import Feed
 from chaosplugin.core.gates import Gate, event_of, gate_of
 from chaosplugin.core.objects import AnalysisRun, Rollout
+from chaosplugin.core.progress import Transition
 from chaosplugin.core.record import Asked, Record
-from chaosplugin.core.registry import Transition
 from chaosplugin.core.run import Run
 from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Topic, WatchEvent
 from chaosplugin.provider.background import keep

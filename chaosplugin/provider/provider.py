@@ -22,9 +22,10 @@ from chaosplugin.core.commands import Command, Delete, Keep, Outcome, ReadLedger
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import AnalysisRun, secrets_of
 from chaosplugin.core.policy import Policy, Wake
+from chaosplugin.core.progress import Defect, Transition
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal, ScopeRefused
-from chaosplugin.core.registry import Defect, Registry, Transition
+from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Run, Spec, Stage
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.trace import trace_of
@@ -318,12 +319,12 @@ class ChaosProvider:
         if self._registry.defects:
             self._report(self._registry.defects)
             self._registry.defects = []
-        if self._registry.transitions:
-            transitions, self._registry.transitions = self._registry.transitions, []
-            for transition in transitions:
-                self._observer(transition)
-                if isinstance(transition, Transition) and transition.after is Stage.DONE:
-                    self._specs.forget(transition.run.spec)
+        if self._registry.progress:
+            progress, self._registry.progress = self._registry.progress, []
+            for fact in progress:
+                self._observer(fact)
+                if isinstance(fact, Transition) and fact.after is Stage.DONE:
+                    self._specs.forget(fact.run.spec)
         if self._registry.announcements:
             told, self._registry.announcements = self._registry.announcements, []
             self._announcer.tell(told)

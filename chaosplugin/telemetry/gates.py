@@ -2,7 +2,7 @@
 
 import logging
 
-from chaosplugin.core.registry import Transition
+from chaosplugin.core.progress import Transition
 from chaosplugin.core.run import Stage
 from chaosplugin.provider.facts import Fact, Refused
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chaosplugin.core import delivery
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Delete, Failed
-from chaosplugin.core.registry import Concluded, Transition
+from chaosplugin.core.progress import Concluded, Progress, Transition
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.verdict import Reason, Verdict
 from chaosplugin.provider.facts import (
@@ -158,7 +158,7 @@ class Metrics:
         known[0].inc()
         known[1].observe(fact.seconds)
 
-    def _went_on(self, fact: Transition | Concluded) -> None:
+    def _went_on(self, fact: Progress) -> None:
         run, verdict = fact.run, fact.run.verdict
         if isinstance(fact, Concluded):
             self._concluded(run)

@@ -22,8 +22,8 @@ from typing import Any, Final
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.objects import Record
 from chaosplugin.core.outcomes import TRACE_TIMES
+from chaosplugin.core.progress import Transition
 from chaosplugin.core.redaction import Redactor
-from chaosplugin.core.registry import Transition
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.trace import ROOT, Trace, trace_of
 from chaosplugin.core.verdict import Verdict

@@ -21,7 +21,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from chaosplugin import __version__
-from chaosplugin.core.registry import Concluded, Transition
+from chaosplugin.core.progress import Concluded, Transition
 from chaosplugin.provider.facts import Called, Fact, Refused, Requested
 from chaosplugin.telemetry import spans
 from chaosplugin.telemetry.spans import Kind, Span

@@ -14,7 +14,7 @@ import msgspec
 from chaosplugin.core.analysis import Answer, Measurement, Metric, MetricProvider
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy
-from chaosplugin.core.registry import Transition
+from chaosplugin.core.progress import Transition
 from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.clusters import open_clusters
 from chaosplugin.kube.yaml import load

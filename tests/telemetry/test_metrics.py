@@ -23,7 +23,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.delivery import record_of
 from chaosplugin.core.kinds import KINDS
 from chaosplugin.core.ledger import Identity
-from chaosplugin.core.registry import Concluded, Transition
+from chaosplugin.core.progress import Concluded, Transition
 from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.verdict import Figures, Reason, Verdict
 from chaosplugin.provider.facts import (
@@ -58,7 +58,7 @@ def series(registry: CollectorRegistry) -> int:
 
 
 def tell(metrics: Metrics, world: World) -> None:
-    for fact in world.registry.transitions:
+    for fact in world.registry.progress:
         metrics.observe(fact)
 
 

@@ -17,7 +17,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.objects import Record, RecordEvent
 from chaosplugin.core.outcomes import TRACE_TIMES
-from chaosplugin.core.registry import Concluded, Transition
+from chaosplugin.core.progress import Concluded, Transition
 from chaosplugin.core.run import Stage
 from chaosplugin.core.trace import ROOT
 from chaosplugin.telemetry.spans import Span
@@ -31,7 +31,7 @@ STAGES = ["ledger", "proof", "create", "observe", "recover"]
 def spans(world: World, timeline: Timeline | None = None) -> list[Span]:
     timeline = timeline or Timeline()
     found: list[Span] = []
-    for fact in world.registry.transitions:
+    for fact in world.registry.progress:
         match fact:
             case Transition():
                 found += timeline.follow(fact, world.registry.runs)

@@ -121,7 +121,7 @@ def test_what_belongs_to_no_gate_or_to_one_that_is_not_sampled_is_no_span() -> N
     unsampled.wait(6)
     facts = [request(None), request(UNSAMPLED), Called("Run", None, START, 0.1, None)]
 
-    assert exported(*facts, *unsampled.registry.transitions) == []
+    assert exported(*facts, *unsampled.registry.progress) == []
 
 
 @contextmanager

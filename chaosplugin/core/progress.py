@@ -1,0 +1,38 @@
+"""How runs have gone on, as the registry tells it: for logs, metrics, traces, and who follows a gate."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from chaosplugin.core.run import Run, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A run went from one stage to another."""
+
+    run: Run
+    before: Stage
+    after: Stage
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """A verdict stands, and is this process's: of all that work on a gate, one is told this, once.
+
+    Where nothing can be recorded (an Error, the AnalysisRun is gone or may not be patched) it is told to each
+    that has come to a verdict.
+    """
+
+    run: Run
+
+
+Progress = Transition | Concluded
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """An error of this program itself has ended a gate: for the log."""
+
+    run: Run
+    error: Exception
