@@ -5,7 +5,7 @@ What was proved is what will be hit: whatever changes in between is proved again
 
 from datetime import datetime, timedelta
 
-from chaosplugin.core import delivery, judge, outcomes, scope
+from chaosplugin.core import delivery, judge, ledger, scope, sightings
 from chaosplugin.core.commands import Create, ReadScope, ScopeRead, WriteClaim, WriteMark
 from chaosplugin.core.ledger import Hold, Mark
 from chaosplugin.core.pods import PodStore
@@ -84,7 +84,7 @@ def _ready(run: Run, pods: PodStore) -> bool:
 
 def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Finding | None:
     """Decide by a fresh reading of the owners, and of the pods as they are at this moment."""
-    ended = outcomes.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None, now)
+    ended = sightings.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None, now)
     if ended or read.inputs is None or run.verdict is not None or run.stage is not Stage.PROVING:
         return ended
     run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
@@ -127,13 +127,13 @@ def create(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> N
         return
     run.baseline = baseline(pods.live, run.generation)
     notes = {
-        outcomes.BASELINE: run.baseline.as_text(),
-        outcomes.REPLICA_SET: f"{run.replica_set_name}/{run.replica_set}",
-        outcomes.CANARY: run.value,
+        ledger.BASELINE: run.baseline.as_text(),
+        ledger.REPLICA_SET: f"{run.replica_set_name}/{run.replica_set}",
+        ledger.CANARY: run.value,
     }
     if run.sampled:
-        notes[outcomes.TRACEPARENT] = run.trace.parent(ROOT, sampled=True)
-        notes[outcomes.TRACE_TIMES] = f"{run.started_at.isoformat()}/{now.isoformat()}"
+        notes[ledger.TRACEPARENT] = run.trace.parent(ROOT, sampled=True)
+        notes[ledger.TRACE_TIMES] = f"{run.started_at.isoformat()}/{now.isoformat()}"
     try:
         if run.family and run.family.window:
             run.family.window.check(now + run.offset)

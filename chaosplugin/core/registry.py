@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from chaosplugin.core import delivery, ledger, outcomes, stages
+from chaosplugin.core import delivery, ledger, sightings, stages
 from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, Outcome
@@ -78,7 +78,7 @@ class Registry:
         known = self._runs.get(spec.id)
         retried = known is not None and known.error and errors > known.errors and not resume
         if known is not None and not retried:
-            return self._advance(now, [known]) if outcomes.adopt_first(known, found, now) else []
+            return self._advance(now, [known]) if sightings.adopt_first(known, found, now) else []
         run = Run(
             spec=spec,
             errors=errors,
@@ -92,7 +92,7 @@ class Registry:
         )
         run.value = spec.value
         run.since = since if resume else "" if spec.endpoint else found.metadata.resource_version
-        outcomes.adopt_first(run, found, now)
+        sightings.adopt_first(run, found, now)
         if known is not None:
             self._turns.drop(known)
         self._runs[spec.id] = run
@@ -193,20 +193,20 @@ class Registry:
         finding: Finding | None = None
         match thing:
             case ChaosObject() if isinstance(watch.topic, ChildrenTopic):
-                return outcomes.see_child(run, thing, gone=gone)
+                return sightings.see_child(run, thing, gone=gone)
             case ChaosObject() if self._is_experiment_of(run, thing):
-                see = outcomes.see_experiment_gone if gone else outcomes.see_experiment
+                see = sightings.see_experiment_gone if gone else sightings.see_experiment
                 see(run, thing)
-            case ChaosObject() if not gone and outcomes.is_unexpected(run, thing):
-                finding = outcomes.meet(run, thing, now)
+            case ChaosObject() if not gone and sightings.is_unexpected(run, thing):
+                finding = sightings.meet(run, thing, now)
             case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
-                finding = outcomes.see_analysis_run(run, None if gone else thing, now)
+                finding = sightings.see_analysis_run(run, None if gone else thing, now)
                 if finding and run.stage is Stage.RESTORING:
                     run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
             case Event() if run.is_about(thing.involved_object.uid):
                 run.selection_failure = thing.message
             case _:
-                outcomes.note_early(run, thing, gone=gone)
+                sightings.note_early(run, thing, gone=gone)
                 return False
         if finding and run.verdict is None:
             self._decide(run, finding, now)
@@ -309,7 +309,7 @@ class Registry:
         self.defects.append(Defect(run, error))
         run.pending.clear()  # some of it may never have been handed out
         if run.verdict is None:
-            self._decide(run, outcomes.defect(run, error), now)
+            self._decide(run, _of_defect(run, error), now)
         else:
             run.stage = Stage.DONE
 
@@ -351,6 +351,15 @@ class Registry:
         self._queued.pop(run.spec.id, None)
         self._interests.drop(run.spec.id)
         _take_out(self._of_analysis_run, run.spec.identity.analysis_run_uid, run.spec.id)
+
+
+def _of_defect(run: Run, error: Exception) -> Finding:
+    """Judge a gate that an error of this program has met: whether its fault was on says the cluster only."""
+    text = f"an error of chaosplugin itself ended the gate of {run.spec.subject}"
+    return Finding(
+        reason=Reason.INTERNAL_ERROR,
+        text=f"{text} ({type(error).__name__}: {error}); report it with the traceback in the plugin's log",
+    )
 
 
 def _take_out(index: dict[str, dict[str, None]], key: str, run_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from chaosplugin.core import outcomes
+from chaosplugin.core import sightings
 from chaosplugin.core.family import Children
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import Pod
@@ -81,7 +81,7 @@ class Views:
             family.hungry = False
             for child in [child for store in stores if store for child in store.live]:
                 family.take(parent, child, gone=False)
-        outcomes.see_experiment(run, parent)
+        sightings.see_experiment(run, parent)
 
 
 def _show(store: PodStore, event: WatchEvent) -> None:

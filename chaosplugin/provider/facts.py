@@ -13,9 +13,8 @@ from functools import lru_cache
 
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Command, Outcome
-from chaosplugin.core.ledger import RUN
+from chaosplugin.core.ledger import RUN, TRACEPARENT
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
-from chaosplugin.core.outcomes import TRACEPARENT
 from chaosplugin.core.progress import Progress
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.run import Run, Stage

@@ -20,8 +20,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from chaosplugin.core.analysis import Phase
+from chaosplugin.core.ledger import TRACE_TIMES
 from chaosplugin.core.objects import Record
-from chaosplugin.core.outcomes import TRACE_TIMES
 from chaosplugin.core.progress import Transition
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.run import Run, Stage

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosplugin.core import ledger, outcomes
+from chaosplugin.core import ledger
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
@@ -89,7 +89,7 @@ KEYS = [
         ledger.INTENT,
         ledger.RUN,
     ),
-    *(outcomes.BASELINE, outcomes.REPLICA_SET, outcomes.CANARY, outcomes.TRACEPARENT, outcomes.TRACE_TIMES),
+    *(ledger.BASELINE, ledger.REPLICA_SET, ledger.CANARY, ledger.TRACEPARENT, ledger.TRACE_TIMES),
     *(f"chaosplugin.io/{kind}.{IDENTITY.digest}" for kind in ("mark", "claim", "verdict")),
     *("chaosplugin.io/mark.x", "chaosplugin.io/verdict.x", "chaos-mesh.org/id", HASH_LABEL),
     *("chaos-mesh.org/controlled-by", "chaos-mesh.org/workflow", ledger.KEEP, ledger.MANAGED_BY),

@@ -20,8 +20,8 @@ from chaosplugin.core.commands import (
     ReplicasRead,
     WriteVerdict,
 )
+from chaosplugin.core.ledger import REPLICA_SET
 from chaosplugin.core.objects import Record, RecordEvent
-from chaosplugin.core.outcomes import REPLICA_SET
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.verdict import Finding, Reason
 from tests.core.given import HASH, START, hit, pod, recovered

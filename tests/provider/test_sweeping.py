@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chaosplugin.core import ledger
-from chaosplugin.core.outcomes import TRACEPARENT
+from chaosplugin.core.ledger import TRACEPARENT
 from chaosplugin.core.topics import AnalysisRunsTopic
 from chaosplugin.core.trace import ROOT, Trace
 from chaosplugin.kube.client import connect

@@ -15,8 +15,8 @@ from chaosplugin.core.commands import (
     WriteVerdict,
     WriteWake,
 )
+from chaosplugin.core.ledger import TRACE_TIMES
 from chaosplugin.core.objects import Record, RecordEvent
-from chaosplugin.core.outcomes import TRACE_TIMES
 from chaosplugin.core.progress import Concluded, Transition
 from chaosplugin.core.run import Stage
 from chaosplugin.core.trace import ROOT
