@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 import anyio
 import msgspec
@@ -40,15 +39,14 @@ from chaosplugin.core.topics import (
 )
 from chaosplugin.kube import history, resources
 from chaosplugin.kube.connection import Connection, in_cluster
-from chaosplugin.kube.errors import UNREADABLE
 from chaosplugin.kube.limiter import Limiter, Priority
-from chaosplugin.kube.pages import read_pages
 from chaosplugin.kube.reflector import Pace
-from chaosplugin.kube.resources import Collection, Resource
+from chaosplugin.kube.resources import Collection
 from chaosplugin.kube.reviews import Review, Reviews
 from chaosplugin.kube.secret import SecretCredential
-from chaosplugin.kube.session import Limits, Request, Session
+from chaosplugin.kube.session import Limits, Session
 from chaosplugin.kube.streams import Streams
+from chaosplugin.kube.verbs import Verbs
 from chaosplugin.provider.facts import Observer, gate
 from chaosplugin.provider.ports import (
     Access,
@@ -57,16 +55,12 @@ from chaosplugin.provider.ports import (
     Denied,
     Invalid,
     NotFound,
-    Unavailable,
 )
 
 _MANY = 100  # streams of single canaries; beyond that one stream tells the pods of all
 _REMEMBER_S = 600.0  # that the origin may not be read
 _LATELY_S = 5.0  # how long a reading is kept for whoever takes one of that age
 DEFAULT_RATE = 50.0  # requests per second
-_MERGE_PATCH = "application/merge-patch+json"
-
-T = TypeVar("T")
 
 
 class _Secret(msgspec.Struct):
@@ -78,13 +72,18 @@ class _Namespace(msgspec.Struct):
     metadata: Metadata
 
 
+class _Written(msgspec.Struct):
+    """An object of which nothing counts but that it was written."""
+
+
 class KubernetesCluster:
     """One API server: typed requests, access reviews that are remembered, shared watches."""
 
     def __init__(self, session: Session, streams: Streams) -> None:
         self._session = session
         self._streams = streams
-        self._reviews = Reviews(partial(self._answer, type_=Review))
+        self._verbs = Verbs(session)
+        self._reviews = Reviews(partial(self._verbs.answer, type_=Review))
         self._read_lately: OrderedDict[tuple[str, str], tuple[float, AnalysisRun]] = OrderedDict()
         self._origin: tuple[float, str] | None = None
 
@@ -101,7 +100,7 @@ class KubernetesCluster:
     async def origin(self) -> str:
         if self._origin is None or time.monotonic() >= self._origin[0]:
             try:
-                found = await self._read(resources.NAMESPACES, "", "kube-system", _Namespace)
+                found = await self._verbs.read(resources.NAMESPACES, "", "kube-system", _Namespace)
             except (Denied, NotFound):
                 self._origin = (time.monotonic() + _REMEMBER_S, "")
             else:
@@ -118,24 +117,24 @@ class KubernetesCluster:
         at, found = lately.get((namespace, name), (0.0, None))
         if found is not None and at >= now - within_s:
             return found
-        read = await self._read(resources.ANALYSIS_RUNS, namespace, name, AnalysisRun)
+        read = await self._verbs.read(resources.ANALYSIS_RUNS, namespace, name, AnalysisRun)
         lately[namespace, name] = now, read  # as it was after that time
         lately.move_to_end((namespace, name))
         return read
 
     async def list_analysis_runs(self) -> list[AnalysisRun]:
-        return await self._list(resources.ANALYSIS_RUNS, "", {}, AnalysisRun)
+        return await self._verbs.list(resources.ANALYSIS_RUNS, "", {}, AnalysisRun)
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
         asker = gate.get()
         priority = Priority.VERDICT if asker is None or asker.pressing else Priority.MARK
-        return await self._patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun, priority)
+        return await self._verbs.patch(resources.ANALYSIS_RUNS, namespace, name, patch, AnalysisRun, priority)
 
     async def read_rollout(self, namespace: str, name: str) -> Rollout:
-        return await self._read(resources.ROLLOUTS, namespace, name, Rollout)
+        return await self._verbs.read(resources.ROLLOUTS, namespace, name, Rollout)
 
     async def read_experiment(self, namespace: str, name: str) -> Experiment:
-        return await self._read(resources.EXPERIMENTS, namespace, name, Experiment)
+        return await self._verbs.read(resources.EXPERIMENTS, namespace, name, Experiment)
 
     async def list_replica_sets(self, namespace: str, selector: str) -> list[ReplicaSet]:
         label, _, value = selector.partition("=")
@@ -144,20 +143,21 @@ class KubernetesCluster:
             told = await self._streams.look(shared, (namespace, value))
             if told is not None:
                 return [each for each in told if isinstance(each, ReplicaSet)]
-        return await self._list(resources.REPLICA_SETS, namespace, {"labelSelector": selector}, ReplicaSet)
+        query = {"labelSelector": selector}
+        return await self._verbs.list(resources.REPLICA_SETS, namespace, query, ReplicaSet)
 
     async def read_replica_set(self, namespace: str, name: str) -> ReplicaSet:
-        return await self._read(resources.REPLICA_SETS, namespace, name, ReplicaSet)
+        return await self._verbs.read(resources.REPLICA_SETS, namespace, name, ReplicaSet)
 
     async def find_pod(self, namespace: str, name: str) -> Pod | None:
         query = {"fieldSelector": f"metadata.name={name}"}
-        return next(iter(await self._list(resources.PODS, namespace, query, Pod)), None)
+        return next(iter(await self._verbs.list(resources.PODS, namespace, query, Pod)), None)
 
     async def list_pods(self, namespace: str, selector: str) -> list[Pod]:
-        return await self._list(resources.PODS, namespace, {"labelSelector": selector}, Pod)
+        return await self._verbs.list(resources.PODS, namespace, {"labelSelector": selector}, Pod)
 
     async def read_secret(self, namespace: str, name: str) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
-        found = await self._read(resources.SECRETS, namespace, name, _Secret)
+        found = await self._verbs.read(resources.SECRETS, namespace, name, _Secret)
         try:
             data = {key: base64.b64decode(text, validate=True) for key, text in (found.data or {}).items()}
         except ValueError:
@@ -167,20 +167,14 @@ class KubernetesCluster:
     # -- experiments
 
     async def create_chaos(self, manifest: Mapping[str, object]) -> ChaosObject:
-        kind, namespace, name = _identity(manifest)
-        request = Request(
-            method="POST",
-            path=resources.chaos_resource(kind).path(namespace),
-            what=f"create {kind} {namespace}/{name}",
-            query={"fieldValidation": "Strict"},
-            body=_json(manifest),
-            priority=Priority.CREATE,
-            repeat=False,
+        resource = resources.chaos_resource(str(manifest.get("kind")))
+        strict = {"fieldValidation": "Strict"}
+        return await self._verbs.create(
+            resource, manifest, ChaosObject, Priority.CREATE, query=strict, repeat=False
         )
-        return await self._answer(request, ChaosObject)
 
     async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject:
-        return await self._read(resources.chaos_resource(kind), namespace, name, ChaosObject)
+        return await self._verbs.read(resources.chaos_resource(kind), namespace, name, ChaosObject)
 
     async def created_since(self, kind: str, namespace: str, name: str, version: str) -> bool | None:
         resource = resources.chaos_resource(kind)
@@ -188,69 +182,42 @@ class KubernetesCluster:
 
     async def list_chaos(self, kind: str, namespace: str, selector: str) -> list[ChaosObject]:
         query = {"labelSelector": selector}
-        return await self._list(resources.chaos_resource(kind), namespace, query, ChaosObject)
+        return await self._verbs.list(resources.chaos_resource(kind), namespace, query, ChaosObject)
 
     async def list_workflow_nodes(self, namespace: str, workflow: str) -> list[ChaosObject]:
         query = {"labelSelector": f"chaos-mesh.org/workflow={workflow}"}
-        return await self._list(resources.WORKFLOW_NODES, namespace, query, ChaosObject)
+        return await self._verbs.list(resources.WORKFLOW_NODES, namespace, query, ChaosObject)
 
     async def list_events(self, namespace: str, reason: str) -> list[objects.Event]:
         query = {"fieldSelector": f"reason={reason}"}
-        return await self._list(resources.EVENTS, namespace, query, objects.Event)
+        return await self._verbs.list(resources.EVENTS, namespace, query, objects.Event)
 
     async def patch_chaos(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, object]
     ) -> ChaosObject:
-        return await self._patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
+        return await self._verbs.patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
 
     async def delete_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        options = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "preconditions": {"uid": uid},
-            "propagationPolicy": "Background",
-        }
-        request = Request(
-            method="DELETE",
-            path=resources.chaos_resource(kind).path(namespace, name),
-            what=f"delete {kind} {namespace}/{name}",
-            body=msgspec.json.encode(options),
-            priority=Priority.CLEAN_UP,
-        )
-        await self._session.send(request)
+        resource = resources.chaos_resource(kind)
+        await self._verbs.delete(resource, namespace, name, uid, Priority.CLEAN_UP)
 
     async def release_chaos(self, kind: str, namespace: str, name: str, uid: str) -> None:
         patch = {"metadata": {"uid": uid, "finalizers": None}}  # a wrong uid cannot be patched: 422
-        await self._patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
+        await self._verbs.patch(resources.chaos_resource(kind), namespace, name, patch, ChaosObject)
 
     # -- Events
 
-    async def create_event(self, namespace: str, manifest: Mapping[str, object]) -> bool:
-        request = Request(
-            method="POST",
-            path=resources.EVENTS.path(namespace),
-            what=f"create an Event in namespace {namespace}",
-            body=_json(manifest),
-            priority=Priority.EVENT,
-        )
-        return await self._send_if_ample(request)
-
-    async def patch_event(self, namespace: str, name: str, patch: Mapping[str, object]) -> bool:
-        request = Request(
-            method="PATCH",
-            path=resources.EVENTS.path(namespace, name),
-            what=f"patch Event {namespace}/{name}",
-            body=_json(patch),
-            content_type=_MERGE_PATCH,
-            priority=Priority.EVENT,
-        )
-        return await self._send_if_ample(request)
-
-    async def _send_if_ample(self, request: Request) -> bool:
+    async def create_event(self, manifest: Mapping[str, object]) -> bool:
         if not self._session.ample:
             return False
         with suppress(AlreadyExists):  # sent twice, as its first answer was lost
-            await self._session.send(request)
+            await self._verbs.create(resources.EVENTS, manifest, _Written, Priority.EVENT)
+        return True
+
+    async def patch_event(self, namespace: str, name: str, patch: Mapping[str, object]) -> bool:
+        if not self._session.ample:
+            return False
+        await self._verbs.patch(resources.EVENTS, namespace, name, patch, _Written, Priority.EVENT)
         return True
 
     # -- watches
@@ -304,49 +271,6 @@ class KubernetesCluster:
             if not await self._reviews.allowed(access):
                 return False
         return True
-
-    # -- requests
-
-    async def _read(self, resource: Resource, namespace: str, name: str, type_: type[T]) -> T:
-        request = Request(
-            method="GET",
-            path=resource.path(namespace, name),
-            what=f"read {resource.singular} {_place(namespace, name)}",
-            priority=_reading(),
-        )
-        return await self._answer(request, type_)
-
-    async def _patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        patch: Mapping[str, object],
-        type_: type[T],
-        priority: Priority = Priority.VERDICT,
-    ) -> T:
-        request = Request(
-            method="PATCH",
-            path=resource.path(namespace, name),
-            what=f"patch {resource.singular} {_place(namespace, name)}",
-            body=_json(patch),
-            content_type=_MERGE_PATCH,
-            priority=priority,
-        )
-        return await self._answer(request, type_)
-
-    async def _list(
-        self, resource: Resource, namespace: str, query: Mapping[str, str], type_: type[T]
-    ) -> list[T]:
-        where = f"in namespace {namespace}" if namespace else "in all namespaces"
-        what = f"list {resource.plural} {where}"
-        found: list[T] = []
-        async for page in read_pages(self._session, resource.path(namespace), query, what):
-            found += [_decode(item, type_, what) for item in page.items or ()]
-        return found
-
-    async def _answer(self, request: Request, type_: type[T]) -> T:
-        return _decode(await self._session.send(request), type_, request.what)
 
 
 @asynccontextmanager
@@ -429,34 +353,5 @@ async def _serve(
             await session.aclose()
 
 
-def _reading() -> Priority:
-    """Return the priority of a read: where the fault is on, the verdict may wait for it."""
-    asker = gate.get()
-    return Priority.VERDICT if asker is not None and asker.pressing else Priority.READ
-
-
 def _leave() -> None:
     """End nothing, as nothing is followed."""
-
-
-def _identity(manifest: Mapping[str, object]) -> tuple[str, str, str]:
-    metadata = manifest.get("metadata")
-    if not isinstance(metadata, Mapping):
-        raise Invalid("create an experiment: the manifest has no metadata")
-    return str(manifest.get("kind")), str(metadata.get("namespace")), str(metadata.get("name"))
-
-
-def _decode(body: bytes | msgspec.Raw, type_: type[T], what: str) -> T:
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except UNREADABLE as error:
-        message = f"{what}: an answer that cannot be read: {error}"
-        raise Unavailable(message, status=200, sent=True) from None
-
-
-def _place(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}" if namespace else name
-
-
-def _json(value: Mapping[str, object]) -> bytes:
-    return msgspec.json.encode(value, enc_hook=dict)  # mappings that are no dict, such as read-only ones

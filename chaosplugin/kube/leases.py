@@ -10,9 +10,9 @@ import msgspec
 from chaosplugin.core.moments import usable
 from chaosplugin.core.objects import Metadata
 from chaosplugin.kube import resources
-from chaosplugin.kube.errors import UNREADABLE
 from chaosplugin.kube.session import Request, Session
-from chaosplugin.provider.ports import AlreadyExists, Conflict, NotFound, Unavailable
+from chaosplugin.kube.verbs import Verbs
+from chaosplugin.provider.ports import AlreadyExists, Conflict, NotFound
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # metav1.MicroTime
 
@@ -41,6 +41,7 @@ class Lease:
 
     def __init__(self, session: Session, namespace: str, name: str, holder: str) -> None:
         self._session = session
+        self._verbs = Verbs(session)
         self._namespace, self._name, self._holder = namespace, name, holder
 
     async def take(self, now: datetime, lasting: timedelta) -> bool:
@@ -61,15 +62,10 @@ class Lease:
             await self._write("PUT", now, timedelta(seconds=1), found.metadata.resource_version, holder="")
 
     async def _read(self) -> _Lease | None:
-        path = resources.LEASES.path(self._namespace, self._name)
         try:
-            body = await self._session.send(Request(method="GET", path=path, what=f"read {self._what}"))
+            return await self._verbs.read(resources.LEASES, self._namespace, self._name, _Lease)
         except NotFound:
             return None
-        try:
-            return msgspec.json.decode(body, type=_Lease)
-        except UNREADABLE as error:
-            raise Unavailable(f"read {self._what}: {error}", status=200, sent=True) from None
 
     async def _write(
         self, method: str, now: datetime, lasting: timedelta, version: str = "", holder: str | None = None

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from chaosplugin.kube.errors import UNREADABLE
+from chaosplugin.kube.decoding import decode
 from chaosplugin.kube.session import Request, Session
-from chaosplugin.provider.ports import ClusterError, Unavailable
+from chaosplugin.provider.ports import ClusterError
 
 _PAGE = 500
 _MAX_PAGES = 200
@@ -24,9 +24,6 @@ class Page(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-_decoder = msgspec.json.Decoder(Page)
-
-
 async def read_pages(session: Session, path: str, query: Mapping[str, str], what: str) -> AsyncIterator[Page]:
     """Yield the pages of a list, all of one resourceVersion.
 
@@ -38,10 +35,7 @@ async def read_pages(session: Session, path: str, query: Mapping[str, str], what
     for _ in range(_MAX_PAGES):
         parameters = {**query, "limit": str(_PAGE), **({"continue": after} if after else {})}
         body = await session.send(Request(method="GET", path=path, what=what, query=parameters))
-        try:
-            page = _decoder.decode(body)
-        except UNREADABLE as error:
-            raise Unavailable(f"{what}: an answer that is no list: {error}", status=200, sent=True) from None
+        page = decode(body, Page, what)
         yield page
         after = page.metadata.continue_
         if not after:

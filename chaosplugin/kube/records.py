@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import msgspec
-
 from chaosplugin.core import record
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
 from chaosplugin.core.record import Record
@@ -18,7 +16,6 @@ from chaosplugin.kube import resources
 from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.leases import Lease
 from chaosplugin.kube.resources import Collection
-from chaosplugin.kube.session import Request
 from chaosplugin.kube.tokens import TokenReviews
 from chaosplugin.provider.ports import Access, NotFound
 
@@ -54,8 +51,8 @@ class RecordCluster(KubernetesCluster):
     async def create_chaos(self, manifest: Mapping[str, object]) -> ChaosObject:
         return await super().create_chaos(record.owned(manifest))
 
-    async def create_event(self, namespace: str, manifest: Mapping[str, object]) -> bool:
-        return await super().create_event(namespace, record.about(manifest))
+    async def create_event(self, manifest: Mapping[str, object]) -> bool:
+        return await super().create_event(record.about(manifest))
 
     @asynccontextmanager
     async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
@@ -80,7 +77,7 @@ class RecordCluster(KubernetesCluster):
 
     def tokens(self, audiences: Sequence[str]) -> TokenReviews:
         """Return what reviews tokens that are for one of these audiences; without any, for the API server."""
-        return TokenReviews(self._session, audiences)
+        return TokenReviews(self._verbs, audiences)
 
     def lease(self, namespace: str, name: str, holder: str) -> Lease:
         """Return a Lease that may be taken."""
@@ -95,39 +92,25 @@ class RecordCluster(KubernetesCluster):
                 return False
         return True
 
-    async def create_record(self, namespace: str, manifest: Mapping[str, object]) -> Record:
-        request = Request(
-            method="POST",
-            path=resources.CONFIG_MAPS.path(namespace),
-            what=f"create a ConfigMap in namespace {namespace}",
-            body=msgspec.json.encode(manifest),
-        )
-        return await self._answer(request, Record)
+    async def create_record(self, manifest: Mapping[str, object]) -> Record:
+        return await self._verbs.create(resources.CONFIG_MAPS, manifest, Record)
 
     async def read_record(self, namespace: str, name: str) -> Record:
         """Raises: NotFound, also for a ConfigMap that is none of ours."""
-        found = await self._read(resources.CONFIG_MAPS, namespace, name, Record)
+        found = await self._verbs.read(resources.CONFIG_MAPS, namespace, name, Record)
         if record.asked_of(found) is None:
             raise NotFound(f"ConfigMap {namespace}/{name} is no gate of chaosplugin")
         return found
 
     async def patch_record(self, namespace: str, name: str, patch: Mapping[str, object]) -> Record:
-        return await self._patch(resources.CONFIG_MAPS, namespace, name, patch, Record)
+        return await self._verbs.patch(resources.CONFIG_MAPS, namespace, name, patch, Record)
 
     async def list_records(self, namespace: str) -> list[Record]:
         query = {"labelSelector": record.SELECTOR}
-        return await self._list(resources.CONFIG_MAPS, namespace, query, Record)
+        return await self._verbs.list(resources.CONFIG_MAPS, namespace, query, Record)
 
     async def delete_record(self, namespace: str, name: str, uid: str) -> None:
-        request = Request(
-            method="DELETE",
-            path=resources.CONFIG_MAPS.path(namespace, name),
-            what=f"delete ConfigMap {namespace}/{name}",
-            body=msgspec.json.encode(
-                {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-            ),
-        )
-        await self._session.send(request)
+        await self._verbs.delete(resources.CONFIG_MAPS, namespace, name, uid)
 
 
 def _translated_access(access: Access) -> Access:

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from chaosplugin.kube import resources
-from chaosplugin.kube.errors import UNREADABLE
-from chaosplugin.kube.session import Request, Session
-from chaosplugin.provider.ports import Unavailable
-
-_WHAT = "review a token"
+from chaosplugin.kube.session import Request
+from chaosplugin.kube.verbs import Verbs
 
 
 class _Review(msgspec.Struct):
@@ -27,8 +24,8 @@ class _Review(msgspec.Struct):
 class TokenReviews:
     """Asks the API server."""
 
-    def __init__(self, session: Session, audiences: Sequence[str]) -> None:
-        self._session = session
+    def __init__(self, verbs: Verbs, audiences: Sequence[str]) -> None:
+        self._verbs = verbs
         self._audiences = list(audiences)
 
     async def user(self, token: str) -> str:
@@ -43,10 +40,7 @@ class TokenReviews:
         }
         path = resources.TOKEN_REVIEWS.path()
         body = msgspec.json.encode(review)
-        answer = await self._session.send(Request(method="POST", path=path, what=_WHAT, body=body))
-        try:
-            status = msgspec.json.decode(answer, type=_Review).status
-        except UNREADABLE as error:
-            raise Unavailable(f"{_WHAT}: {error}", status=200, sent=True) from None
+        request = Request(method="POST", path=path, what="review a token", body=body)
+        status = (await self._verbs.answer(request, _Review)).status
         meant = not self._audiences or not set(self._audiences).isdisjoint(status.audiences)
         return status.user.username if status.authenticated and meant else ""

@@ -109,7 +109,7 @@ class Announcer:
             else:
                 return
         name = f"{subject.name[:_NAME]}.{int(now.timestamp() * 1e6):x}{next(self._numbers) & 0xFFF:03x}"
-        if await home.create_event(subject.namespace, _manifest(name, subject, announcement, now)):
+        if await home.create_event(_manifest(name, subject, announcement, now)):
             _remembered(self._posted, key, lambda: _Posted(name))
 
 

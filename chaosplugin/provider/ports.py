@@ -158,7 +158,7 @@ class Cluster(Protocol):
         """Remove all finalizers; Invalid if another object bears the name, NotFound if none."""
         ...
 
-    async def create_event(self, namespace: str, manifest: Mapping[str, object]) -> bool:
+    async def create_event(self, manifest: Mapping[str, object]) -> bool:
         """POST a core/v1 Event; False: not sent, as requests of more weight wait, or may soon."""
         ...
 

@@ -57,9 +57,9 @@ class _Records:
         metadata = Metadata(name=name, namespace=namespace, uid="1")
         return Rollout(metadata=metadata, status=RolloutStatus(current_pod_hash="698d4b6c6f"))
 
-    async def create_record(self, namespace: str, manifest: Mapping[str, object]) -> object:
+    async def create_record(self, manifest: Mapping[str, object]) -> object:
         msgspec.json.encode(manifest)
-        raise Denied(f"cannot create ConfigMaps in {namespace}")
+        raise Denied("cannot create ConfigMaps")
 
     async def list_records(self, namespace: str) -> list[object]:
         del namespace

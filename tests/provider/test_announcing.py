@@ -113,7 +113,7 @@ async def test_where_the_budget_of_requests_is_short_no_event_is_sent(tmp_path: 
                 await narrow.origin()
                 narrow._origin = None
 
-            assert not await narrow.create_event(NAMESPACE, {"metadata": {"name": "x"}})
+            assert not await narrow.create_event({"metadata": {"namespace": NAMESPACE, "name": "x"}})
 
         assert events(bed) == []
 
