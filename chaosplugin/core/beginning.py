@@ -87,7 +87,7 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
     ended = sightings.see_analysis_run(run, read.inputs.analysis_run if read.inputs else None, now)
     if ended or read.inputs is None or run.verdict is not None or run.stage is not Stage.PROVING:
         return ended
-    run.scope_version, run.waiting_for, run.prove_at = pods.version, "", None
+    run.scope_version, run.waiting_for, run.prove_at, run.unread = pods.version, "", None, ""
     run.analysis_run_version = read.inputs.analysis_run.metadata.resource_version
     if read.inputs.rollout:
         run.rollout_name = read.inputs.rollout.metadata.name

@@ -54,13 +54,18 @@ def targets(run: Run, pods: PodStore, now: datetime) -> Finding | None:
         why = f": {pods.lost}" if pods.lost else ""
         text = f"the canary's pods could not be watched for {limit}{why}; it is tried again"
         return Finding(reason=Reason.UNAVAILABLE, text=text)
+    waits_for = "" if run.unread else run.waiting_for
     if not found:
-        why = run.waiting_for or f"there are no pods with {run.spec.label}={run.value}"
+        why = waits_for or f"there are no pods with {run.spec.label}={run.value}"
         advice = "check targetReplicaSetLabel and targetReplicaSetValue, or raise targetTimeout"
         text = f"no targets in namespace {run.spec.namespace} after {limit}: {why}; {advice}"
         return Finding(reason=Reason.NO_TARGETS, phase=run.spec.on_no_targets, text=text)
     ready = sum(pod.ready for pod in found)
-    why = run.waiting_for or f"{ready} of {len(found)} canary pods Ready"
+    if not waits_for and (ready == len(found) or not run.rules.enabled):
+        why = f": {run.unread}" if run.unread else ""
+        text = f"whose the canary's pods are could not be read for {limit}{why}; it is tried again"
+        return Finding(reason=Reason.UNAVAILABLE, text=text)
+    why = waits_for or f"{ready} of {len(found)} canary pods Ready"
     text = f"{why} after {limit}, all are wanted before a fault; see why they are not, or raise targetTimeout"
     return Finding(reason=Reason.NOT_STEADY, text=text, figures=Figures(targets=len(found)))
 

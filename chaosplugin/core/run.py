@@ -159,6 +159,8 @@ class Run:
     """version of the pod store that the last proof has seen"""
     prove_at: datetime | None = None
     """when a proof that has to wait is tried again, if no pod changes before"""
+    unread: str = ""
+    """why the last proof could not be read, if it could not"""
     waiting_for: str = ""
     rollout_name: str = ""
     rollout_uid: str = ""

@@ -19,6 +19,7 @@ from chaosplugin.core.commands import (
     ReadHistory,
     ReadLedger,
     ReadReplicas,
+    ReadScope,
     Recall,
     ReplicasRead,
     ScopeRead,
@@ -92,6 +93,8 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
     match outcome:
         case ScopeRead() if run.stage is Stage.PROVING:
             return beginning.judge_scope(run, outcome, pods, now)
+        case Failed(text) if isinstance(command, ReadScope):
+            run.unread = text
         case PodsFound(found):
             run.looked_up.update(found)
         case Confirmed(found) if isinstance(command, Confirm):

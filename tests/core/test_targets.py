@@ -1,5 +1,7 @@
 """Before the fault: which targets are waited for, and which are refused."""
 
+import pytest
+
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Create, Failed, LedgerRead, ReadLedger, ReadScope, WriteMark
 from chaosplugin.core.run import Stage
@@ -59,6 +61,37 @@ def test_the_stable_hash_is_refused_before_any_pod_is_ready() -> None:
     world.prove(scope_inputs(rollout=rollout(current="new", stable=HASH)))
 
     assert world.verdict == (Phase.ERROR, Reason.SCOPE_REFUSED)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_owners_that_cannot_be_read_are_no_fault_of_the_canary(answered: bool) -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+
+    while world.verdict is None:
+        if answered:
+            world.done(world.expect(ReadScope), Failed("get rollouts: HTTP 503"))
+        world.wait(2)
+
+    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
+    assert ("HTTP 503" in world.message) is answered
+
+
+def test_a_canary_that_is_not_ready_is_told_of_though_its_owners_cannot_be_read() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b", ready=False))
+    world.done(world.expect(ReadScope), Failed("get rollouts: HTTP 503"))
+
+    world.wait(31)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_STEADY)
+    assert "1 of 2 canary pods Ready" in world.message
 
 
 def test_a_proof_that_fails_late_is_tried_again() -> None:
