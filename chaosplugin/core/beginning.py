@@ -107,6 +107,7 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
         return None
     if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
         run.waiting_for = f"{len(pods.targets)} of {run.wanted} canary pods exist"
+        run.prove_at = now + PROVE_AGAIN  # the watch of ReplicaSets may be behind that of the pods
         return None
     run.stage, run.wanted_version = Stage.CREATING, pods.version
     return None

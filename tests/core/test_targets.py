@@ -6,7 +6,7 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Create, Failed, LedgerRead, ReadLedger, ReadScope, WriteMark
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.given import HASH, analysis_run, pod, rollout, scope_inputs
+from tests.core.given import HASH, analysis_run, pod, replica_set, rollout, scope_inputs
 from tests.core.world import World
 
 
@@ -92,6 +92,21 @@ def test_a_canary_that_is_not_ready_is_told_of_though_its_owners_cannot_be_read(
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_STEADY)
     assert "1 of 2 canary pods Ready" in world.message
+
+
+def test_a_replica_set_that_is_told_later_than_its_pods_is_read_again() -> None:
+    """Nothing orders the two watches: the pod that was scaled away may be told first."""
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove(scope_inputs(replica_sets=[replica_set(3)]))
+
+    world.wait(4)
+    world.prove(scope_inputs(replica_sets=[replica_set(2)]))
+
+    world.expect(WriteMark)
 
 
 def test_a_proof_that_fails_late_is_tried_again() -> None:
