@@ -22,7 +22,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.ledger import VerdictRecord
 from chaosplugin.core.redaction import Redactor
-from chaosplugin.core.run import RESUME_GRACE, Run, Stage
+from chaosplugin.core.run import RESUME_GRACE, UNASKED, Run, Stage
 from chaosplugin.core.verdict import Verdict
 
 _WAKES = (1, 5, 15, 30)
@@ -54,8 +54,8 @@ def _tell(run: Run, verdict: Verdict, now: datetime) -> tuple[list[Command], dat
         return [], None
     if run.push and not run.resumed and now < run.started_at + RESUME_GRACE:
         return [], run.started_at + RESUME_GRACE
-    if not run.push and not run.answered:
-        return [], None
+    if not run.push and not run.answered and now < run.asked_at + UNASKED:
+        return [], run.asked_at + UNASKED
     if run.wake_at is not None and now < run.wake_at:
         return [], run.wake_at
     pause = _WAKES[min(run.wakes, len(_WAKES) - 1)]

@@ -83,6 +83,7 @@ class Registry:
             spec=spec,
             errors=errors,
             started_at=now,
+            asked_at=now,
             restored=resume,
             by=self._by,
             sampled=sampled,
@@ -105,7 +106,7 @@ class Registry:
     ) -> tuple[Measurement, list[Command]]:
         """Answer Run (nothing given) or Resume from memory."""
         run = self._runs[run_id]
-        run.begun_at = given.started_at if given else run.begun_at
+        run.begun_at, run.asked_at = given.started_at if given else run.begun_at, now
         resumed, answered = run.resumed or given is not None, run.settled(now)
         commands: list[Command] = []
         if (resumed, answered) != (run.resumed, run.answered):

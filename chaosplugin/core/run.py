@@ -22,6 +22,9 @@ the controller call Run again from a stale copy."""
 SINCE = "chaosplugin.io/since"
 LATE = timedelta(seconds=60)
 """How long a create may be on its way whose process has died: the API server ends requests by then."""
+UNASKED = timedelta(seconds=30)
+"""After how long without a call it is looked whether Argo waits still, where no watch tells of its end: the
+AnalysisRun of a gate that may not mark it has no label. Such a gate is asked for every 15 s at the latest."""
 RECORD_GRACE = timedelta(seconds=30)
 """How long a verdict is answered to nobody before it is recorded: of two plugins one records it, and the
 other answers the same."""
@@ -134,6 +137,8 @@ class Run:
     """may we wake the controller by a patch? None: not known yet"""
     offset: timedelta = timedelta()
     resumed: bool = False
+    asked_at: datetime
+    """when Argo has last asked, or was looked for"""
     pending: set[type] = field(default_factory=set)
     """kinds of commands under way"""
     retry_at: datetime | None = None

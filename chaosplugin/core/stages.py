@@ -14,6 +14,7 @@ from chaosplugin.core.commands import (
     Failed,
     Find,
     FindPods,
+    Look,
     Outcome,
     PodsFound,
     ReadHistory,
@@ -28,7 +29,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import names
-from chaosplugin.core.run import RESUME_GRACE, Run, Stage
+from chaosplugin.core.run import RESUME_GRACE, UNASKED, Run, Stage
 from chaosplugin.core.step import Step, due
 from chaosplugin.core.turns import Turn
 from chaosplugin.core.verdict import Finding, Reason
@@ -52,6 +53,7 @@ def advance(  # noqa: C901 - one flat match over the stages
     _note_ends(run, now)
     if run.in_doubt and due(run, now, step):
         step.give(run, Find(run.spec.id))
+    _unasked(run, now, step)
     match run.stage:
         case Stage.RESTORING:
             _restoring(run, now, step)
@@ -85,6 +87,16 @@ def _note_ends(run: Run, now: datetime) -> None:
         run.gone_at = run.gone_at or now
     if run.stage is Stage.RECOVERING and run.fault and run.fault.ended_at and run.server_ended_at:
         run.server_ended_at = max(run.server_ended_at, run.fault.ended_at)
+
+
+def _unasked(run: Run, now: datetime, step: Step) -> None:
+    """Look whether the measurement is wanted still, where neither a call nor a watch tells of its end."""
+    if run.push is not False or run.stage in {Stage.RESTORING, Stage.DECIDED, Stage.DONE}:
+        return
+    if now >= run.asked_at + UNASKED:
+        run.asked_at = now
+        step.give(run, Look(run.spec.id))
+    step.by(run.asked_at + UNASKED)
 
 
 def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: datetime) -> Finding | None:

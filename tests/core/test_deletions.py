@@ -5,10 +5,12 @@ from datetime import timedelta
 from chaosplugin.core import delivery, ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    AnalysisRunSeen,
     Delete,
     Done,
     Found,
     LedgerRead,
+    Look,
     ObjectId,
     ReadLedger,
     Release,
@@ -19,7 +21,7 @@ from chaosplugin.core.objects import Record
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.given import HASH, START, analysis_run, hit, recovered
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
 from tests.core.spawning import Spawning, schedule
 from tests.core.world import World, marked
 
@@ -206,4 +208,37 @@ def test_a_firing_that_is_stuck_loses_its_finalizers_where_the_operator_has_allo
     assert release.objects == (ObjectId("PodChaos", "firing-1", "uid-firing-1"),)
     world.done(release, Done())
     world.child("firing-1", hit("web-a"), gone=True)
+    assert world.stage is Stage.DONE
+
+
+def test_who_may_not_mark_looks_whether_the_controller_waits_still() -> None:
+    """Its AnalysisRun has no label by which a watch would tell, and Terminate is not always called."""
+    world = World(push=False)
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.wait(20)
+    world.resume()
+    world.wait(29)
+    assert not [command for command in world.todo if isinstance(command, Look)], "it was asked lately"
+    world.wait(1)
+
+    world.done(world.expect(Look), AnalysisRunSeen(analysis_run(phase="Successful")))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.TERMINATED)
+    assert world.expect(Delete).uid == "chaos-1"
+
+
+def test_a_verdict_that_nobody_asks_for_does_not_stay_for_ever() -> None:
+    world = World(push=False)
+    world.to_recovering()
+    world.pods(pod("web-a", restarts=2))
+    world.wait(6)
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    world.todo.clear()
+    world.wait(31)
+
+    world.done(world.expect(Look), AnalysisRunSeen(None))
+    world.done(world.expect(Delete), Done())
+    world.experiment(recovered("web-a", world.now), desired="Stop", deleting=True, gone=True)
+
     assert world.stage is Stage.DONE

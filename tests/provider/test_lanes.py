@@ -18,6 +18,7 @@ def gate(stage: Stage = Stage.RESTORING, endpoint: str = "") -> Run:
         spec=make_spec(endpoint=endpoint),
         errors=0,
         started_at=START,
+        asked_at=START,
         restored=False,
         stage=stage,
         one_shot=False,

@@ -292,7 +292,15 @@ def _many(rollouts: int, gates: int) -> list[tuple[Run, Verdict]]:
             kind=source.choice(sorted(KINDS)),
             name=f"experiment-{number}",
         )
-        run = Run(spec=spec, errors=0, started_at=START, restored=False, one_shot=False, rules=spec.rules)
+        run = Run(
+            spec=spec,
+            errors=0,
+            started_at=START,
+            asked_at=START,
+            restored=False,
+            one_shot=False,
+            rules=spec.rules,
+        )
         reason = source.choice(list(Reason))
         verdict = Verdict(
             phase=reason.phase,
