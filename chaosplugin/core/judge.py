@@ -252,7 +252,7 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
     spared = toll(run, pods, seen, now + run.offset)
     run.spared_until = spared.until
     lasting = steady_state.excess(rules, before, pods.live, spared) or dip(run, pods, spared)
-    passing = "" if blind else steady_state.breach(rules, before, pods.live, spared, run.wanted)
+    passing = "" if blind else steady_state.breach(rules, before, pods.live, spared, wanted(run, pods))
     text = passing or lasting
     if not text:
         run.breach_since = None
@@ -285,7 +285,7 @@ def dip(run: Run, pods: PodStore, spared: steady_state.Toll, until: datetime | N
     asked = run.generation is not None or run.wanted_version == pods.version
     if asked and run.generation != before.generation:
         return ""
-    return steady_state.dip(run.rules, before, pods.live, spared, run.wanted, until=until)
+    return steady_state.dip(run.rules, before, pods.live, spared, wanted(run, pods), until=until)
 
 
 def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | None:
@@ -331,6 +331,11 @@ def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
     advice = f"raise timeout or shorten the duration{why}"
     text = f"the fault of {run.spec.subject} was still on after {limit}; {advice}"
     return Finding(reason=Reason.TIMEOUT, text=text, figures=figures)
+
+
+def wanted(run: Run, pods: PodStore) -> int | None:
+    """Return how many pods the ReplicaSet wants; None where they have changed since that was read."""
+    return run.wanted if run.wanted_version == pods.version else None
 
 
 def is_blind(run: Run, pods: PodStore) -> bool:

@@ -18,6 +18,7 @@ from chaosplugin.core.judge import (
     remember,
     seconds,
     toll,
+    wanted,
 )
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.run import Run
@@ -29,19 +30,19 @@ def judge(run: Run, pods: PodStore, now: datetime) -> Judgement:
     seen, ended_at, server_now = run.fault, run.server_ended_at, now + run.offset
     if seen is None or ended_at is None:
         return Judgement()
-    rules, before = run.rules, run.baseline
-    if not rules.enabled or before is None:
+    before = run.baseline
+    if not run.rules.enabled or before is None:
         return _unjudged(run, seen)
     caused = toll(run, pods, seen, server_now)
     lasting = _lasting(run, seen, pods, caused, now) if pods.synced else None
-    if lasting:
-        return lasting
-    if is_blind(run, pods):
-        return _blind(run, seen, pods, now)
+    if lasting or is_blind(run, pods):
+        return lasting or _blind(run, seen, pods, now)
     remember(run, pods)
-    state = steady_state.recovery(before, pods.live, caused, run.wanted, ended_at)
+    state = steady_state.recovery(before, pods.live, caused, wanted(run, pods), ended_at)
     if state.since is None:
         return _not_yet(run, seen, pods, state, now, ended_at)
+    if not state.needed:
+        return _scaled_away(run, seen)
     return _back(run, seen, pods, state.since, now, ended_at)
 
 
@@ -49,6 +50,12 @@ def _unjudged(run: Run, seen: Fault) -> Judgement:
     if not run.rules.enabled:
         return Judgement(finding=_survived(run, seen, "steadyState is off: the canary was not judged"))
     text = f"the state before {run.spec.subject} is not known: its annotation was removed; run the gate again"
+    return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
+
+
+def _scaled_away(run: Run, seen: Fault) -> Judgement:
+    text = f"the canary was scaled to 0 pods, so that none was left to survive {run.spec.subject}"
+    text = f"{text}; run the gate again"
     return Judgement(finding=Finding(reason=Reason.UNOBSERVED, text=text, figures=figures_of(run, seen)))
 
 

@@ -7,6 +7,7 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Metric, Phase
 from chaosplugin.core.commands import (
+    Confirm,
     Create,
     Delete,
     Find,
@@ -53,6 +54,57 @@ def test_a_canary_scaled_down_meanwhile_needs_no_more_pods_than_it_wants() -> No
     world.wait(10)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_canary_scaled_to_nothing_has_not_survived() -> None:
+    world = World()
+    world.to_recovering()
+    world.pod_gone(pod("web-a"))
+    world.pod_gone(pod("web-b"))
+    world.wait(6)
+
+    world.done(world.expect(ReadReplicas), ReplicasRead(0))
+    world.wait(10)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+    assert "scaled to 0" in world.message
+
+
+def test_a_canary_scaled_down_and_up_again_needs_all_its_pods() -> None:
+    world = World()
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.pod_gone(pod("web-b"))
+    world.done(world.expect(ReadReplicas), ReplicasRead(1, generation=2))
+    world.experiment(recovered("web-a", world.now), desired="Stop")
+    world.pods(pod("web-c", ready=False))
+
+    while world.verdict is None:
+        world.wait(2)
+        for command in world.todo.copy():
+            if isinstance(command, ReadReplicas):
+                world.done(world.expect(ReadReplicas), ReplicasRead(2, generation=3))
+            elif isinstance(command, Confirm):
+                world.confirm()
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
+    assert "1 of 2 pods Ready" in world.message
+
+
+def test_a_pod_that_falls_over_once_the_canary_was_scaled_up_again_ends_the_experiment() -> None:
+    world = World(rules=Rules(max_restarts=9))
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.pod_gone(pod("web-b"))
+    world.done(world.expect(ReadReplicas), ReplicasRead(1, generation=2))
+    world.pods(pod("web-c"))
+    assert world.verdict is None
+
+    world.pods(pod("web-c", ready=False))
+    world.done(world.expect(ReadReplicas), ReplicasRead(2, generation=3))
+    world.confirm()
+
+    assert world.verdict == (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
 
 
 def test_a_pod_that_falls_over_just_after_the_recovery_does_not_survive() -> None:
