@@ -149,6 +149,12 @@ class RolloutStatus(_Object, frozen=True):
 class CanaryStrategy(_Object, frozen=True):
     traffic_routing: dict[str, object] | None = None
 
+    @property
+    def max_weight(self) -> int:
+        """The weight that means all traffic (utils/weightutil)."""
+        given = (self.traffic_routing or {}).get("maxTrafficWeight")
+        return given if isinstance(given, int) else 100
+
 
 class Strategy(_Object, frozen=True):
     canary: CanaryStrategy | None = None

@@ -270,8 +270,9 @@ def _full_traffic(inputs: ScopeInputs, rollout: Rollout, found: str) -> str:
         return "the analysis runs after the promotion"
     if status.blue_green.active_selector == found:
         return "the active Service selects it"
-    if status.canary.weights and status.canary.weights.canary.weight == 100:
-        return "its weight is 100"
+    whole = canary.max_weight if canary else 100
+    if status.canary.weights and status.canary.weights.canary.weight >= whole:
+        return f"its weight is {status.canary.weights.canary.weight} of {whole}"
     if canary and canary.traffic_routing is None and not rollout.spec.strategy.blue_green:
         stable = inputs.stable
         if stable is None or stable.spec.replicas == 0:

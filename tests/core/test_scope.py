@@ -80,12 +80,16 @@ def _rollout(
     weight: int | None = None,
     active: str = "",
     routing: bool = True,
+    most: int | None = None,
     pods: tuple[int, int] = (0, 0),
 ) -> Rollout:
     canary = CanaryStatus(weights=Weights(canary=Weight(weight=weight)) if weight is not None else None)
+    routed: dict[str, object] = {"maxTrafficWeight": most} if most else {}
     return Rollout(
         metadata=Metadata(name="web", uid="uid-web"),
-        spec=RolloutSpec(strategy=Strategy(canary=CanaryStrategy(traffic_routing={} if routing else None))),
+        spec=RolloutSpec(
+            strategy=Strategy(canary=CanaryStrategy(traffic_routing=routed if routing else None))
+        ),
         status=RolloutStatus(
             current_pod_hash=current,
             stable_rs=stable,
@@ -209,7 +213,8 @@ _EMPTY = _replica_set("web-old", "old", _WEB, wants=0)
             "the analysis runs after the",
         ),
         (replace(_CANARY, rollout=_rollout(active="new")), "the active Service selects it"),
-        (replace(_CANARY, rollout=_rollout(weight=100)), "its weight is 100"),
+        (replace(_CANARY, rollout=_rollout(weight=100)), "its weight is 100 of 100"),
+        (replace(_CANARY, rollout=_rollout(weight=1000, most=1000)), "its weight is 1000 of 1000"),
         (replace(_CANARY, rollout=_rollout(routing=False), stable=_EMPTY), "the stable ReplicaSet wants 0"),
         (replace(_CANARY, rollout=_rollout(routing=False), stable=None), "the stable ReplicaSet wants 0"),
         (
@@ -228,6 +233,7 @@ def test_a_canary_with_all_traffic_is_refused_unless_opened(inputs: ScopeInputs,
     "inputs",
     [
         replace(_CANARY, rollout=_rollout(weight=50), stable=_EMPTY),
+        replace(_CANARY, rollout=_rollout(weight=100, most=1000)),
         replace(_CANARY, rollout=_rollout(routing=False)),
         replace(_CANARY, rollout=_rollout(routing=False, pods=(4, 2))),
         replace(_CANARY, rollout=_rollout(active="old")),
