@@ -102,9 +102,9 @@ def prove(inputs: ScopeInputs, pods: Iterable[Pod]) -> Proof:
     chosen = _only_replica_set(inputs, pods, owners)
     if not isinstance(chosen, ReplicaSet):
         return chosen
-    rollout = inputs.rollout
-    if rollout and not inputs.remote and _controller(chosen.metadata) == rollout.metadata.uid:
-        unfit = _rollout_rules(inputs, chosen, rollout)
+    holder = chosen.metadata.controller
+    if holder and holder.kind == "Rollout" and not inputs.remote:
+        unfit = _of_rollout(inputs, chosen, holder)
         if unfit:
             return unfit
     if not pods:
@@ -232,7 +232,12 @@ def _no_pods(inputs: ScopeInputs, replica_set: ReplicaSet | None) -> str:
 # -- the rules of a Rollout
 
 
-def _rollout_rules(inputs: ScopeInputs, canary: ReplicaSet, rollout: Rollout) -> Proof | None:
+def _rollout_rules(inputs: ScopeInputs, canary: ReplicaSet, owner: OwnerReference) -> Proof | None:
+    rollout = inputs.rollout
+    if rollout is None or rollout.metadata.uid != owner.uid:
+        return Refused(
+            Reason.TERMINATED, f"the Rollout {owner.name}, whose pods have {inputs.claim}, is gone"
+        )
     found, status, policy = canary.metadata.label(HASH_LABEL) or "", rollout.status, inputs.policy
     name = f"Rollout {rollout.metadata.name}"
     if not status.current_pod_hash:

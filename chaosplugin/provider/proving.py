@@ -34,8 +34,10 @@ async def read_scope(command: ReadScope, run: Run, home: Cluster, there: Cluster
     parent = experiment.metadata.controller if experiment else owner
     rollout = await _rollout(metadata.namespace, parent, home)
     replica_sets = await _replica_sets(spec, run.value, command.holders, there)
-    if owner is None and rollout is None and replica_sets:
-        rollout = await _rollout(spec.namespace, replica_sets[0].metadata.controller, home)
+    if owner is None or owner.kind not in {"Rollout", "Experiment"}:  # which the operator may allow
+        live = (rs for rs in replica_sets if rs.metadata.name in command.holders or rs.spec.replicas)
+        first = next(live, None)
+        rollout = await _rollout(spec.namespace, first.metadata.controller if first else None, home)
     inputs = scope.ScopeInputs(
         analysis_run=found,
         label=spec.label,

@@ -159,10 +159,14 @@ def test_an_analysis_that_nobody_we_know_controls_is_refused_unless_opened(
     owner: list[OwnerReference] | None,
 ) -> None:
     alone = replace(_CANARY, analysis_run=_run(owner), rollout=None)
-    opened = replace(alone, policy=Policy(allow_unowned=True))
+    opened = replace(alone, policy=Policy(allow_unowned=True), rollout=_rollout())
 
     _refused(prove(alone, _pods("web-new")), "--allow-unowned")
     assert prove(opened, _pods("web-new")) == Proven("uid-web-new", "web-new", 2)
+    deployed = replace(
+        opened, rollout=None, replica_sets=[_replica_set("d", "new", _owner("Deployment", "d"))]
+    )
+    assert prove(deployed, _pods("d")) == Proven("uid-d", "d", 2)
     two = replace(opened, replica_sets=[_NEW, _OLD])
     _refused(prove(two, [*_pods("web-new"), *_pods("web-old")]), "pods of 2 ReplicaSets (web-new, web-old)")
     stable = replace(opened, rollout=_rollout(), value="old", replica_sets=[_OLD])
@@ -174,6 +178,19 @@ def test_a_rollout_of_the_same_name_is_not_the_one_that_asked(rollout: Rollout |
     proof = prove(replace(_CANARY, rollout=rollout), _pods("web-new"))
 
     _refused(proof, "the Rollout web that started this analysis is gone", Reason.TERMINATED)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        replace(_IN_EXPERIMENT, value="new", replica_sets=[_NEW]),
+        replace(_CANARY, analysis_run=_run(None), policy=Policy(allow_unowned=True)),
+    ],
+)
+def test_pods_of_a_rollout_are_not_hit_unless_its_status_tells_which_they_are(inputs: ScopeInputs) -> None:
+    proof = prove(replace(inputs, rollout=None), _pods("web-new"))
+
+    _refused(proof, "the Rollout web, whose pods have", Reason.TERMINATED)
 
 
 def test_an_experiment_that_is_gone_ends_the_gate() -> None:

@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from chaosplugin.core.analysis import Measurement, Phase
+from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.policy import Policy, Wake
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS, PLUGIN_ROLE, UPSTREAM_ROLE, rule
 from chaosplugin.sandbox.api.errors import ApiError
 from chaosplugin.sandbox.api.faults import where
+from chaosplugin.sandbox.api.resources import Object
 from tests.provider.gate import HASH, LABEL, NAMESPACE, STABLE, Gate, clock, config, gate, podchaos
 
 
@@ -245,6 +247,25 @@ async def test_the_stable_pods_are_refused(tmp_path: Path) -> None:
 
         assert message.startswith("ScopeRefused: ")
         assert "stable" in message
+
+
+@pytest.mark.parametrize(
+    "owner", [None, {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j-1"}]
+)
+async def test_an_analysis_of_nobody_hits_no_stable_pods_either(tmp_path: Path, owner: Object | None) -> None:
+    async with gate(tmp_path, policy=Policy(allow_unowned=True)) as bed:
+        bed.deploy()
+        owners = [{**owner, "controller": True}] if owner else []
+        metadata = {"name": "alone", "labels": {LABEL: STABLE}, "ownerReferences": owners}
+        made = bed.cluster.api.create(
+            resources.ANALYSIS_RUNS, {"metadata": metadata, "spec": {"metrics": []}}, NAMESPACE
+        )
+
+        answer = await bed.judge(msgspec.convert(made.copy(), AnalysisRun), config())
+
+        assert answer.phase is Phase.ERROR, answer.message
+        assert "the stable version of Rollout web" in answer.message
+        assert not bed.experiments
 
 
 async def test_a_label_that_stable_pods_carry_too_is_refused(tmp_path: Path) -> None:
