@@ -60,7 +60,7 @@ async def counted(address: str) -> dict[str, float]:
     return {reason: float(number) for reason, number in found if float(number)}
 
 
-async def test_a_gate_that_two_servers_work_on_is_counted_by_one(tmp_path: Path) -> None:
+async def test_a_gate_that_two_servers_work_on_is_counted_and_logged_by_one(tmp_path: Path) -> None:
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     async with (
         served(tmp_path) as bed,
@@ -77,10 +77,12 @@ async def test_a_gate_that_two_servers_work_on_is_counted_by_one(tmp_path: Path)
         refused = await _ended(at_a, config())
         await _seen_by(at_b, refused)
         found = [await counted(address) for address in addresses]
+        logged = "".join(server.log.read_text() for server in (a, b))
 
     assert refused.reason == "ScopeRefused"
     total = {reason: sum(each.get(reason, 0) for each in found) for reason in ("Survived", "ScopeRefused")}
     assert total == {"Survived": 3, "ScopeRefused": 1}, found
+    assert [logged.count(f"gate ended: {reason}") for reason in total] == [3, 1]
 
 
 async def _ended(client: Client, asked: Mapping[str, object]) -> Gate:
