@@ -232,12 +232,16 @@ def _no_pods(inputs: ScopeInputs, replica_set: ReplicaSet | None) -> str:
 # -- the rules of a Rollout
 
 
-def _rollout_rules(inputs: ScopeInputs, canary: ReplicaSet, owner: OwnerReference) -> Proof | None:
+def _of_rollout(inputs: ScopeInputs, canary: ReplicaSet, owner: OwnerReference) -> Proof | None:
     rollout = inputs.rollout
     if rollout is None or rollout.metadata.uid != owner.uid:
         return Refused(
             Reason.TERMINATED, f"the Rollout {owner.name}, whose pods have {inputs.claim}, is gone"
         )
+    return _rollout_rules(inputs, canary, rollout)
+
+
+def _rollout_rules(inputs: ScopeInputs, canary: ReplicaSet, rollout: Rollout) -> Proof | None:
     found, status, policy = canary.metadata.label(HASH_LABEL) or "", rollout.status, inputs.policy
     name = f"Rollout {rollout.metadata.name}"
     if not status.current_pod_hash:
