@@ -52,8 +52,8 @@ def _of_template(
     resolved = _resolve(config, values)
     return Asked(
         _raw({**resolved, **settings}) if isinstance(resolved, dict) else _raw(settings),
-        str(_resolve(chosen.get("successCondition", ""), values)),
-        str(_resolve(chosen.get("failureCondition", ""), values)),
+        str(_resolve(chosen.get("successCondition") or "", values)),
+        str(_resolve(chosen.get("failureCondition") or "", values)),
     )
 
 

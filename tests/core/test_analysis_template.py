@@ -28,6 +28,14 @@ def config_of(found: object, **arguments: str) -> Any:
     return json.loads(bytes(read(found, arguments, "", {}).config))
 
 
+def test_a_condition_of_null_is_none() -> None:
+    found = template({**metric(), "successCondition": None, "failureCondition": None})
+
+    asked = read(found, {}, "", {})
+
+    assert (asked.success_condition, asked.failure_condition) == ("", "")
+
+
 def test_arguments_are_put_in_their_places_however_deep() -> None:
     asked = read(template(metric()), {"lasting": "7s"}, "", {"timeout": "1m"})
 
