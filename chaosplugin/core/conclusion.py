@@ -22,7 +22,7 @@ def conclude(run: Run, finding: Finding, now: datetime) -> Verdict:
         phase, failed = _weigh(run, figures.as_json(reason))
         if failed:
             reason, text = Reason.CONDITION_NOT_MET, f"{failed}; {text}"
-    prefix = "dry run: " if run.spec.dry_run else ""
+    prefix = "dry run: " if run.dry_run else ""
     return Verdict(
         phase=phase,
         reason=reason,

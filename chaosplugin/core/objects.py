@@ -224,6 +224,7 @@ class MetricResult(_Object, frozen=True):
     phase: str = ""
     count: int = 0
     error: int = 0
+    dry_run: bool = False
     measurements: list[StoredMeasurement] | None = None
 
 

@@ -89,6 +89,7 @@ class Registry:
             sampled=sampled,
             one_shot=spec.one_shot,
             rules=spec.rules,
+            dry_run=spec.dry_run,
             family=spec.family() if spec.family else None,
         )
         run.value = spec.value

@@ -212,6 +212,8 @@ class Run:
     """it has left the watch, and no deletion was seen"""
     one_shot: bool
     rules: Rules
+    dry_run: bool = False
+    """as the metric's name tells, and then Argo, which takes the rules for regular expressions"""
     family: Family | None = None
     """what a Schedule or a Workflow has spawned"""
     breach_since: datetime | None = None

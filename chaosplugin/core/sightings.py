@@ -172,6 +172,7 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
         run.stored = run.run_over = True
         return _terminated(run, "its AnalysisRun has ended")
     result = analysis_run.result(run.spec.identity.metric)
+    run.dry_run = result.dry_run if result is not None else run.dry_run
     retried = result is not None and result.error > run.errors
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
         run.stored = True

@@ -22,10 +22,10 @@ from chaosplugin.core.commands import (
     WriteVerdict,
 )
 from chaosplugin.core.ledger import REPLICA_SET
-from chaosplugin.core.objects import Record, RecordEvent
+from chaosplugin.core.objects import MetricResult, Record, RecordEvent
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import HASH, START, hit, pod, recovered
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
 from tests.core.world import World, marked
 
 
@@ -314,6 +314,20 @@ def test_a_secret_argument_is_in_nothing_that_is_answered() -> None:
     world.registry.outcome(world.now, Create(world.spec.id, {}), Refused(finding))
 
     assert "hunter2" not in world.message
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_is_a_dry_run_is_for_argo_to_tell(dry: bool) -> None:
+    """Its rules are regular expressions of Go: `.*` is every metric."""
+    world = World(dry_run=not dry)
+    world.to_recovering()
+    results = [MetricResult(name="chaos", phase="Running", dry_run=dry)]
+    world.run_seen(analysis_run(phase="Running", metric_results=results))
+    world.pods(pod("web-a", restarts=2))
+
+    world.wait(6)
+
+    assert world.message.startswith("dry run: Survived: ") is dry
 
 
 def test_a_dry_run_says_so() -> None:

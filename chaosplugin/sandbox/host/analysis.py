@@ -4,6 +4,7 @@ Source: argo-rollouts analysis/{controller,analysis,sync}.go, metricproviders/pl
 """
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,7 +112,8 @@ class AnalysisController:
                 each["value"] = await self._secret(run["metadata"]["namespace"], reference)
                 secrets.add(each["value"])
         metrics = {each["name"]: resolve_metric(each, spec.get("args") or ()) for each in spec["metrics"]}
-        dry = frozenset(each["metricName"] for each in spec.get("dryRun") or ())
+        rules = [each["metricName"] for each in spec.get("dryRun") or ()]
+        dry = frozenset(name for name in metrics if any(re.search(rule, name) for rule in rules))
         return _Reconcile(run, metrics, frozenset(secrets), dry)
 
     async def _secret(self, namespace: str, reference: Object) -> str:

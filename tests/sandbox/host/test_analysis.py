@@ -182,10 +182,11 @@ async def test_old_measurements_are_collected_after_the_tenth(staged: Staging) -
         assert [call.count for call in script.of("Run")] == list(range(13))
 
 
-async def test_a_dry_metric_is_run_and_its_end_ignored(staged: Staging) -> None:
+@pytest.mark.parametrize("rule", ["chaos", ".*", "cha"])
+async def test_a_dry_metric_is_run_and_its_end_ignored(staged: Staging, rule: str) -> None:
     script = Script(always(ended("Failed", "gone")))
     async with staged(script) as stage:
-        stage.analyse(dryRun=[{"metricName": "chaos"}])
+        stage.analyse(dryRun=[{"metricName": rule}])
         status = await stage.ends()
 
         assert status["phase"] == "Successful"
