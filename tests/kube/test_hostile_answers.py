@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from aiohttp import web
 
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.errors import one_line
 from chaosplugin.kube.records import RecordCluster
 from chaosplugin.kube.session import Limits
-from tests.kube.conftest import Script, Step, clock, in_one_task
+from tests.kube.answers import answer
+from tests.kube.conftest import Script, clock, in_one_task
 
 OBJECT = {"metadata": {"name": "x", "namespace": "shop", "uid": "u"}}
 LONG = "9" * 5000
@@ -22,14 +22,6 @@ async def cluster(script_config: str) -> AsyncIterator[KubernetesCluster]:
     limits = Limits(first_delay_s=0.01)
     async with in_one_task(connect(script_config, clock=clock, limits=limits)) as cluster:
         yield cluster
-
-
-def answer(body: object, status: int = 200, **headers: str) -> Step:
-    async def step(_: web.Request) -> web.StreamResponse:
-        named = {key.replace("_", "-"): value for key, value in headers.items()}
-        return web.json_response(body, status=status, headers=named)
-
-    return step
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Watches against a server that misbehaves on command."""
 
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -8,100 +7,16 @@ import anyio
 import pytest
 from aiohttp import web
 
-from chaosplugin.core.topics import Applied, ChaosTopic, Deleted, Lost, PodsTopic, Synced, WatchEvent
 from chaosplugin.kube.client import KubernetesCluster, connect
-from chaosplugin.kube.reflector import Pace
 from chaosplugin.kube.session import Limits
+from tests.kube.answers import answer
 from tests.kube.conftest import QUICK, Script, Step, clock, in_one_task
-
-TOPIC = PodsTopic("shop", "hash", "new")
-
-
-def pod(name: str, version: int, uid: str = "", **extra: object) -> dict[str, object]:
-    metadata = {"name": name, "namespace": "shop", "uid": uid or name, "resourceVersion": str(version)}
-    return {"metadata": metadata, **extra}
-
-
-def line(type_: str, found: dict[str, object]) -> bytes:
-    return json.dumps({"type": type_, "object": found}).encode() + b"\n"
-
-
-def added(name: str, version: int, uid: str = "") -> bytes:
-    return line("ADDED", pod(name, version, uid))
-
-
-def bookmark(version: int, *, ends: bool = False) -> bytes:
-    annotations = {"k8s.io/initial-events-end": "true"} if ends else {}
-    return line("BOOKMARK", {"metadata": {"resourceVersion": str(version), "annotations": annotations}})
-
-
-def error(code: int, message: str) -> bytes:
-    return line("ERROR", {"kind": "Status", "status": "Failure", "code": code, "message": message})
-
-
-def stream(*parts: bytes, then: str = "end") -> Step:
-    """Send the parts; then end the answer, cut the connection, or hang until the client leaves."""
-
-    async def step(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for part in parts:
-            await response.write(part)
-        if then == "hang":
-            await anyio.sleep_forever()
-        if then == "cut" and request.transport is not None:
-            request.transport.abort()
-        return response
-
-    return step
-
-
-def refuse(code: int, text: str, **headers: str) -> Step:
-    async def step(_: web.Request) -> web.StreamResponse:
-        return web.Response(status=code, text=text, headers=headers)
-
-    return step
-
-
-def page(version: int, *found: dict[str, object], after: str = "") -> Step:
-    async def step(_: web.Request) -> web.StreamResponse:
-        metadata = {"resourceVersion": str(version), "continue": after}
-        return web.json_response({"metadata": metadata, "items": list(found)})
-
-    return step
-
-
-hang = stream(then="hang")
-
-
-def text(event: WatchEvent) -> str:
-    match event:
-        case Applied(_, found):
-            return f"+{found.metadata.name}@{found.metadata.resource_version}"
-        case Deleted(_, found):
-            return f"-{found.metadata.name}@{found.metadata.resource_version}"
-        case Synced():
-            return "synced"
-        case Lost():
-            return "lost"
-
-
-async def take(events: AsyncIterator[WatchEvent], count: int) -> list[str]:
-    found: list[str] = []
-    with anyio.move_on_after(20):
-        while len(found) < count:
-            found.append(text(await anext(events)))
-    return found
+from tests.kube.watches import TOPIC, added, bookmark, error, hang, line, page, pod, stream, take
 
 
 @pytest.fixture
-def pace() -> Pace:
-    return QUICK
-
-
-@pytest.fixture
-async def cluster(script_config: str, pace: Pace) -> AsyncIterator[KubernetesCluster]:
-    async with in_one_task(connect(script_config, clock=clock, pace=pace)) as cluster:
+async def cluster(script_config: str) -> AsyncIterator[KubernetesCluster]:
+    async with in_one_task(connect(script_config, clock=clock, pace=QUICK)) as cluster:
         yield cluster
 
 
@@ -147,7 +62,7 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(script: Script, cluster
 
 @pytest.mark.parametrize(
     "expired",
-    [stream(error(410, "too old resource version")), refuse(410, "too old resource version")],
+    [stream(error(410, "too old resource version")), answer("too old resource version", 410)],
     ids=["in the stream", "as the answer"],
 )
 async def test_what_was_missed_is_worked_out_when_the_version_is_too_old(
@@ -167,10 +82,10 @@ async def test_what_was_missed_is_worked_out_when_the_version_is_too_old(
 @pytest.mark.parametrize(
     "trouble",
     [
-        refuse(503, "no healthy upstream"),
-        refuse(429, "slow down", **{"Retry-After": "0"}),
-        refuse(403, "forbidden"),
-        refuse(404, "404 page not found\n"),
+        answer("no healthy upstream", 503),
+        answer("slow down", 429, **{"Retry-After": "0"}),
+        answer("forbidden", 403),
+        answer("404 page not found\n", 404),
         stream(b"<html>please sign in</html>\n"),
         stream(error(500, "storage is reinitializing")),
         stream(line("PARTY", {})),
@@ -191,7 +106,7 @@ async def test_a_stream_that_cannot_be_taken_up_at_once_is_read_anew(
 ) -> None:
     script.then(
         stream(added("a", 5), bookmark(7, ends=True)),
-        refuse(503, "no healthy upstream"),
+        answer("no healthy upstream", 503),
         stream(bookmark(9, ends=True), then="hang"),
     )
 
@@ -218,9 +133,9 @@ async def test_a_server_without_streaming_lists_is_read_by_pages(
     script: Script, cluster: KubernetesCluster, code: int
 ) -> None:
     script.then(
-        refuse(code, "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch"),
+        answer("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch", code),
         page(7, pod("a", 5), after="more"),
-        refuse(410, "the provided continue parameter is too old"),
+        answer("the provided continue parameter is too old", 410),
         page(8, pod("a", 5), after="more"),
         page(8, pod("b", 6)),
         stream(added("c", 9), error(410, "too old")),
@@ -283,6 +198,8 @@ async def test_a_line_beyond_the_limit_is_an_error_and_all_is_told_anew(
 
 
 NESTED = b'{"type":"ADDED","object":{"metadata":{},"spec":%b%b}}\n' % (b'{"a":' * 5000 + b"1", b"}" * 5000)
+
+
 NO_UTF_8 = b'{"type":"ADDED","object":{"metadata":{"name":"\xff"}}}\n'
 
 
@@ -304,7 +221,7 @@ async def test_an_object_that_cannot_be_read_does_not_spoil_a_page(
     script: Script, cluster: KubernetesCluster
 ) -> None:
     broken: dict[str, object] = {"metadata": {"name": "x", "namespace": "shop", "uid": 5}}
-    script.then(refuse(400, "sendInitialEvents is forbidden"), page(7, broken, pod("a", 5)), hang)
+    script.then(answer("sendInitialEvents is forbidden", 400), page(7, broken, pod("a", 5)), hang)
 
     async with cluster.watch(TOPIC) as events:
         assert await take(events, 2) == ["+a@5", "synced"]
@@ -316,7 +233,7 @@ async def test_a_page_that_is_nested_without_end_is_told_and_asked_for_again(
     async def nested(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b'{"metadata":{},"x":' + b"[" * 5000, content_type="application/json")
 
-    script.then(refuse(400, "sendInitialEvents is forbidden"), nested, page(7, pod("a", 5)), hang)
+    script.then(answer("sendInitialEvents is forbidden", 400), nested, page(7, pod("a", 5)), hang)
 
     async with cluster.watch(TOPIC) as events:
         assert await take(events, 3) == ["lost", "+a@5", "synced"]
@@ -457,96 +374,3 @@ async def test_what_differs_in_nothing_that_is_read_is_not_told(
                 await anyio.sleep(0.01)
 
     assert script.seen[1].query["resourceVersion"] == "10"
-
-
-async def review(request: web.Request) -> web.StreamResponse:
-    return web.json_response({"status": {"allowed": True}})
-
-
-def chaos(name: str, namespace: str) -> bytes:
-    metadata = {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "5"}
-    return line("ADDED", {"kind": "PodChaos", "metadata": metadata})
-
-
-async def test_one_stream_serves_all_namespaces_and_all_subscribers(
-    script: Script, cluster: KubernetesCluster
-) -> None:
-    script.then(review, review)
-    script.then(stream(chaos("a", "shop"), chaos("b", "bank"), bookmark(7, ends=True), then="hang"))
-
-    async with (
-        cluster.watch(ChaosTopic("PodChaos", "shop")) as shop,
-        cluster.watch(ChaosTopic("PodChaos", "bank")) as bank,
-    ):
-        assert await take(shop, 2) == ["+a@5", "synced"]
-        assert await take(bank, 2) == ["+b@5", "synced"]
-        async with cluster.watch(ChaosTopic("PodChaos", "shop")) as late:
-            assert await take(late, 2) == ["+a@5", "synced"]
-
-    watches = [seen for seen in script.seen if seen.method == "GET"]
-    assert [seen.path for seen in watches] == ["/apis/chaos-mesh.org/v1alpha1/podchaos"]
-    assert watches[0].query["labelSelector"] == "app.kubernetes.io/managed-by=chaosplugin"
-
-
-async def test_who_may_not_watch_everywhere_watches_the_namespace(
-    script: Script, cluster: KubernetesCluster
-) -> None:
-    async def denied(_: web.Request) -> web.StreamResponse:
-        return web.json_response({"status": {"allowed": False}})
-
-    script.then(denied, stream(chaos("a", "shop"), bookmark(7, ends=True), then="hang"))
-
-    async with cluster.watch(ChaosTopic("PodChaos", "shop")) as events:
-        assert await take(events, 2) == ["+a@5", "synced"]
-
-    assert script.seen[1].path == "/apis/chaos-mesh.org/v1alpha1/namespaces/shop/podchaos"
-
-
-async def test_a_stream_is_closed_some_time_after_its_last_subscriber(
-    script: Script, cluster: KubernetesCluster
-) -> None:
-    closed = anyio.Event()
-
-    async def watched(request: web.Request) -> web.StreamResponse:
-        try:
-            return await stream(added("a", 5), bookmark(7, ends=True), then="hang")(request)
-        finally:
-            closed.set()
-
-    script.then(watched)
-    async with cluster.watch(TOPIC) as events:
-        await take(events, 2)
-    async with cluster.watch(TOPIC) as events:
-        assert await take(events, 2) == ["+a@5", "synced"]
-    assert len(script.seen) == 1
-
-    with anyio.fail_after(10):
-        await closed.wait()
-    script.then(stream(bookmark(8, ends=True), then="hang"))
-    async with cluster.watch(TOPIC) as events:
-        assert await take(events, 1) == ["synced"]
-
-
-async def test_a_hundred_and_fifty_watches_do_not_stop_other_requests(
-    script: Script, cluster: KubernetesCluster
-) -> None:
-    async def any_step(request: web.Request) -> web.StreamResponse:
-        if "watch" in request.query:
-            return await stream(bookmark(7, ends=True), then="hang")(request)
-        return web.json_response({"metadata": {"name": "x"}})
-
-    script.always = any_step
-
-    async def watch(value: str) -> None:
-        async with cluster.watch(PodsTopic("shop", "hash", value)) as events:
-            assert await take(events, 1) == ["synced"]
-            await anyio.sleep_forever()
-
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as group:
-            for n in range(150):
-                group.start_soon(watch, str(n))
-            while len(script.seen) < 150:
-                await anyio.sleep(0.01)
-            assert (await cluster.read_rollout("shop", "x")).metadata.name == "x"
-            group.cancel_scope.cancel()

@@ -24,10 +24,12 @@ from chaosplugin.provider.ports import (
     NotFound,
     Unavailable,
 )
+from tests.kube.answers import OBJECT, answer, drop, refuse
 from tests.kube.conftest import Script, Step, clock, in_one_task, kubeconfig
 
 LIMITS = Limits(try_s=5, total_s=5, create_s=5, first_delay_s=0.01)
-OBJECT = {"kind": "PodChaos", "metadata": {"name": "x", "namespace": "shop", "uid": "u"}}
+
+
 MANIFEST = {**OBJECT, "apiVersion": "chaos-mesh.org/v1alpha1", "spec": {}}
 
 
@@ -35,40 +37,6 @@ MANIFEST = {**OBJECT, "apiVersion": "chaos-mesh.org/v1alpha1", "spec": {}}
 async def cluster(script_config: str) -> AsyncIterator[KubernetesCluster]:
     async with in_one_task(connect(script_config, clock=clock, limits=LIMITS)) as cluster:
         yield cluster
-
-
-def answer(body: object, status: int = 200, **headers: str) -> Step:
-    async def step(_: web.Request) -> web.StreamResponse:
-        named = {key.replace("_", "-"): value for key, value in headers.items()}
-        if isinstance(body, str):
-            return web.Response(text=body, status=status, headers=named)
-        return web.json_response(body, status=status, headers=named)
-
-    said = body.get("message") if isinstance(body, dict) else body
-    step.__name__ = f"{status} {str(said)[:60].strip()}"  # what pytest shows
-    return step
-
-
-def refuse(code: int, reason: str, message: str, name: str = "x", **headers: str) -> Step:
-    details = {"name": name} if name else {}
-    return answer(
-        {
-            "kind": "Status",
-            "status": "Failure",
-            "code": code,
-            "reason": reason,
-            "message": message,
-            "details": details,
-        },
-        code,
-        **headers,
-    )
-
-
-async def drop(request: web.Request) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
 
 
 def read(cluster: KubernetesCluster) -> Awaitable[ChaosObject]:
@@ -88,6 +56,8 @@ def delete(cluster: KubernetesCluster) -> Awaitable[None]:
 
 
 Call = Callable[[KubernetesCluster], Awaitable[object]]
+
+
 CALLS: tuple[Call, ...] = (read, create)
 
 
@@ -194,8 +164,14 @@ async def test_a_server_that_hangs_is_given_up_in_time(script_config: str, scrip
 
 
 NO_KIND = answer("404 page not found\n", 404)
+
+
 DENIAL = 'admission webhook "vpodchaos.kb.io" denied the request: Spec.Duration: bad'
+
+
 PANIC = 'admission webhook "vschedule.kb.io" denied the request: panic: runtime error'
+
+
 ENDING = 'podchaos.chaos-mesh.org "x" is forbidden: unable to create new content in namespace shop because '
 
 

@@ -14,8 +14,8 @@ from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.session import Limits
 from chaosplugin.provider.facts import Fact, Gate, Requested, WatchBegan, WatchCut, WatchEnded, gate
 from chaosplugin.provider.ports import NotFound, Unavailable
+from tests.kube.answers import OBJECT, answer, refuse
 from tests.kube.conftest import QUICK, Bed, Script, clock, in_one_task
-from tests.kube.test_session import OBJECT, answer, refuse
 
 TRACE = Trace("0af7651916cd43dd8448eb211c80319c")
 LIMITS = Limits(try_s=5, total_s=0.2, create_s=5, first_delay_s=0.01)
