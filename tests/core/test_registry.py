@@ -7,35 +7,25 @@ from typing import Never
 import pytest
 
 from chaosplugin.core import delivery, ledger
-from chaosplugin.core.analysis import Measurement, Phase
-from chaosplugin.core.beginning import RESUME_WAIT, REVIEW_GRACE
+from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
-    Create,
     Delete,
     Done,
-    Find,
-    Found,
-    HistoryRead,
     Keep,
     LedgerRead,
-    ReadHistory,
     ReadLedger,
-    ReadScope,
-    ScopeRead,
     VerdictWritten,
-    WriteMark,
     WriteVerdict,
     WriteWake,
 )
 from chaosplugin.core.interests import Watch
-from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, Metadata, MetricResult
-from chaosplugin.core.run import SINCE, Notice, Run, Stage
+from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.topics import AnalysisRunsTopic, Deleted
 from chaosplugin.core.verdict import Reason
-from tests.core.given import HASH, START, analysis_run, hit, make_spec, pod, recovered
-from tests.core.world import World, marked
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
+from tests.core.world import World
 
 
 def test_a_canary_that_survives_is_successful_and_nothing_is_left() -> None:
@@ -205,177 +195,6 @@ def test_a_stale_copy_after_the_end_of_the_analysis_gets_the_verdict_once_more()
     assert world.resume().phase is Phase.SUCCESSFUL
 
 
-def _queue_behind(world: World) -> Run:
-    """Let another gate of the same canary wait for this one's."""
-    second = make_spec(identity=Identity("run-1", "other", 1), name="other")
-    world.take(world.registry.start(world.now, second, analysis_run(), errors=0, resume=False))
-    world.take(world.registry.allow(world.now, second.id, push=True))
-    given = Measurement(phase=Phase.RUNNING, started_at=START)
-    world.take(world.registry.answer(world.now, second.id, given)[1])
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
-    world.pods(pod("web-a"))
-    world.prove()
-    other = world.registry.run(second.id)
-    assert other is not None
-    assert other.stage is Stage.QUEUED
-    return other
-
-
-def test_gates_of_one_replica_set_run_one_after_another() -> None:
-    world = World()
-    world.to_observing()
-    other = _queue_behind(world)
-    world.wait(40)
-    assert other.verdict is None, "waiting does not count"
-
-    world.experiment(hit("web-a"), desired="Run", gone=True)
-
-    world.prove()
-    assert world.expect(WriteMark).run == other.spec.id
-
-
-def test_a_fault_that_is_over_and_judged_holds_up_nobody_though_its_experiment_is_stuck() -> None:
-    world = World(one_shot=True)
-    world.to_observing()
-    other = _queue_behind(world)
-    world.experiment(hit("web-a"), desired="Run")
-
-    world.wait(6)
-    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
-
-    world.prove()
-    assert world.expect(WriteMark).run == other.spec.id
-
-
-def test_nobody_waits_for_ever_for_a_fault_that_cannot_be_undone() -> None:
-    world = World()
-    world.to_observing()
-    other = _queue_behind(world)
-    world.to_timeout(hit("web-a"), desired="Run")
-    assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
-    world.done(world.expect(Delete), Done())
-    world.experiment(hit("web-a"), desired="Stop", deleting=True)
-    world.wait(50)
-    assert other.verdict is None
-
-    world.wait(41)
-
-    assert other.verdict is not None
-    assert other.verdict.reason is Reason.NOT_STEADY
-    assert "another gate's PodChaos default/kill-" in other.verdict.message
-    assert not other.create_sent
-
-
-def test_an_experiment_that_a_twin_creates_during_the_proof_is_adopted() -> None:
-    world = World()
-    world.start()
-    world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
-    world.pods(pod("web-a"), pod("web-b", ready=False))
-    reading = world.expect(ReadScope)
-
-    world.experiment(hit("web-a"), desired="Run")
-
-    assert world.stage is Stage.OBSERVING
-    world.done(reading, ScopeRead(None))
-    world.wait(40)
-    assert world.verdict is None or world.verdict[1] is not Reason.NOT_STEADY
-
-
-def to_ready_targets(world: World) -> None:
-    world.start()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
-    world.pods(pod("web-a"), pod("web-b"))
-
-
-def test_nothing_is_patched_or_created_before_the_first_resume() -> None:
-    world = World()
-    to_ready_targets(world)
-    assert world.todo == []
-
-    world.resume()
-
-    world.prove()
-    assert world.expect(WriteMark).mark.version == "7", "from there on the create can be looked for"
-    assert world.todo == []
-
-
-def test_a_gate_waits_for_its_resume_however_slow_other_metrics_are() -> None:
-    world = World()
-    to_ready_targets(world)
-    world.wait(RESUME_WAIT.total_seconds() - 1)
-    assert world.verdict is None, "which does not count for the targets"
-
-    world.resume()
-
-    world.prove()
-    world.expect(WriteMark)
-
-
-def test_a_gate_whose_resume_never_comes_creates_nothing() -> None:
-    world = World()
-    to_ready_targets(world)
-
-    world.wait(RESUME_WAIT.total_seconds() + 1)
-
-    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
-    assert "has not asked again for 10 minutes" in world.message
-
-
-@pytest.mark.parametrize("push", [False, None])
-def test_what_cannot_be_marked_is_created_once_argo_has_stored_its_beginning(push: bool | None) -> None:
-    world = World(push=push)
-    begun = world.start()
-    assert begun.metadata[SINCE] == "7", "the AnalysisRun's version, by which the create can be looked for"
-    assert begun.resume_at == world.now + timedelta(seconds=1 if push is False else 2)
-    to_ready_targets(world)
-    assert world.todo == []
-
-    world.resume()
-    world.wait(0 if push is False else REVIEW_GRACE.total_seconds())
-
-    world.prove()
-    world.expect(Create)
-
-
-@pytest.mark.parametrize(
-    ("created", "reason"), [(True, Reason.DELETED), (None, Reason.UNKNOWN), (False, None)]
-)
-def test_what_was_created_without_a_mark_is_not_created_again(
-    created: bool | None, reason: Reason | None
-) -> None:
-    """The process died, and somebody deleted the experiment: only what Argo has stored tells of it."""
-    world = World(push=False)
-    world.start(resume=True, since="7")
-    world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
-    history = world.expect(ReadHistory)
-    assert history.version == "7"
-
-    world.done(history, HistoryRead(created=created))
-    if created:
-        world.done(world.expect(Find), Found(None))
-
-    assert world.verdict == (reason and (Phase.INCONCLUSIVE, reason))
-    assert world.resume().metadata[SINCE] == "7", "the answer is the same whoever gives it"
-
-
-def test_pods_that_change_while_the_mark_is_made_are_proved_again() -> None:
-    world = World()
-    to_ready_targets(world)
-    world.resume()
-    world.prove()
-    mark = world.expect(WriteMark)
-    world.pods(pod("web-c"))
-
-    world.done(mark, AnalysisRunSeen(marked(world)))
-
-    assert not [command for command in world.todo if isinstance(command, Create)]
-    world.wanted = 3
-    world.prove()
-    world.expect(Create)
-
-
 def test_the_wake_is_repeated_with_a_new_value_until_argo_has_it() -> None:
     world = World()
     world.to_observing()
@@ -394,44 +213,6 @@ def test_the_wake_is_repeated_with_a_new_value_until_argo_has_it() -> None:
     world.wait(120)
 
     assert not [command for command in world.todo if isinstance(command, WriteWake)]
-
-
-def test_a_kept_experiment_holds_the_canary_until_its_fault_is_over() -> None:
-    world = World(keep=True)
-    world.to_observing()
-    other = _queue_behind(world)
-    world.to_timeout(hit("web-a"), desired="Run")
-    world.done(world.expect(Keep), Done())
-    world.run_seen(phase="Running", metric_results=[MetricResult(name="chaos", count=1)])
-    assert (world.stage, other.stage) == (Stage.DECIDED, Stage.QUEUED), "the pause takes its time"
-
-    world.experiment(recovered("web-a", world.now), desired="Stop")
-
-    assert world.stage is Stage.DONE
-    world.prove()
-    assert world.expect(WriteMark).run == other.spec.id
-
-
-def test_a_pause_that_ends_no_fault_holds_the_canary_for_a_minute_and_is_tried_on() -> None:
-    world = World(keep=True)
-    world.to_observing()
-    other = _queue_behind(world)
-    world.to_timeout(hit("web-a"), desired="Run")
-    world.done(world.expect(Keep), Done())
-    world.run_seen(phase="Running", metric_results=[MetricResult(name="chaos", count=1)])
-
-    world.wait(59)
-    assert other.stage is Stage.QUEUED
-    world.wait(2)
-
-    assert other.verdict is not None
-    assert other.verdict.reason is Reason.NOT_STEADY
-    assert "is kept, and whose fault is not over 60s after it was paused" in other.verdict.message
-    (told,) = [each for each in world.registry.announcements if each.notice is Notice.STUCK]
-    assert "or delete it" in told.message
-    world.done(world.expect(Keep), Done())
-    world.experiment(recovered("web-a", world.now), desired="Stop")
-    assert world.stage is Stage.DONE
 
 
 def test_an_experiment_to_be_kept_is_labelled_and_paused_where_its_fault_is_on() -> None:
