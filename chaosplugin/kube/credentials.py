@@ -15,6 +15,7 @@ from typing import Protocol
 
 import anyio
 
+from chaosplugin import files
 from chaosplugin.kube.errors import NoCluster, one_line
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class TokenFile:
         self._path = path
         self._monotonic = monotonic
         self._value = ""
-        self._version = (0, 0)
+        self._version: files.Version | None = None
         self._check_at = float("-inf")
 
     async def header(self, refused: str | None = None) -> str:
@@ -84,8 +85,7 @@ class TokenFile:
         return self._value
 
     def _read(self, *, again: bool) -> None:
-        state = self._path.stat()
-        version = (state.st_mtime_ns, state.st_ino)
+        version = files.version([self._path])
         if version == self._version and not again:
             return
         with self._path.open("rb") as file:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,6 +20,7 @@ from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
+from chaosplugin import files
 from chaosplugin.kube.connection import Connection, TlsFiles, connection_to
 from chaosplugin.kube.credentials import Credential, Fixed, Issued, Renewed, is_token
 from chaosplugin.kube.errors import NoCluster, one_line
@@ -28,7 +28,6 @@ from chaosplugin.kube.execplugin import ExecPlugin
 
 _log = logging.getLogger(__name__)
 _RELOAD_S = 10.0  # how often the file is looked at, and a tokenFile or an OIDC token that it names
-_Versions = list[tuple[int, int, int]]
 # What a malformed kubeconfig makes kubernetes-asyncio raise.
 _BROKEN = (
     ConfigException,
@@ -67,9 +66,9 @@ class _Followed:
     origin = ""
 
     def __init__(self, path: str, clock: Callable[[], datetime]) -> None:
-        self._path = path
+        self._path, self._paths = path, path.split(":")
         self._clock = clock
-        self._versions: _Versions = []
+        self._version: files.Version = ()
         self._check_at = self._not_before = float("-inf")
         self._lock = anyio.Lock()
         self._credential: Credential = Fixed()
@@ -78,7 +77,7 @@ class _Followed:
 
     async def read(self) -> Connection:
         """Read it. Raises: NoCluster, or one of what a malformed file makes others raise."""
-        self._versions = _versions(self._path)
+        self._version = files.version(self._paths)
         connection = await self._read()
         self._credential = connection.credential
         return connection
@@ -96,10 +95,10 @@ class _Followed:
 
     async def _follow(self) -> None:
         try:
-            versions = _versions(self._path)
-            if versions != self._versions:
+            version = files.version(self._paths)
+            if version != self._version:
                 await self._take(await self._read())
-                self._versions = versions
+                self._version = version
         except (NoCluster, *_BROKEN) as error:
             self._not_before = self._check_at
             reason = _why(error)
@@ -170,7 +169,7 @@ def _why(error: Exception) -> str:
 
 
 def _open(path: str) -> tuple[Any, Any]:
-    if not _versions(path):  # the reader would complain of a key
+    if not any(files.version(path.split(":"))):  # the reader would complain of a key
         raise ConfigException("there is no such file")
     merged = KubeConfigMerger(path).config
     loader = KubeConfigLoader(config_dict=merged, config_base_path=None)
@@ -179,19 +178,12 @@ def _open(path: str) -> tuple[Any, Any]:
     return loader, user["user"] if user is not None else None
 
 
-def _versions(path: str) -> _Versions:
-    """Return what tells that a file was replaced, for each of those that there are."""
-    found = (Path(each) for each in path.split(":"))
-    states = (each.stat() for each in found if each.exists())
-    return [(state.st_mtime_ns, state.st_ino, state.st_size) for state in states]
-
-
 async def _connection(
     configuration: Any,
     credential: Credential,
     certificate: Callable[[], tuple[bytes, bytes] | None] = lambda: None,
 ) -> Connection:
-    files = TlsFiles(
+    tls_files = TlsFiles(
         ca_file=configuration.ssl_ca_cert or None,
         verify=bool(configuration.verify_ssl),
         cert_file=configuration.cert_file or None,
@@ -199,7 +191,7 @@ async def _connection(
     )
     return await connection_to(
         str(configuration.host),
-        files,
+        tls_files,
         credential,
         certificate=certificate,
         proxy=configuration.proxy,

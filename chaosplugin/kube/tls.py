@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from chaosplugin import files
 from chaosplugin.kube.errors import NoCluster
 
 _log = logging.getLogger(__name__)
@@ -26,15 +27,15 @@ class Tls:
     def __init__(
         self,
         build: Callable[[], ssl.SSLContext],
-        files: Sequence[Path] = (),
+        paths: Sequence[Path] = (),
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._build = build
-        self._files = files
+        self._paths = paths
         self._monotonic = monotonic
         self._context: ssl.SSLContext | None = None
-        self._versions: list[tuple[int, int]] | None = None
+        self._version: files.Version | None = None
         self._check_at = float("-inf")
         self._lock = anyio.Lock()
 
@@ -55,19 +56,19 @@ class Tls:
 
     def forget(self) -> None:
         """Build it anew for the next connection: something that stands in no file has changed."""
-        self._versions, self._check_at = None, float("-inf")
+        self._version, self._check_at = None, float("-inf")
 
     def take(self, other: "Tls") -> None:
         """Be built from now on as another one is, as the files are others."""
-        self._build, self._files = other._build, other._files  # noqa: SLF001 - of its own kind
-        self._context, self._versions = other._context, other._versions  # noqa: SLF001
+        self._build, self._paths = other._build, other._paths  # noqa: SLF001 - of its own kind
+        self._context, self._version = other._context, other._version  # noqa: SLF001
 
     async def _renew(self) -> None:
         try:
-            versions = [(state.st_mtime_ns, state.st_ino) for state in map(Path.stat, self._files)]
-            if self._context is None or versions != self._versions:
+            version = files.version(self._paths)
+            if self._context is None or version != self._version:
                 self._context = await anyio.to_thread.run_sync(self._build)
-                self._versions = versions
+                self._version = version
         except (OSError, NoCluster) as error:
             if self._context is None:
                 raise NoCluster(f"certificate files: {error}") from None

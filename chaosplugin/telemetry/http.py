@@ -20,6 +20,7 @@ import anyio
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from chaosplugin import files
 from chaosplugin.provider.settings import Metrics as Address
 from chaosplugin.telemetry.metrics import Metrics
 from chaosplugin.telemetry.runs import listed
@@ -92,7 +93,7 @@ async def serve(address: Address, pages: Pages) -> None:
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        seen = _states(address)
+        seen = _version(address)
         context = tls(address) if address.certificate else None
         await _listen(runner, address, context)
         await _follow(address, seen, context, pages)
@@ -121,11 +122,13 @@ async def _listen(runner: web.AppRunner, address: Address, context: ssl.SSLConte
         await anyio.sleep(_RETRY_S)
 
 
-async def _follow(address: Address, seen: list[object], context: ssl.SSLContext | None, pages: Pages) -> None:
+async def _follow(
+    address: Address, seen: files.Version, context: ssl.SSLContext | None, pages: Pages
+) -> None:
     """Show a renewed certificate to new connections, ask for a changed token; what is half written waits."""
     while True:
         await anyio.sleep(_RELOAD_S)
-        found = _states(address)
+        found = _version(address)
         if found == seen:
             continue
         seen = found
@@ -139,16 +142,8 @@ async def _follow(address: Address, seen: list[object], context: ssl.SSLContext 
             _log.warning("the new certificate or token cannot be used, the old one stays: %s", error)
 
 
-def _states(address: Address) -> list[object]:
-    """Return what tells that a file was replaced; a Secret's are links that are swapped."""
-    found: list[object] = []
-    for file in (address.certificate, address.key, address.token):
-        try:
-            state = Path(file).stat() if file else None
-        except OSError:
-            state = None
-        found.append(state and (state.st_mtime_ns, state.st_ino, state.st_size))
-    return found
+def _version(address: Address) -> files.Version:
+    return files.version(file for file in (address.certificate, address.key, address.token) if file)
 
 
 def tls(address: Address) -> ssl.SSLContext:

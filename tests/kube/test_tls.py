@@ -158,6 +158,7 @@ async def test_certificate_files_are_looked_at_every_ten_seconds(tmp_path: Path)
 
     def build() -> ssl.SSLContext:
         nonlocal built
+        file.read_bytes()
         built += 1
         return ssl.create_default_context()
 

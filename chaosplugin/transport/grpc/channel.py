@@ -9,8 +9,8 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from chaosplugin import files
 from chaosplugin.transport.grpc.addresses import Target
-from chaosplugin.transport.grpc.credentials import Signature, signature
 from chaosplugin.transport.grpc.server import MAX_MESSAGE
 
 Q = TypeVar("Q", bound=Message)
@@ -38,8 +38,8 @@ class Channel:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._files = [file for file in (target.ca, target.certificate, target.key) if file]
-        self._seen: Signature | None = None
+        self._paths = [file for file in (target.ca, target.certificate, target.key) if file]
+        self._seen: files.Version | None = None
         self._channel: grpc.aio.Channel | None = None
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ class Channel:
 
     async def _current(self) -> grpc.aio.Channel:
         """Take new certificates into use; those of a Secret are renewed under our feet."""
-        found = signature(self._files)
+        found = files.version(self._paths)
         channel = self._channel
         if channel is None or found != self._seen:
             old, channel = channel, self._open()

@@ -6,19 +6,13 @@ from pathlib import Path
 
 import grpc
 
-_log = logging.getLogger(__name__)
+from chaosplugin import files
 
-Signature = tuple[tuple[int, int, int], ...]
+_log = logging.getLogger(__name__)
 
 
 class CannotServeError(Exception):
     """The server cannot begin; the text is one line for the operator."""
-
-
-def signature(files: list[str]) -> Signature:
-    """Tell whether files have changed; a Secret's are links that are swapped. Raises: OSError."""
-    found = [Path(file).stat() for file in files]
-    return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
 
 
 class ServerCertificate:
@@ -26,14 +20,14 @@ class ServerCertificate:
 
     def __init__(self, certificate: str, key: str, client_ca: str | None) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
-        self._files = [certificate, key, *([client_ca] if client_ca else [])]
-        self._seen: Signature | None = None
-        self._complained: Signature | None = None
+        self._paths = [certificate, key, *([client_ca] if client_ca else [])]
+        self._seen: files.Version | None = None
+        self._complained: files.Version | None = None
 
     def credentials(self) -> grpc.ServerCredentials:
         """Raises: CannotServeError, if the files are not what they must be now."""
         try:
-            self._seen = signature(self._files)
+            self._seen = files.version(self._paths)
             first = self._read()
         except (OSError, ssl.SSLError, ValueError) as error:
             raise CannotServeError(f"--tls-cert, --tls-key, --client-ca: {error}") from None
@@ -48,17 +42,14 @@ class ServerCertificate:
 
         It must not raise, and what is half written can wait.
         """
+        found = files.version(self._paths)
+        if found in (self._seen, self._complained) or None in found:  # between the old link and the new one
+            return None
         try:
-            found = signature(self._files)
-            if found in (self._seen, self._complained):
-                return None
-            try:
-                fresh = self._read()
-            except (OSError, ssl.SSLError, ValueError) as error:
-                self._complained = found
-                _log.warning("the new certificate is not usable, the old one stays: %s", error)
-                return None
-        except OSError:  # between the removal of the old link and the new one
+            fresh = self._read()
+        except (OSError, ssl.SSLError, ValueError) as error:
+            self._complained = found
+            _log.warning("the new certificate is not usable, the old one stays: %s", error)
             return None
         self._seen = found
         _log.info("the certificate was read again")
