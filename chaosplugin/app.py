@@ -79,11 +79,10 @@ async def _connect(
     await anyio.to_thread.run_sync(importlib.import_module, "chaosplugin.kube.clusters")
     from chaosplugin.kube.clusters import open_clusters  # noqa: PLC0415 - it has been imported
 
-    observer = watched.observe if watched.wanted else None
     while True:
         try:
             async with open_clusters(
-                settings.kubeconfig, clock=clock, rate=settings.kube_api_qps, observer=observer
+                settings.kubeconfig, clock=clock, rate=settings.kube_api_qps, observer=watched.observer
             ) as found:
                 clusters.found(found)
                 watched.not_ready = ""

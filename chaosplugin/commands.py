@@ -265,7 +265,7 @@ async def _access(where: Where) -> AsyncIterator[_Access]:
         settings.kubeconfig,
         clock=clock,
         rate=settings.kube_api_qps,
-        observer=watched.observe if watched.wanted else None,
+        observer=watched.observer,
     )
     async with opened as clusters, anyio.create_task_group() as tasks:
         gates = serving.host_gates(tasks, clusters, settings, clock, watched)

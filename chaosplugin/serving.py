@@ -73,7 +73,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
         settings.kubeconfig,
         clock=clock,
         rate=settings.kube_api_qps,
-        observer=watched.observe if watched.wanted else None,
+        observer=watched.observer,
     )
     async with (
         opened as clusters,

@@ -49,6 +49,11 @@ class Observing:
         """Somebody besides the log listens: to calls and requests, too."""
         return self._settings.metrics is not None or self._settings.traces is not None
 
+    @property
+    def observer(self) -> Observer | None:
+        """Whom to tell of requests and watches; None where nobody listens."""
+        return self.observe if self.wanted else None
+
     def observe(self, fact: Fact) -> None:
         log_fact(fact)
         if self._early is not None and len(self._early) < _MOST_EARLY:

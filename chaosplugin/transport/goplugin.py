@@ -15,20 +15,20 @@ host; ours does not.
 import asyncio
 import logging
 import os
-import signal
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
-from chaosplugin.transport import mux, netrpc
+from chaosplugin.transport import mux, netrpc, signals
 from chaosplugin.transport.broker import Broker, BrokerFullError
-from chaosplugin.transport.listener import END_SIGNALS, Host, Listener
+from chaosplugin.transport.listener import Host, Listener
 from chaosplugin.transport.netrpc import CallError, Endpoint, Room, Service
 from chaosplugin.transport.prints import Prints
 from chaosplugin.transport.stream import Stream
@@ -85,7 +85,7 @@ class _Server:
         self._quitting: mux.Mux | None = None
 
     async def run(self, tasks: TaskGroup) -> None:
-        await tasks.start(self._obey_signals)
+        await tasks.start(partial(signals.obey, partial(self._end, End.SIGNAL)))
         tasks.start_soon(self._accept, tasks)
         tasks.start_soon(self._watch_host)
         removed = await anyio.to_thread.run_sync(self._listener.remove_stale_neighbours)
@@ -104,16 +104,6 @@ class _Server:
         if not self._ending.is_set():
             self.reason = reason
             self._ending.set()
-
-    async def _obey_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(*END_SIGNALS) as signals:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGINT:
-                    log.debug("SIGINT ignored: the host decides")
-                else:
-                    self._end(End.SIGNAL)
 
     async def _watch_host(self) -> None:
         while True:

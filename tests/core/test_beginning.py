@@ -12,16 +12,14 @@ from chaosplugin.core.commands import (
     Find,
     Found,
     HistoryRead,
-    LedgerRead,
     ReadHistory,
-    ReadLedger,
     ReadScope,
     ScopeRead,
     WriteMark,
 )
 from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.given import HASH, analysis_run, hit, pod
+from tests.core.given import hit, pod
 from tests.core.world import World, marked
 
 
@@ -29,7 +27,7 @@ def test_an_experiment_that_a_twin_creates_during_the_proof_is_adopted() -> None
     world = World()
     world.start()
     world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     world.pods(pod("web-a"), pod("web-b", ready=False))
     reading = world.expect(ReadScope)
 
@@ -43,7 +41,7 @@ def test_an_experiment_that_a_twin_creates_during_the_proof_is_adopted() -> None
 
 def to_ready_targets(world: World) -> None:
     world.start()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     world.pods(pod("web-a"), pod("web-b"))
 
 
@@ -107,7 +105,7 @@ def test_what_was_created_without_a_mark_is_not_created_again(
     world = World(push=False)
     world.start(resume=True, since="7")
     world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     history = world.expect(ReadHistory)
     assert history.version == "7"
 

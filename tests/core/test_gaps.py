@@ -9,8 +9,6 @@ from chaosplugin.core.commands import (
     Failed,
     Find,
     Found,
-    LedgerRead,
-    ReadLedger,
     ReadReplicas,
     ReplicasRead,
 )
@@ -19,7 +17,7 @@ from chaosplugin.core.objects import Pod, Record
 from chaosplugin.core.run import Stage
 from chaosplugin.core.topics import ChaosTopic, Deleted
 from chaosplugin.core.verdict import Reason
-from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
+from tests.core.given import START, hit, pod, recovered
 from tests.core.world import World
 
 
@@ -40,14 +38,10 @@ def test_evidence_of_a_gap_comes_before_the_deadline() -> None:
     before = World()
     before.to_create()
     world = World()
-    world.created = before.created
-    world.now = START + timedelta(minutes=10)
-    world.start(resume=True)
+    world.succeed(before)
     ended = START + timedelta(seconds=20)
     found = world.chaos(recovered("web-a", ended), desired="Stop")
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
-    )
+    world.found(found)
 
     world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=9)), pod("web-b"))
 
@@ -59,14 +53,10 @@ def test_pods_that_were_ready_too_late_fail_also_when_seen_afterwards() -> None:
     before = World()
     before.to_create()
     world = World()
-    world.created = before.created
-    world.now = START + timedelta(minutes=10)
-    world.start(resume=True)
+    world.succeed(before)
     ended = START + timedelta(seconds=20)
     found = world.chaos(recovered("web-a", ended), desired="Stop")
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
-    )
+    world.found(found)
 
     world.pods(pod("web-a", restarts=2, since=ended + timedelta(seconds=75)), pod("web-b"))
     world.confirm()
@@ -79,15 +69,10 @@ def test_an_end_that_nobody_saw_and_nothing_tells_is_unobserved() -> None:
     before = World()
     before.to_create()
     world = World()
-    world.created = before.created
-    world.now = START + timedelta(minutes=10)
-    world.start(resume=True)
+    world.succeed(before)
     silent = Record(id="default/web-a", phase="Not Injected", injected_count=1)
 
-    world.done(
-        world.expect(ReadLedger),
-        LedgerRead(analysis_run=analysis_run(), experiment=world.chaos(silent, desired="Stop"), value=HASH),
-    )
+    world.found(world.chaos(silent, desired="Stop"))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
 
@@ -169,9 +154,7 @@ def test_a_state_before_that_somebody_removed_is_unobserved() -> None:
     world = World()
     world.start(resume=True)
     found = world.chaos(hit("web-a"), desired="Run")
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=found, value=HASH)
-    )
+    world.found(found)
     world.pods(pod("web-a"), pod("web-b"))
 
     world.experiment(recovered("web-a", world.now), desired="Stop")

@@ -20,7 +20,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import HASH, START, analysis_run, hit, pod, recovered, scope_inputs, with_patch
+from tests.core.given import HASH, START, hit, pod, recovered, scope_inputs, with_patch
 from tests.core.world import World, marked
 
 
@@ -30,7 +30,7 @@ def restored_with_a_mark(mark: ledger.Mark | None = None) -> World:
     world.start(resume=True)
     world.resume()
     found = marked(world, mark)
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=found, experiment=None, value=HASH))
+    world.found(run=found)
     return world
 
 
@@ -98,7 +98,7 @@ def test_a_mark_of_another_process_sends_back_to_the_ledger() -> None:
     world = World()
     world.start()
     world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     world.pods(pod("web-a"), pod("web-b"))
     world.prove()
 
@@ -114,7 +114,7 @@ def test_a_verdict_of_another_process_ends_the_gate_before_it_creates() -> None:
     world = World()
     world.start()
     world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     world.pods(pod("web-a"), pod("web-b"))
     record = ledger.VerdictRecord(
         phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
@@ -131,7 +131,7 @@ def test_an_analysis_run_that_cannot_be_marked_for_half_a_minute_is_an_error() -
     world = World()
     world.start()
     world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     world.pods(pod("web-a"), pod("web-b"))
     world.prove()
     for _ in range(35):
@@ -184,7 +184,7 @@ def test_a_mark_that_another_process_has_made_meanwhile_sends_back_to_the_ledger
     world = World()
     world.start()
     world.resume()
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.found()
     world.pods(pod("web-a"), pod("web-b"))
     other = ledger.Mark(
         kind="PodChaos", namespace="default", name=world.spec.name, version="7", by="elsewhere"

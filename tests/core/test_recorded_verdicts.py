@@ -12,7 +12,6 @@ from chaosplugin.core.commands import (
     Failed,
     Find,
     Found,
-    LedgerRead,
     ReadLedger,
     Refused,
     VerdictWritten,
@@ -28,7 +27,7 @@ from chaosplugin.core.objects import (
 )
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import HASH, START, analysis_run, hit, recovered, with_patch
+from tests.core.given import START, analysis_run, hit, recovered, with_patch
 from tests.core.world import World
 
 TIMEOUT = ledger.VerdictRecord(
@@ -53,7 +52,7 @@ def test_a_recorded_verdict_is_the_verdict() -> None:
     world.start(resume=True)
     recorded = with_patch(ledger.verdict_patch(world.spec.identity, TIMEOUT, "1", "7"))
 
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=recorded, experiment=None, value=HASH))
+    world.found(run=recorded)
 
     assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
     assert world.resume().message == "Timeout: x"

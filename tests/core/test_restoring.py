@@ -14,7 +14,6 @@ from chaosplugin.core.commands import (
     Find,
     Found,
     HistoryRead,
-    LedgerRead,
     NameExists,
     Outcome,
     ReadHistory,
@@ -31,7 +30,7 @@ from chaosplugin.core.objects import (
 )
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import HASH, analysis_run, hit, pod, recovered
+from tests.core.given import analysis_run, hit, pod, recovered
 from tests.core.world import World, marked
 
 
@@ -66,12 +65,7 @@ def test_a_live_experiment_is_adopted_with_its_baseline() -> None:
     world.created = before.created
     world.start(resume=True)
     world.resume()
-    world.done(
-        world.expect(ReadLedger),
-        LedgerRead(
-            analysis_run=analysis_run(), experiment=world.chaos(hit("web-a"), desired="Run"), value=HASH
-        ),
-    )
+    world.found(world.chaos(hit("web-a"), desired="Run"))
     assert world.stage is Stage.OBSERVING
     world.pods(pod("web-a", restarts=1, ready=False), pod("web-b"))
     world.now += timedelta(seconds=10)
@@ -92,9 +86,7 @@ def test_a_foreign_object_of_that_name_is_left_alone() -> None:
         kind=mine.kind, metadata=Metadata(name=mine.metadata.name, uid="x", labels={}), status=mine.status
     )
 
-    world.done(
-        world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=foreign, value=HASH)
-    )
+    world.found(foreign)
     world.wait(60)
 
     assert world.verdict == (Phase.ERROR, Reason.NAME_TAKEN)
@@ -201,7 +193,7 @@ def test_the_mark_tells_an_experiment_whose_labels_were_taken_off() -> None:
     world.start(resume=True)
     found = without_labels(world.chaos(hit("web-a"), desired="Run"))
 
-    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=marked(world), experiment=found, value=HASH))
+    world.found(found, run=marked(world))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
     assert world.expect(Delete).uid == "chaos-1"

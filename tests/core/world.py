@@ -263,6 +263,17 @@ class World:
 
     # -- ways
 
+    def succeed(self, before: "World") -> None:
+        """Be the process after that of another world, ten minutes later."""
+        self.created = before.created
+        self.now = START + timedelta(minutes=10)
+        self.start(resume=True)
+
+    def found(self, experiment: ChaosObject | None = None, run: AnalysisRun | None = None) -> None:
+        """Let the ledger be read: by default there is nothing in it."""
+        read = LedgerRead(analysis_run=run or analysis_run(), experiment=experiment, value=HASH)
+        self.done(self.expect(ReadLedger), read)
+
     def prove(self, inputs: scope.ScopeInputs | None = None) -> None:
         inputs = inputs or scope_inputs(replica_sets=[replica_set(self.wanted)])
         self.done(self.expect(ReadScope), ScopeRead(inputs))
@@ -270,10 +281,7 @@ class World:
     def to_create(self) -> Create:
         self.start()
         self.resume()
-        self.done(
-            self.expect(ReadLedger),
-            LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH),
-        )
+        self.found()
         self.pods(pod("web-a"), pod("web-b"))
         self.prove()
         if self.push:

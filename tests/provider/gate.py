@@ -22,8 +22,10 @@ from chaosplugin.provider.facts import Fact, Observer
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
+from chaosplugin.sandbox.api.metadata import owner_reference
 from chaosplugin.sandbox.api.resources import Object
 from chaosplugin.sandbox.cluster import Cluster, Settings, start
+from tests.sandbox.bed import until
 
 HASH, STABLE = "5d4f7c9b6d", "7f6b5c4d8e"
 LABEL = "rollouts-pod-template-hash"
@@ -96,7 +98,11 @@ class Gate:
         self.cluster.api.create(
             resources.REPLICA_SETS,
             {
-                "metadata": {"name": f"web-{value}", "labels": labels, "ownerReferences": [own(owner)]},
+                "metadata": {
+                    "name": f"web-{value}",
+                    "labels": labels,
+                    "ownerReferences": [owner_reference(owner)],
+                },
                 "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
             },
             NAMESPACE,
@@ -107,7 +113,7 @@ class Gate:
         metadata = {
             "name": name,
             "labels": {LABEL: HASH} if labels is None else labels,
-            "ownerReferences": [own(rollout.object)],
+            "ownerReferences": [owner_reference(rollout.object)],
         }
         made = self.cluster.api.create(
             resources.ANALYSIS_RUNS, {"metadata": metadata, "spec": {"metrics": []}}, NAMESPACE
@@ -194,33 +200,11 @@ class Gate:
                 await anyio.sleep(0.01)
 
     async def until(self, holds: Any, seconds: float = 30) -> None:
-        changed = anyio.Event()
-
-        def hear(_: object) -> None:
-            changed.set()
-
-        unlisten = self.cluster.store.listen(hear)
-        try:
-            with anyio.fail_after(seconds):
-                while not holds():
-                    await changed.wait()
-                    changed = anyio.Event()
-        finally:
-            unlisten()
+        await until(self.cluster, holds, seconds)
 
 
 async def answered(answer: Answer[Measurement]) -> Measurement:
     return await answer if isinstance(answer, Coroutine) else answer
-
-
-def own(owner: Object) -> Object:
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-    }
 
 
 def into(stages: list[str]) -> Observer:

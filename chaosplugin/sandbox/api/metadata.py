@@ -37,6 +37,18 @@ _KEPT = (
 )
 
 
+def owner_reference(owner: Object) -> Object:
+    """Return the reference that makes `owner` the controller of another object, and waits for its end."""
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in whole seconds, cut off: how metadata tells time."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

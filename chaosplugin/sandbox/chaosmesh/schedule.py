@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from chaosplugin.sandbox.api.errors import ApiError
-from chaosplugin.sandbox.api.metadata import suffixed, timestamp
+from chaosplugin.sandbox.api.metadata import owner_reference, suffixed, timestamp
 from chaosplugin.sandbox.api.resources import BY_KIND, CHAOS_KINDS, SCHEDULES, WORKFLOWS, Object, Resource
 from chaosplugin.sandbox.api.store import Change, Stored
 from chaosplugin.sandbox.api.verbs import Api
 from chaosplugin.sandbox.chaosmesh import cron, events, experiment
 from chaosplugin.sandbox.chaosmesh.schemas import EMBEDDED
-from chaosplugin.sandbox.chaosmesh.writing import SYSTEM_WRITE, owner, tell
+from chaosplugin.sandbox.chaosmesh.writing import SYSTEM_WRITE, tell
 from chaosplugin.sandbox.workqueue import WorkQueue
 
 MANAGED_BY = "managed-by"
@@ -100,7 +100,7 @@ class ScheduleController:
             "metadata": {
                 "name": suffixed(f"{stored.name}-"),
                 "labels": {MANAGED_BY: stored.name},
-                "ownerReferences": [owner(schedule)],
+                "ownerReferences": [owner_reference(schedule)],
             },
             "spec": schedule["spec"][_KEYS[kind]],
         }

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from chaosplugin.sandbox.api.deletion import FOREGROUND
 from chaosplugin.sandbox.api.errors import ApiError
-from chaosplugin.sandbox.api.metadata import timestamp
+from chaosplugin.sandbox.api.metadata import owner_reference, timestamp
 from chaosplugin.sandbox.api.resources import (
     BY_KIND,
     CHAOS_KINDS,
@@ -25,7 +25,7 @@ from chaosplugin.sandbox.api.verbs import Api
 from chaosplugin.sandbox.chaosmesh import events
 from chaosplugin.sandbox.chaosmesh.durations import parse
 from chaosplugin.sandbox.chaosmesh.schemas import EMBEDDED
-from chaosplugin.sandbox.chaosmesh.writing import SYSTEM_WRITE, owner, tell
+from chaosplugin.sandbox.chaosmesh.writing import SYSTEM_WRITE, tell
 from chaosplugin.sandbox.workqueue import Unfinished, WorkQueue
 
 WORKFLOW = "chaos-mesh.org/workflow"
@@ -142,7 +142,7 @@ class WorkflowController:
             "generateName": f"{name}-",
             "finalizers": [FOREGROUND],
             "labels": {CONTROLLED_BY: parent["metadata"]["name"], WORKFLOW: workflow.name},
-            "ownerReferences": [owner(parent)],
+            "ownerReferences": [owner_reference(parent)],
         }
         made = self._api.create(
             WORKFLOW_NODES, {"metadata": metadata, "spec": spec}, workflow.namespace, SYSTEM_WRITE
@@ -182,7 +182,7 @@ class WorkflowController:
         metadata = {
             "generateName": f"{node.name}-",
             "labels": {CONTROLLED_BY: node.name, WORKFLOW: workflow.name},
-            "ownerReferences": [owner(node.object)],
+            "ownerReferences": [owner_reference(node.object)],
         }
         embedded = spec["schedule"] if kind is SCHEDULES else spec[_KEYS[spec["type"]]]
         child = {"metadata": metadata, "spec": embedded}

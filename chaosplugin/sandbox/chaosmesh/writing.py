@@ -16,15 +16,3 @@ def tell(api: Api, obj: Object, component: str, happening: events.Happening) -> 
     event = events.event(obj, happening, component, api.clock())
     with suppress(ApiError):
         api.create(EVENTS, event, obj["metadata"]["namespace"], SYSTEM_WRITE)
-
-
-def owner(obj: Object) -> Object:
-    """Return the reference by which what is spawned belongs to `obj`, and holds its deletion up."""
-    return {
-        "apiVersion": obj["apiVersion"],
-        "kind": obj["kind"],
-        "name": obj["metadata"]["name"],
-        "uid": obj["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }

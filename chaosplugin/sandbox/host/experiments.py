@@ -6,6 +6,7 @@ Source: argo-rollouts experiments/{controller,experiment,replicaset}.go.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from chaosplugin.sandbox.api.metadata import owner_reference
 from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, EXPERIMENTS, REPLICA_SETS, Object
 from chaosplugin.sandbox.host import arguments
 from chaosplugin.sandbox.host.arguments import ArgumentError
@@ -20,7 +21,6 @@ from chaosplugin.sandbox.host.objects import (
     difference,
     duration,
     moment,
-    owner_reference,
     replicas,
     stamp,
     template_hash,

@@ -6,12 +6,13 @@ Source: argo-rollouts rollout/{analysis,experiment}.go, utils/analysis/helpers.g
 from collections.abc import Iterable
 from typing import Any
 
+from chaosplugin.sandbox.api.metadata import owner_reference
 from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, EXPERIMENTS, Object, Resource
 from chaosplugin.sandbox.host import arguments
 from chaosplugin.sandbox.host.caches import Caches
 from chaosplugin.sandbox.host.canary import ABORTED
 from chaosplugin.sandbox.host.informer import key_of
-from chaosplugin.sandbox.host.objects import COMPLETED, HASH_LABEL, REVISION, copy, owner_reference
+from chaosplugin.sandbox.host.objects import COMPLETED, HASH_LABEL, REVISION, copy
 from chaosplugin.sandbox.host.requests import RequestError, Requests
 from chaosplugin.sandbox.host.situation import Situation
 

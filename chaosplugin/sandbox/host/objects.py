@@ -80,18 +80,6 @@ def _without_empty(value: Any) -> Any:
     return [_without_empty(each) for each in value] if isinstance(value, list) else value
 
 
-def owner_reference(owner: Object) -> Object:
-    """Return the reference that makes `owner` the controller of another object."""
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
 def replicas(obj: Object) -> int:
     """`spec.replicas` of a Rollout or ReplicaSet, 1 if it is not said."""
     count = obj["spec"].get("replicas")

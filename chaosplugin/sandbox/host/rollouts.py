@@ -9,6 +9,7 @@ Source: argo-rollouts rollout/{canary,analysis,experiment,pause,sync}.go.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from chaosplugin.sandbox.api.metadata import owner_reference
 from chaosplugin.sandbox.api.resources import REPLICA_SETS, ROLLOUTS, Object
 from chaosplugin.sandbox.host import canary
 from chaosplugin.sandbox.host.caches import Caches
@@ -21,7 +22,6 @@ from chaosplugin.sandbox.host.objects import (
     difference,
     duration,
     moment,
-    owner_reference,
     replicas,
     stamp,
 )

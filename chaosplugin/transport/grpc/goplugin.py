@@ -10,24 +10,24 @@ Source: grpc_server.go, grpc_controller.go, grpc_stdio.go and grpc_broker.go of 
 """
 
 import logging
-import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 import anyio
 import grpc
 from google.protobuf import empty_pb2
 
 from chaosplugin.core.analysis import MetricProvider
+from chaosplugin.transport import signals
 from chaosplugin.transport._pb import go_plugin_pb2 as pb
 from chaosplugin.transport.grpc import metrics
 from chaosplugin.transport.grpc.callers import Anybody
 from chaosplugin.transport.grpc.dispatch import handlers
 from chaosplugin.transport.grpc.mutual import Front, Identity
 from chaosplugin.transport.grpc.server import Server, bind_socket, new_server
-from chaosplugin.transport.listener import END_SIGNALS
 from chaosplugin.transport.prints import Prints
 from chaosplugin.transport.startup import CannotStartError, Waiting
 
@@ -59,7 +59,7 @@ class Plugin:
         server = Server(made, (metrics.SERVICE.full_name, *services), also_healthy=(_HEALTH_NAME,))
         try:
             async with anyio.create_task_group() as tasks:
-                await tasks.start(self._obey_signals)
+                await tasks.start(partial(signals.obey, partial(self._end, "a signal came")))
                 async with self._listening(made, clock) as certificate:
                     server.set_ready()
                     self._waiting.announce(certificate)
@@ -98,14 +98,6 @@ class Plugin:
     def _end(self, why: str) -> None:
         self._why = self._why or why
         self._ending.set()
-
-    async def _obey_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(*END_SIGNALS) as signals:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
-            task_status.started()
-            async for number in signals:
-                if number != signal.SIGINT:  # which is for the host, as in Go
-                    self._end("a signal came")
 
     async def _watch_host(self) -> None:
         while True:
