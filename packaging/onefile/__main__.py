@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from onefile import compiler, debian, extras, parts, payload, sbom, tree, wheels
+from onefile import compiler, debian, dist, extras, parts, payload, sbom, tree, wheels
 from onefile.targets import TARGETS, Target, host
 
 _ROOT = Path(__file__).parents[2]
 _BUILD = _ROOT / "build" / "onefile"
+_MADE = _BUILD / "dist"  # and from there, once all is made, to where it is wanted
 
 
 def main() -> int:
@@ -35,41 +36,43 @@ def main() -> int:
         if found.command == "release":
             release(found.dist, found.cache)
         else:
-            make([TARGETS[name] for name in found.target or TARGETS], found.dist, found.cache, locked=False)
+            build_into(found.dist, [TARGETS[name] for name in found.target or TARGETS], found.cache)
     except (debian.DebianError, LookupError, ValueError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"onefile: {error}\n")
         return 1
     return 0
 
 
-def release(dist: Path, cache: Path) -> None:
+def build_into(folder: Path, targets: Sequence[Target], cache: Path) -> None:
+    """Make the one file for these CPUs, and what goes with it; a build that fails changes nothing there."""
+    make(targets, cache, locked=False)
+    dist.publish(_MADE, folder, whole=len(targets) == len(TARGETS))
+
+
+def release(folder: Path, cache: Path) -> None:
     """Make everything that a release carries, of the versions that are locked, and publish nothing."""
     extras.insist_on_commit()
     targets = list(TARGETS.values())
-    make(targets, dist, cache, locked=True)
-    (wheel,) = dist.glob("*.whl")
+    make(targets, cache, locked=True)
+    (wheel,) = _MADE.glob("*.whl")
     version = wheel.name.split("-")[1]
-    extras.write_notes(version, dist / "NOTES.md")
-    extras.write_manifests(version, dist / f"chaosplugin-{version}-deploy.tar.gz")
-    extras.write_images(targets, version, dist, _BUILD)
-    _write_sums(dist)
-    sys.stdout.write(f"{(dist / 'SHA256SUMS').read_text()}dist/ has what v{version} would carry\n")
+    extras.write_notes(version, _MADE / "NOTES.md")
+    extras.write_manifests(version, _MADE / f"chaosplugin-{version}-deploy.tar.gz")
+    extras.write_images(targets, version, _MADE, _BUILD)
+    dist.publish(_MADE, folder, whole=True)
+    sums = (folder / dist.SUMS).read_text()
+    sys.stdout.write(f"{sums}{folder.name}/ has what v{version} would carry\n")
 
 
-def make(targets: Sequence[Target], dist: Path, cache: Path, *, locked: bool) -> None:
-    """Make the one file for these CPUs, and what goes with it."""
-    shutil.rmtree(_BUILD / "wheels", ignore_errors=True)
-    wheel = wheels.build(_BUILD / "wheels")
+def make(targets: Sequence[Target], cache: Path, *, locked: bool) -> None:
+    """Make a folder with the one file for these CPUs, and what goes with it."""
+    shutil.rmtree(_MADE, ignore_errors=True)
+    wheel = wheels.build(_MADE)
     zstd = compiler.fetch_zstd(cache)
     packages = {each: _debian(each, cache, locked=locked) for each in {host(), *targets}}
-    if len(targets) == len(TARGETS):
-        shutil.rmtree(dist, ignore_errors=True)
-    dist.mkdir(parents=True, exist_ok=True)
-    for file in (_BUILD / "wheels").iterdir():
-        shutil.copy(file, dist)
     for target in targets:
-        file = dist / f"chaosplugin-linux-{target.name}"
-        sys.stdout.write(f"==> {file.relative_to(dist.parent)}\n")
+        file = _MADE / f"chaosplugin-linux-{target.name}"
+        sys.stdout.write(f"==> {file.name}\n")
         sys.stdout.flush()
         site, folder, launcher = (_BUILD / f"{part}-{target.name}" for part in ("site", "tree", "launcher"))
         wheels.install(target, wheel, site)
@@ -83,16 +86,10 @@ def make(targets: Sequence[Target], dist: Path, cache: Path, *, locked: bool) ->
             *parts.of_launcher(zstd, compiler.zig_folder(), versions),
         ]
         (folder / "LICENSES.txt").write_text(parts.licences(contents))
-        shutil.copy(folder / "LICENSES.txt", dist / "LICENSES.txt")
+        shutil.copy(folder / "LICENSES.txt", _MADE / "LICENSES.txt")
         compiler.launcher(target, zstd, launcher)
         payload.write(launcher, folder, file)
-        sbom.write(file, contents, dist / f"{file.name}.cdx.json")
-    _write_sums(dist)
-
-
-def _write_sums(dist: Path) -> None:
-    sums = dist / "SHA256SUMS"
-    sbom.write_sums(sorted(each for each in dist.iterdir() if each.is_file() and each != sums), sums)
+        sbom.write(file, contents, _MADE / f"{file.name}.cdx.json")
 
 
 def _debian(target: Target, cache: Path, *, locked: bool) -> tuple[list[debian.Deb], Path]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,3 @@ def _component(kind: str, part: Part) -> dict[str, Any]:
 
 def _hashes(sha256: str) -> list[dict[str, str]]:
     return [{"alg": "SHA-256", "content": sha256}]
-
-
-def write_sums(files: Iterable[Path], out: Path) -> None:
-    """Write what `sha256sum --check` reads."""
-    sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
-    out.write_text("".join(sums))
