@@ -39,8 +39,8 @@ release: $(PACKAGING) ## a dry run: all that a release carries, of the locked ve
 .PHONY: file
 file: $(FILE) ## the one file for this machine
 
-# made again when anything has changed that is in it
-$(FILE): $(PACKAGING) $(shell find chaosplugin packaging -type f -not -name '*.pyc')
+# made again when anything has changed that is in it: the wheel's description is README.md
+$(FILE): $(PACKAGING) README.md LICENSE pyproject.toml requirements.lock $(shell find chaosplugin packaging -type f -not -name '*.pyc')
 	@$(ONEFILE) build --cache $(CACHE)/onefile --target $(patsubst dist/chaosplugin-linux-%,%,$@)
 
 test: $(VENV) ## every test that needs no root and no real control plane (Go is brought where it is missing)
