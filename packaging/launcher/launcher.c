@@ -106,6 +106,7 @@ static void read_trailer(int self, struct trailer *trailer)
 	if (fstat(self, &status) || status.st_size < (off_t)sizeof *trailer ||
 	    pread(self, trailer, sizeof *trailer, status.st_size - (off_t)sizeof *trailer) != sizeof *trailer ||
 	    memcmp(trailer->magic, MAGIC, sizeof trailer->magic) != 0 ||
+	    trailer->offset > (uint64_t)status.st_size ||
 	    trailer->offset + trailer->size + sizeof *trailer != (uint64_t)status.st_size)
 		die("the plugin's file is cut off, or was changed: download it again and compare its sha256");
 }
@@ -171,7 +172,9 @@ int main(int argc, char **argv)
 	if (self < 0 || !realpath(name, absolute))
 		die("cannot open the plugin's file %s: %s", name ? name : "", strerror(errno));
 	read_trailer(self, &trailer);
-	if (argc == 3 && strcmp(argv[1], "install") == 0) {
+	if (argc > 1 && strcmp(argv[1], "install") == 0) {
+		if (argc != 3)
+			die("install wants one argument: where to, a file or a folder");
 		install(self, argv[2]);
 		return 0;
 	}

@@ -1,10 +1,11 @@
 // In the folder BASE:
 //   .chaosplugin-UID.lock           locked while somebody looks or unpacks
-//   .chaosplugin-UID-DIGEST         the tree; renamed into place when it is whole
-//   .chaosplugin-UID-DIGEST/.use    locked (shared) by each process that runs from it
+//   .chaosplugin-UID-DIGEST         the tree; renamed into place when it is whole, and locked (shared) by each
+//                                   process that runs from it
 //   .chaosplugin-UID-DIGEST/.durable made by the running plugin once the tree has reached the disk
 // Until .durable is there, a power cut may have left files of the right size with wrong content: then each file's
-// digest is looked at. Afterwards sizes suffice: they show what a cleaner of temporary files has taken.
+// digest is looked at. Afterwards only that of a file which was changed since, whose time cannot be set back; sizes
+// show what a cleaner of temporary files has taken.
 #define _GNU_SOURCE
 #include "tree.h"
 
@@ -75,7 +76,13 @@ static bool has_digest(int file, const char *wanted)
 	return got == 0 && strcmp(text, wanted) == 0;
 }
 
-static bool is_file_whole(int tree, char *line, bool by_digest) // line: "size digest name"
+static bool is_later(struct timespec one, struct timespec other)
+{
+	return one.tv_sec != other.tv_sec ? one.tv_sec > other.tv_sec : one.tv_nsec > other.tv_nsec;
+}
+
+// `line`: "size digest name"; `since`: when all files were known to be whole, NULL if that is not known
+static bool is_file_whole(int tree, char *line, const struct timespec *since)
 {
 	struct stat status;
 	char *digest = strchr(line, ' '), *name = digest ? strchr(digest + 1, ' ') : NULL;
@@ -85,7 +92,7 @@ static bool is_file_whole(int tree, char *line, bool by_digest) // line: "size d
 	if (fstatat(tree, name, &status, AT_SYMLINK_NOFOLLOW) || !S_ISREG(status.st_mode) ||
 	    (uint64_t)status.st_size != strtoull(line, NULL, 10))
 		return false;
-	if (!by_digest)
+	if (since && !is_later(status.st_ctim, *since))
 		return true;
 	int file = openat(tree, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	bool whole = file >= 0 && has_digest(file, digest);
@@ -127,11 +134,13 @@ static bool is_whole(int tree, const struct trailer *trailer)
 	char *manifest = read_manifest(tree, trailer, &size), *line = manifest;
 	if (!manifest)
 		return false;
-	bool durable = faccessat(tree, ".durable", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	struct stat durable;
+	const struct timespec *since =
+	    fstatat(tree, ".durable", &durable, AT_SYMLINK_NOFOLLOW) == 0 ? &durable.st_ctim : NULL;
 	uint64_t whole = 0;
 	for (char *end; (end = memchr(line, '\n', size - (size_t)(line - manifest))); line = end + 1) {
 		*end = 0;
-		whole += is_file_whole(tree, line, !durable);
+		whole += is_file_whole(tree, line, since);
 	}
 	free(manifest);
 	return whole == trailer->files;
@@ -142,7 +151,7 @@ static bool is_whole(int tree, const struct trailer *trailer)
 static const char *make(const struct place *place, const struct trailer *trailer, const void *payload)
 {
 	struct statvfs space;
-	remove_all(place->base, place->part); // of a start that was killed
+	remove_all(place->base, place->part); // of a start that was killed, or somebody's
 	// without any blocks it tells no size, as a tmpfs without limit
 	if (fstatvfs(place->base, &space) == 0 && space.f_blocks > 0 && space.f_bavail * space.f_frsize < trailer->unpacked)
 		return "too little space";
@@ -165,7 +174,8 @@ static const char *find_or_make(const struct place *place, const struct trailer 
 {
 	int tree = open_folder(place->base, place->tree);
 	if (tree < 0 && errno != ENOENT)
-		return "what has the name of the unpacked tree is no folder";
+		return errno == ENOTDIR || errno == ELOOP ? "what has the name of the unpacked tree is no folder"
+		                                          : strerror(errno);
 	if (tree >= 0) {
 		bool mine = is_mine(tree), whole = mine && is_whole(tree, trailer);
 		close(tree);
@@ -182,33 +192,29 @@ static const char *find_or_make(const struct place *place, const struct trailer 
 
 static void hold(const struct place *place)
 {
-	int tree = open_folder(place->base, place->tree);
-	int use = openat(tree, ".use", O_RDWR | O_CREAT | O_NOFOLLOW, 0600); // exec keeps it, and with it the lock
-	if (use >= 0)
-		flock(use, LOCK_SH | LOCK_NB);
-	close(tree);
+	int tree = openat(place->base, place->tree, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); // exec keeps it, and its lock
+	if (tree >= 0)
+		flock(tree, LOCK_SH | LOCK_NB);
 }
 
-static bool is_used(int base, const char *name)
+static bool is_abandoned(int base, const char *name)
 {
 	int tree = open_folder(base, name);
-	int use = tree < 0 ? -1 : openat(tree, ".use", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	bool used = use >= 0 && flock(use, LOCK_EX | LOCK_NB) != 0;
-	if (use >= 0)
-		close(use);
+	bool abandoned = tree >= 0 && is_mine(tree) && flock(tree, LOCK_EX | LOCK_NB) == 0;
 	if (tree >= 0)
 		close(tree);
-	return used;
+	return abandoned;
 }
 
-static void sweep(const struct place *place) // trees of other versions
+// Remove trees of other versions, and what starts that were killed have left of them.
+static void sweep(const struct place *place)
 {
 	int base = open_folder(place->base, ".");
 	DIR *entries = base < 0 ? NULL : fdopendir(base);
 	for (struct dirent *entry; entries && (entry = readdir(entries));) {
 		const char *name = entry->d_name;
 		bool tree = strncmp(name, place->prefix, strlen(place->prefix)) == 0;
-		if (tree && strcmp(name, place->tree) != 0 && !is_used(place->base, name))
+		if (tree && strcmp(name, place->tree) != 0 && is_abandoned(place->base, name))
 			remove_all(place->base, name);
 	}
 	if (entries)
@@ -225,12 +231,12 @@ static const char *prepare_locked(const struct place *place, const struct traile
 		why = "the lock file belongs to somebody else, or others may write to it";
 	while (!why && flock(lock, LOCK_EX) != 0)
 		why = errno == EINTR ? NULL : strerror(errno);
-	if (!why)
-		why = find_or_make(place, trailer, payload);
 	if (!why) {
-		hold(place);
-		sweep(place);
+		sweep(place); // first, as there may not be room for two trees
+		why = find_or_make(place, trailer, payload);
 	}
+	if (!why)
+		hold(place);
 	close(lock);
 	return why;
 }
@@ -248,6 +254,8 @@ const char *tree_prepare(const char *base, const struct trailer *trailer, const 
 	snprintf(place.lock, sizeof place.lock, ".chaosplugin-%u.lock", (unsigned)geteuid());
 	if (snprintf(path, PATH_LENGTH, "%s/%s", base, place.tree) >= PATH_LENGTH)
 		return "the path is too long";
+	if (strpbrk(base, ":;$"))
+		return "its path has a : ; or $, which the dynamic loader takes for more than one path";
 	place.base = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (place.base < 0)
 		return strerror(errno);

@@ -1,10 +1,12 @@
 """What the launcher meets on disks, and what it says where it cannot go on."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,16 @@ def test_a_cache_that_is_no_absolute_path_is_named(bare: BareRoot) -> None:
     said = bare.run("--version", environment={"CHAOSPLUGIN_CACHE": "plugin-bin"}, home="ro", tmp="ro")
 
     assert "; plugin-bin: no absolute path; " in _refusal(said)
+
+
+def test_a_cache_whose_path_the_loader_would_split_is_passed_over(bare: BareRoot) -> None:
+    (bare.cache / "a:b").mkdir(mode=0o777)
+    (bare.cache / "a:b").chmod(0o777)
+    place = "/plugin-bin/chaosplugin/a:b"
+
+    assert _works(bare.run("--version", environment={"CHAOSPLUGIN_CACHE": place}))
+    said = bare.run("--version", environment={"CHAOSPLUGIN_CACHE": place}, home="ro", tmp="ro")
+    assert f"; {place}: its path has a : ; or $" in _refusal(said)
 
 
 def test_a_given_cache_comes_first(bare: BareRoot) -> None:
@@ -162,6 +174,17 @@ def test_a_damaged_tree_is_unpacked_again(bare: BareRoot, damage: object, name: 
     assert any((tree / name).read_bytes())
 
 
+def test_a_file_that_was_changed_after_it_was_known_to_be_whole_is_found(bare: BareRoot) -> None:
+    bare.run("--version")
+    (tree,) = bare.trees()
+    mark, changed = tree / ".durable", tree / "stdlib.zip"
+    mark.touch()
+    while changed.stat().st_ctime_ns <= mark.stat().st_ctime_ns:
+        _garble(changed)
+
+    assert _works(bare.run("--version"))
+
+
 @pytest.mark.parametrize("lost", [1, 5_000_000])
 def test_a_file_that_is_cut_off_says_so(bare: BareRoot, lost: int) -> None:
     with bare.file.open("r+b") as opened:
@@ -196,13 +219,26 @@ def test_ten_first_starts_at_once_share_one_tree(bare: BareRoot) -> None:
     assert len(bare.trees()) == 1
 
 
-def test_another_versions_tree_is_removed_when_nobody_uses_it(bare: BareRoot) -> None:
-    other = bare.cache / f".chaosplugin-{USER}-{'0' * 24}"
-    other.mkdir(mode=0o700)
-    os.chown(other, USER, USER)
-    with (other / ".use").open("w") as used:  # as the process of that version does
-        os.chown(used.fileno(), USER, USER)
-        fcntl.flock(used, fcntl.LOCK_SH)
+@pytest.fixture
+def other(bare: BareRoot) -> Path:
+    """The tree of another version."""
+    tree = bare.cache / f".chaosplugin-{USER}-{'0' * 24}"
+    tree.mkdir(mode=0o700)
+    os.chown(tree, USER, USER)
+    return tree
+
+
+@contextlib.contextmanager
+def _held(tree: Path) -> Iterator[None]:
+    """Hold it as a process of that version does."""
+    folder = os.open(tree, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+    yield
+    os.close(folder)
+
+
+def test_another_versions_tree_is_removed_when_nobody_uses_it(bare: BareRoot, other: Path) -> None:
+    with _held(other):
         bare.run("--version")
         kept = other.exists()
     bare.run("--version")
@@ -212,13 +248,50 @@ def test_another_versions_tree_is_removed_when_nobody_uses_it(bare: BareRoot) ->
     assert len(bare.trees()) == 1
 
 
+def test_another_versions_tree_goes_first_where_there_is_room_for_one(bare: BareRoot, other: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90m,mode=0777", "tmpfs", bare.tmp], check=True)
+    try:
+        moved = Path(shutil.copytree(other, bare.tmp / other.name))
+        (moved / "stdlib.zip").write_bytes(bytes(60_000_000))
+        shutil.chown(moved, USER, USER)
+        said = bare.run("--version", environment={"CHAOSPLUGIN_CACHE": "/tmp"}, home="ro")
+
+        assert _works(said), said.stderr
+        assert not moved.exists()
+    finally:
+        subprocess.run(["umount", bare.tmp], check=True)
+
+
+def test_a_folder_of_somebody_else_is_not_taken_for_a_tree_of_another_version(bare: BareRoot) -> None:
+    strange = bare.tmp / f".chaosplugin-{USER}-{'1' * 24}"
+    strange.mkdir()
+    strange.chmod(0o777)
+    (strange / "precious").touch()
+
+    assert _works(bare.run("--version", home="ro"))
+    assert (strange / "precious").exists()
+
+
+@pytest.mark.parametrize("files", range(4, 16))
+def test_a_process_that_may_open_few_files_removes_no_tree_in_use(
+    bare: BareRoot, other: Path, files: int
+) -> None:
+    with _held(other):
+        limited = ["prlimit", f"--nofile={files}:{files}", *bare.command("--version")]
+        subprocess.run(limited, capture_output=True, check=False)
+
+        assert other.exists()
+
+
 def test_a_running_plugin_holds_its_tree(bare: BareRoot) -> None:
     with bare.running({}) as outer:
         assert outer.stdout is not None
         outer.stdout.readline()
         (tree,) = bare.trees()
-        with (tree / ".use").open("r+") as used, pytest.raises(BlockingIOError):
-            fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = os.open(tree, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(folder)
 
 
 # -- install
@@ -243,6 +316,14 @@ def test_install_into_a_folder_and_over_an_old_copy(bare: BareRoot) -> None:
     assert said.stdout == "installed /tmp/chaosplugin\n"
     assert target.read_bytes() == bare.file.read_bytes()
     assert [path.name for path in bare.tmp.iterdir()] == ["chaosplugin"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["/tmp", "/plugin-bin"]])
+def test_install_without_a_place_or_with_two_is_refused_and_unpacks_nothing(
+    bare: BareRoot, arguments: list[str]
+) -> None:
+    assert "install wants one argument" in _refusal(bare.run("install", *arguments))
+    assert bare.trees() == []
 
 
 def test_several_may_install_at_once(bare: BareRoot) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_garbage_is_refused_in_one_line(file: Path, seed: int) -> None:
     assert "Sanitizer" not in said.stderr
     assert "runtime error" not in said.stderr
     assert (said.returncode, said.stderr.count("\n")) in ((126, 1), (0, 0))
+
+
+def test_a_payload_that_would_begin_before_the_file_is_refused(file: Path) -> None:
+    size = file.stat().st_size
+    with file.open("r+b") as opened:
+        opened.seek(size - _TRAILER + 16)
+        opened.write(struct.pack("<QQ", 2**64 - 4096, size - _TRAILER + 4096))
+    said = _run(file, "--version")
+
+    assert (said.returncode, said.stderr.count("\n")) == (126, 1)
 
 
 _DIGEST = """\
