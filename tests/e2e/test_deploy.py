@@ -133,17 +133,22 @@ def test_every_image_and_address_names_this_version() -> None:
     assert named == {__version__}
 
 
-def test_helm_values_say_what_the_component_says() -> None:
-    (values,) = load_yaml(rendering.DEPLOY / "helm" / "init-container.yaml")
-    deployment, config = rendering.patches("init-container")
-    pod = deployment["spec"]["template"]["spec"]
-    (ours,), (theirs,) = values["controller"]["initContainers"], pod["initContainers"]
+@pytest.mark.parametrize("way", rendering.WAYS)
+def test_helm_values_say_what_the_components_say(way: str) -> None:
+    (values,) = load_yaml(rendering.DEPLOY / "helm" / f"{way}.yaml")
+    patches = [patch for folder in rendering.WAYS[way] for patch in rendering.patches(folder)]
+    pods = [patch["spec"]["template"]["spec"] for patch in patches if patch["kind"] == "Deployment"]
+    containers = [each for pod in pods for each in pod["containers"]]
+    config = [patch["data"] for patch in patches if patch["kind"] == "ConfigMap"][-1]
+    said = {
+        "metricProviderPlugins": yaml.safe_load(config["metricProviderPlugins"]),
+        "initContainers": [each for pod in pods for each in pod.get("initContainers", ())],
+        "extraContainers": [each for each in containers if "image" in each],
+        "volumeMounts": [m for each in containers if "image" not in each for m in each["volumeMounts"]],
+        "volumes": [volume for pod in pods for volume in pod["volumes"]],
+    }
 
-    assert ours == {key: value for key, value in theirs.items() if key != "resources"}
-    assert values["controller"]["volumes"] == pod["volumes"]
-    assert values["controller"]["volumeMounts"] == pod["containers"][0]["volumeMounts"]
-    plugins = yaml.safe_load(config["data"]["metricProviderPlugins"])
-    assert values["controller"]["metricProviderPlugins"] == plugins
+    assert values == {"controller": {key: value for key, value in said.items() if value}}
 
 
 @pytest.mark.system
