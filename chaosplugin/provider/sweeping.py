@@ -34,6 +34,7 @@ API server ends requests by then."""
 AGAIN_S = 10.0
 """Pause while experiments are seen that nobody here takes care of, and whose analysis has not ended:
 mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more."""
+_MANY = 10  # experiments of one kind whose AnalysisRuns are not read one by one
 
 
 async def sweep_for_ever(
@@ -78,12 +79,14 @@ async def sweep(home: Cluster, busy: Callable[[str], bool], overdue: datetime | 
             spawned = [] if kind.spawns else await _orphans(home, kind.name, origin, busy)
         except (Denied, NotFound):  # granted per namespace, or no CRD of this kind
             continue
-        mine = [each for each in found if not busy(each.metadata.label(ledger.RUN) or "")]
-        for experiment in [*mine, *spawned]:
+        many = sum(not busy(_run(each)) for each in found) > _MANY
+        for experiment in chain(found, spawned):
+            if busy(_run(experiment)):  # by now: after a restart thousands are resumed meanwhile
+                continue
             deleted_at = experiment.metadata.deletion_timestamp
             if deleted_at and (overdue is None or deleted_at > overdue):
                 stuck += 1
-            elif experiment in spawned or await _is_left(home, experiment):
+            elif experiment in spawned or await _is_left(home, experiment, many=many):
                 gone = await _delete(home, experiment)
                 deleted, stuck = deleted + gone, stuck + 1 - gone
             else:
@@ -112,14 +115,25 @@ async def _is_gone(home: Cluster, parent: str, child: ChaosObject, key: str) -> 
     return parent == SCHEDULE and owner is not None and there.metadata.uid != owner.uid
 
 
-async def _is_left(home: Cluster, experiment: ChaosObject) -> bool:
-    """Tell whether the AnalysisRun is known to be over: completed, gone, or another one of its name."""
+def _run(experiment: ChaosObject) -> str:
+    return experiment.metadata.label(ledger.RUN) or ""
+
+
+async def _is_left(home: Cluster, experiment: ChaosObject, *, many: bool) -> bool:
+    """Tell whether the AnalysisRun is known to be over: completed, gone, or another one of its name.
+
+    Where there are many of them, those that are marked are told by a watch, which a Resume would open, too.
+    """
     metadata = experiment.metadata
     uid = metadata.label(ledger.ANALYSIS_RUN_UID)
     namespace, _, name = (metadata.annotation(ledger.RUN) or "").partition("/")
     if not name:
         return False
-    told = home.told(AnalysisRunsTopic(namespace), name)
+    topic = AnalysisRunsTopic(namespace)
+    told = home.told(topic, name)
+    if told is None and many:
+        await home.settled(topic)
+        told = home.told(topic, name)
     if isinstance(told, AnalysisRun) and told.metadata.uid == uid and not ledger.completed(told):
         return False  # of thousands that are about to be resumed after a restart
     try:

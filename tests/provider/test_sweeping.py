@@ -20,17 +20,19 @@ from chaosplugin.sandbox.narrator import is_ready
 from tests.provider.gate import NAMESPACE, clock, config, gate, podchaos, schedule
 from tests.provider.test_spawning import another, there, workflow
 
+READ = ("get", "analysisruns")
+
 
 def nobody(_: str) -> bool:
     """Tell that no process takes care of a run."""
     return False
 
 
-def leave(cluster: Cluster, uid: str, **labels: str) -> None:
+def leave(cluster: Cluster, uid: str, name: str = "left", analysis_run: str = "web-1", **labels: str) -> None:
     """Leave an experiment behind, as a process that died would have."""
     origin = cluster.api.get(resources.NAMESPACES, "", "kube-system").object["metadata"]["uid"]
     metadata = {
-        "name": "left",
+        "name": name,
         "labels": {
             ledger.MANAGED_BY: ledger.MANAGER,
             ledger.RUN: "0123456789",
@@ -38,7 +40,7 @@ def leave(cluster: Cluster, uid: str, **labels: str) -> None:
             ledger.ORIGIN: origin,
             **labels,
         },
-        "annotations": {ledger.RUN: f"{NAMESPACE}/web-1"},
+        "annotations": {ledger.RUN: f"{NAMESPACE}/{analysis_run}"},
     }
     cluster.api.create(resources.POD_CHAOS, {**podchaos(duration="5m"), "metadata": metadata}, NAMESPACE)
 
@@ -78,6 +80,39 @@ async def test_an_analysis_that_a_watch_shows_alive_is_not_read(tmp_path: Path) 
         bed.cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-1", done)
         assert (await sweep(bed.home, nobody)).deleted == 1
         end()
+
+
+async def test_of_many_analyses_that_are_marked_none_is_read_by_itself(tmp_path: Path) -> None:
+    async with start(clock, tmp_path) as cluster:
+        for number in range(20):
+            name = f"web-{number}"
+            metadata = {"name": name, "labels": {ledger.GATE: "true"}}
+            run = {"metadata": metadata, "spec": {"metrics": []}}
+            made = cluster.api.create(resources.ANALYSIS_RUNS, run, NAMESPACE)
+            leave(cluster, made.metadata["uid"], f"left-{number}", name)
+        done = {"status": {"phase": "Successful"}}
+        cluster.api.merge(resources.ANALYSIS_RUNS, NAMESPACE, "web-7", done)
+        kubeconfig = str(cluster.kubeconfig(ARGO_ROLLOUTS))
+        async with connect(kubeconfig, clock=clock) as home:
+            assert await sweep(home, nobody) == Swept(deleted=1, unattended=19)
+        read = [seen.name for seen in cluster.server.seen if (seen.verb, seen.resource) == READ]
+
+    assert read == ["web-7"], "what is to be deleted is asked for"
+
+
+async def test_what_is_taken_care_of_since_the_sweep_began_stays(tmp_path: Path) -> None:
+    """After a restart thousands are resumed while the first sweep goes on."""
+    attended: set[str] = set()
+
+    def busy(run: str) -> bool:
+        known = run in attended
+        attended.add(run)
+        return known
+
+    async with gate(tmp_path) as bed:
+        leave(bed.cluster, "never-was")
+
+        assert await sweep(bed.home, busy) == Swept()
 
 
 async def test_what_belongs_to_an_analysis_that_is_gone_is_deleted(tmp_path: Path) -> None:
