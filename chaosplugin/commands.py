@@ -241,6 +241,7 @@ class _Direct:
     async def events(self, namespace: str, gate_id: str) -> AsyncIterator[GateEvent]:
         if not gate_id:
             self._tasks.start_soon(keep, partial(self._gates.follow, namespace))
+            self._gates.analyses.follow(namespace)
         elif gate_id not in self._own and (found := await self._gates.find(namespace, gate_id)):
             yield GateEvent(found, None, found.finished_at or found.started_at)
         place = 0

@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -90,7 +90,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
         provider = _provider(
             tasks, clusters, settings, observe, watched.sampled, clock=clock, step=clock.step
         )
-        hosted.add(provider, home)
+        hosted.add(provider)
         asked: MetricProvider = provider
         if watched.wanted:
             asked = TellingProvider(
@@ -151,7 +151,14 @@ def host_gates(
 
         return _provider(tasks, of_records, polite, observe, watched.sampled, clock=clock)
 
-    return Gates(tasks, clusters.records, clock=clock, epoch=secrets.token_hex(4), provide=provide)
+    return Gates(
+        tasks,
+        clusters.records,
+        home=clusters.home_now(),
+        clock=clock,
+        epoch=secrets.token_hex(4),
+        provide=provide,
+    )
 
 
 def _provider(
@@ -177,26 +184,29 @@ def _provider(
 
 
 async def _follow(tasks: TaskGroup, hosted: Gates, records: RecordCluster, listening: Listening) -> None:
-    """Work on records where they may be watched: everywhere, or in our own namespace and those of callers."""
+    """Work on records, and show gates of analyses, where they may be watched."""
     allowed = parse_allowed(listening.allowed).values()
     named = {namespace for namespaces in allowed for namespace in namespaces or ()}
     own = await anyio.to_thread.run_sync(_own_namespace)
-    namespaces: list[str] | None = None
-    while namespaces is None:
-        try:
-            namespaces = [""]
-            if not await records.may_follow(""):
-                found = sorted({own, *named} - {""})
-                namespaces = [namespace for namespace in found if await records.may_follow(namespace)]
-        except ClusterError as error:
-            namespaces = None
-            log.warning("gates of other clients cannot be followed yet: %s", error)
-            await anyio.sleep(_AGAIN_S)
+    known = sorted({own, *named} - {""})
+    for namespace in await _watched(hosted.analyses.may_follow, known):
+        hosted.analyses.follow(namespace)
+    namespaces = await _watched(records.may_follow, known)
     if not namespaces:
         log.info("only AnalysisRuns are gated: rights on ConfigMaps would let others start gates")
     for namespace in namespaces:
         tasks.start_soon(keep, partial(hosted.follow, namespace))
         tasks.start_soon(keep, partial(hosted.expire_for_ever, namespace))
+
+
+async def _watched(may: Callable[[str], Awaitable[bool]], known: Sequence[str]) -> Sequence[str]:
+    """Return where we may watch: everywhere (""), or in our own namespace and those of callers."""
+    while True:
+        try:
+            return [""] if await may("") else [namespace for namespace in known if await may(namespace)]
+        except ClusterError as error:
+            log.warning("gates of others cannot be followed yet: %s", error)
+            await anyio.sleep(_AGAIN_S)
 
 
 class Drain:

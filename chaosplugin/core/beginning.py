@@ -6,7 +6,7 @@ What was proved is what will be hit: whatever changes in between is proved again
 from datetime import datetime, timedelta
 
 from chaosplugin.core import delivery, judge, ledger, scope, sightings
-from chaosplugin.core.commands import Create, ReadScope, ScopeRead, WriteClaim, WriteMark
+from chaosplugin.core.commands import Create, ReadScope, ScopeRead, WriteClaim, WriteMark, WriteWake
 from chaosplugin.core.ledger import Hold, Mark
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import Refusal
@@ -26,6 +26,10 @@ MARK_GRACE = timedelta(seconds=30)
 """How long the mark is tried to be written, beyond each request's own retries."""
 PROVE_AGAIN = timedelta(seconds=3)
 """Owners are read, not watched: where the pods are ready and the proof waits, it is tried again."""
+
+
+SHOW = timedelta(seconds=5)
+"""How long a gate may have waited before it is shown to others: most have marked by then."""
 
 
 def prove(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> None:
@@ -75,6 +79,21 @@ def queue(run: Run, now: datetime, step: Step, turn: Turn) -> None:
         run.targets_until = now + run.spec.target_timeout
     elif turn.holder and (wrong := delivery.stuck(turn.holder, now)):
         step.finding = Finding(reason=Reason.NOT_STEADY, text=f"the canary bears another gate's {wrong}")
+
+
+def show(run: Run, pods: PodStore, now: datetime, step: Step) -> None:
+    """Let the AnalysisRun of a gate that waits bear our label before its mark.
+
+    So every process's watches tell of it, and its own one of the AnalysisRun's end.
+    """
+    waits = run.stage is Stage.QUEUED or (pods.synced and (run.prove_at is not None or not _ready(run, pods)))
+    if run.shown or not (waits and run.push and run.resumed) or run.pending or step.commands:
+        return
+    if now < run.started_at + SHOW:
+        step.by(run.started_at + SHOW)
+        return
+    run.shown = True
+    step.give(run, WriteWake(run.spec.id, f"{run.spec.id}-{now.timestamp():.3f}-waits"))
 
 
 def _ready(run: Run, pods: PodStore) -> bool:

@@ -120,7 +120,10 @@ class WriteVerdict:
 
 @dataclass(frozen=True, slots=True)
 class WriteWake:
-    """Make the controller call Resume; `unmark`: take the mark back, as nothing was created."""
+    """Make the controller call Resume, and all watches tell of the AnalysisRun.
+
+    `unmark`: take the mark back, as nothing was created.
+    """
 
     run: str
     wake: str

@@ -1,11 +1,23 @@
-"""Gates as they are shown to others: a copy of what counts of a run, and the steps between."""
+"""Gates as they are shown to others: a copy of what counts of a run, and the steps between.
 
+Of the gate of an analysis that another process works on, a copy of what stands on its AnalysisRun: mark,
+verdict, and the measurement that Argo has stored.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from chaosplugin.core import ledger, moments
 from chaosplugin.core.analysis import Phase
+from chaosplugin.core.ledger import Identity
+from chaosplugin.core.objects import AnalysisRun, MetricResult, StoredMeasurement
 from chaosplugin.core.progress import Transition
-from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.run import Run, Stage, progress
+from chaosplugin.core.verdict import Reason, reason_of
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""when something began of which that is not known"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +76,68 @@ def gate_of(run: Run) -> Gate:
 def event_of(transition: Transition) -> GateEvent:
     """Copy a step, at the time of it."""
     return GateEvent(gate_of(transition.run), transition.before, transition.at)
+
+
+def gates_in(run: AnalysisRun, gone_at: datetime | None = None) -> Iterator[Gate]:
+    """Yield the gates of an AnalysisRun, as it tells of them; `gone_at`: when it was seen to be deleted."""
+    for result in run.status.metric_results or ():
+        stored = {each.metadata.run: each for each in result.measurements or () if each.metadata.run}
+        for identity in _intents(run, result) if stored else ():
+            if identity.digest in stored:  # after an Error the last try
+                yield _gate_in(run, identity, stored[identity.digest], gone_at)
+
+
+def _intents(run: AnalysisRun, result: MetricResult) -> Iterator[Identity]:
+    """Yield the intents of which measurements may be stored: Argo keeps the latest of them."""
+    latest = result.count + 1
+    for intent in range(max(1, latest - len(result.measurements or ())), latest + 1):
+        yield Identity(run.metadata.uid, result.name, intent)
+
+
+def _gate_in(
+    run: AnalysisRun, identity: Identity, stored: StoredMeasurement, gone_at: datetime | None
+) -> Gate:
+    metadata = run.metadata
+    owner, experiment = metadata.controller, stored.metadata.experiment
+    begun = moments.read(stored.started_at) or metadata.creation_timestamp or EPOCH
+    recorded = ledger.read_verdict(run, identity)
+    finished_at, value = None, ""
+    over = _over(run, gone_at)
+    if stored.phase in _ENDED:
+        stage, phase, message, value = Stage.DONE, Phase(stored.phase), stored.message, stored.value
+        finished_at = moments.read(stored.finished_at) or begun
+    elif recorded is not None:
+        stage, phase, message, value = Stage.DECIDED, recorded.phase, recorded.message, recorded.value
+        finished_at = moments.read(recorded.finished_at) or begun
+    elif over:
+        stage, phase, message = Stage.DONE, Phase.INCONCLUSIVE, f"{Reason.TERMINATED}: {over}"
+        finished_at = gone_at or metadata.deletion_timestamp or begun
+    else:
+        marked = ledger.read_mark(run, identity) is not None
+        stage, phase = Stage.OBSERVING if marked else Stage.PROVING, Phase.RUNNING
+        message = progress(stage, experiment)
+    return Gate(
+        id=identity.digest,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        metric=identity.metric,
+        owner=f"{owner.kind} {owner.name}" if owner else "",
+        experiment=experiment,
+        stage=Stage.DONE if over else stage,
+        phase=phase,
+        reason=(reason_of(message) or "") if phase.completed else "",
+        message=message,
+        value=value,
+        started_at=begun,
+        finished_at=finished_at,
+    )
+
+
+_ENDED = frozenset(phase.value for phase in Phase if phase.completed)
+
+
+def _over(run: AnalysisRun, gone_at: datetime | None) -> str:
+    """Say why nobody asks for a measurement any more; "" as long as somebody does."""
+    if gone_at or run.metadata.deletion_timestamp is not None:
+        return "the gate ended early: its AnalysisRun was deleted"
+    return "the gate ended early: its AnalysisRun has ended" if ledger.completed(run) else ""

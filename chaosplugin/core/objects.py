@@ -205,6 +205,7 @@ class StoredMetadata(_Object, frozen=True):
     """`measurements[].metadata`, of which only what this plugin has answered is of use."""
 
     run: str = field(default="", name="chaosplugin.io/run")
+    experiment: str = ""
 
 
 class StoredMeasurement(_Object, frozen=True):
@@ -213,6 +214,7 @@ class StoredMeasurement(_Object, frozen=True):
     phase: str = ""
     message: str = ""
     value: str = ""
+    started_at: str = ""
     finished_at: str = ""
     metadata: StoredMetadata = StoredMetadata()
 

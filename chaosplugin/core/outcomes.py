@@ -76,6 +76,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             if isinstance(command, Create):
                 run.create_sent = False
             return finding
+        case Failed() if isinstance(command, WriteWake) and run.verdict is None:
+            pass  # it was to show the gate to others, which is not worth a second try
         case Failed(text):
             run.retry_at, run.waiting_for = now + _RETRY, text
         case Recalled(nodes, events):

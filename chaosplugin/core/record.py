@@ -6,14 +6,14 @@ is to end, and how it has ended. What is to be measured stands in its data.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from chaosplugin.core import ledger, moments
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.config import HASH_LABEL
-from chaosplugin.core.gates import Gate
+from chaosplugin.core.gates import EPOCH, Gate
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, AnalysisRunStatus, Metadata, Rollout
 from chaosplugin.core.run import Stage
 
@@ -23,7 +23,6 @@ METRIC = "gate"
 _TERMINATE = "chaosplugin.io/terminate"
 _PHASE = "chaosplugin.io/phase"
 _PLUGIN = "chaosplugin/gate"
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -136,7 +135,7 @@ def ended(record: Record) -> datetime | None:
 def as_gate(record: Record) -> Gate:
     """Tell of a gate what stands in its record: how it has ended, or that it is open."""
     metadata, found = record.metadata, _ended(record)
-    begun = metadata.creation_timestamp or _EPOCH
+    begun = metadata.creation_timestamp or EPOCH
     marked = ledger.read_mark(as_analysis_run(metadata), identity(metadata))
     owner = metadata.controller
     return Gate(

@@ -93,6 +93,7 @@ class Registry:
             family=spec.family() if spec.family else None,
         )
         run.value = spec.value
+        run.shown = found.metadata.label(ledger.GATE) is not None
         run.since = since if resume else "" if spec.endpoint else found.metadata.resource_version
         sightings.adopt_first(run, found, now)
         if known is not None:

@@ -150,6 +150,8 @@ class Run:
     """the AnalysisRun's version as the measurement began, which Argo stores with it; None of one by an older
     plugin, "" where the experiment's cluster counts its own"""
     value: str = ""
+    shown: bool = False
+    """its AnalysisRun bears our label, by which the watches of all processes tell of it"""
     marked: bool = False
     mark: Mark | None = None
     """as this process asked for it, or found it"""
@@ -344,7 +346,7 @@ class Run:
             )
         return Measurement(
             phase=Phase.RUNNING,
-            message=_PROGRESS[self.stage].format(self.spec.subject),
+            message=progress(self.stage, self.spec.subject),
             started_at=started_at,
             metadata=metadata,
             resume_at=self._resume_at(now),
@@ -359,6 +361,11 @@ class Run:
             return now + timedelta(seconds=1)  # it is begun then
         farthest = now + timedelta(seconds=15)
         return min(farthest, max(self.deadline or farthest, now + timedelta(seconds=1)))
+
+
+def progress(stage: Stage, subject: str) -> str:
+    """Say in words where the gate of an experiment is."""
+    return _PROGRESS[stage].format(subject)
 
 
 _WAITING = "waiting for Ready canary pods and the proof of scope, then {} is created"

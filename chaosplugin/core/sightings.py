@@ -15,7 +15,7 @@ from chaosplugin.core.family import Family
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
 from chaosplugin.core.run import BEGINNING, Run, Stage
 from chaosplugin.core.steady_state import Baseline
-from chaosplugin.core.verdict import Finding, Reason, Verdict
+from chaosplugin.core.verdict import Finding, Reason, Verdict, reason_of
 
 
 def is_unexpected(run: Run, experiment: ChaosObject) -> bool:
@@ -176,6 +176,7 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     retried = result is not None and result.error > run.errors
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
         run.stored = True
+    run.shown = run.shown or analysis_run.metadata.label(ledger.GATE) is not None
     if (mark := ledger.read_mark(analysis_run, run.spec.identity)) is not None:
         _see_mark(run, mark)
     if analysis_run.spec.terminate:
@@ -205,7 +206,7 @@ def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:
     run.recorded = record is not None
     if record is None:
         stored = ledger.read_stored(analysis_run, run.spec.identity)
-        record = stored if stored and _reason(stored.message) else None  # else Argo's words of an end
+        record = stored if stored and reason_of(stored.message) else None  # else Argo's words of an end
         if record is not None and run.answered:
             record = replace(record, by=run.by)
         run.stored = run.stored or record is not None
@@ -223,7 +224,7 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool
         return False
     run.verdict = Verdict(
         phase=record.phase,
-        reason=_reason(record.message) or Reason.UNKNOWN,
+        reason=reason_of(record.message) or Reason.UNKNOWN,
         message=record.message,
         value=record.value,
         finished_at=moments.read(record.finished_at) or now,
@@ -231,11 +232,6 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool
     run.stage = Stage.DECIDED
     return True
 
-
-def _reason(message: str) -> Reason | None:
-    """Read the first word of a message; None where it is not one of this plugin's."""
-    first = message.removeprefix("dry run: ").partition(":")[0]
-    return Reason(first) if first in set(Reason) else None
 
 
 def _terminated(run: Run, why: str) -> Finding | None:

@@ -59,8 +59,10 @@ def advance(  # noqa: C901 - one flat match over the stages
             _restoring(run, now, step)
         case Stage.PROVING:
             beginning.prove(run, pods, now, step, turn)
+            beginning.show(run, pods, now, step)
         case Stage.QUEUED:
             beginning.queue(run, now, step, turn)
+            beginning.show(run, pods, now, step)
         case Stage.CREATING:
             beginning.create(run, pods, now, step, turn)
         case Stage.UNCERTAIN:

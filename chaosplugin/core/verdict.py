@@ -83,6 +83,15 @@ _PHASES = {
 }
 
 
+def reason_of(message: str) -> Reason | None:
+    """Read the first word of a message; None where it is not one of this plugin's."""
+    first = message.removeprefix("dry run: ").partition(":")[0]
+    return Reason(first) if first in _REASONS else None
+
+
+_REASONS = frozenset(Reason)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What was counted; the JSON `value` of the measurement. Seconds are rounded to a tenth."""

@@ -122,8 +122,9 @@ class KubernetesCluster:
         lately.move_to_end((namespace, name))
         return read
 
-    async def list_analysis_runs(self) -> list[AnalysisRun]:
-        return await self._verbs.list(resources.ANALYSIS_RUNS, "", {}, AnalysisRun)
+    async def list_analysis_runs(self, namespace: str, selector: str) -> list[AnalysisRun]:
+        query = {"labelSelector": selector} if selector else {}
+        return await self._verbs.list(resources.ANALYSIS_RUNS, namespace, query, AnalysisRun)
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:
         asker = gate.get()

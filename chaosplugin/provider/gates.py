@@ -7,10 +7,10 @@ has ended; that is stored in the record.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
@@ -21,12 +21,13 @@ from chaosplugin.core import ledger, record
 from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import WriteVerdict
 from chaosplugin.core.feed import Feed
-from chaosplugin.core.gates import Gate, event_of, gate_of
+from chaosplugin.core.gates import Gate, GateEvent, event_of, gate_of
 from chaosplugin.core.objects import AnalysisRun, Rollout
 from chaosplugin.core.progress import Transition
 from chaosplugin.core.record import Asked, Record
 from chaosplugin.core.run import Run
 from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Topic, WatchEvent
+from chaosplugin.provider.analyses import KEEP, Analyses
 from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Fact, Observer, Performed
 from chaosplugin.provider.ports import (
@@ -39,8 +40,6 @@ from chaosplugin.provider.ports import (
 )
 from chaosplugin.provider.provider import ChaosProvider
 
-KEEP = timedelta(hours=1)
-"""How long the record of a gate that has ended is kept"""
 _EXPIRE_S = 300.0
 _AGAIN_S = 5.0
 
@@ -71,36 +70,45 @@ class _Driven:
 
 
 class Gates:
-    """The gates of records, and a look at those of AnalysisRuns, which other providers have."""
+    """The gates of records, and a look at those of AnalysisRuns."""
 
     def __init__(
         self,
         tasks: TaskGroup,
         records: Records,
         *,
+        home: Cluster,
         clock: Callable[[], datetime],
         epoch: str,
         provide: Callable[[Observer], ChaosProvider],
     ) -> None:
-        """`provide` makes the provider whose home is where the records are; `epoch` is a word of ours."""
+        """`provide` makes the provider whose home is where the records are; `epoch` is a word of ours.
+
+        `home` is where the AnalysisRuns are.
+        """
         self._tasks = tasks
         self._records = records
         self._clock = clock
         self._driven: dict[str, _Driven] = {}
         self._provider = provide(self._observe)
-        self._others: list[tuple[ChaosProvider, Cluster]] = []
+        self._other: ChaosProvider | None = None
+        self.analyses = Analyses(
+            tasks, home, clock=clock, known=lambda gate_id: gate_id in self._others, tell=self._put
+        )
         self._changed = anyio.Event()
         self.feed = Feed(epoch)
 
-    def add(self, provider: ChaosProvider, home: Cluster) -> None:
-        """Show the gates of this provider's AnalysisRuns, too; its observer is to be `tell`."""
-        self._others.append((provider, home))
+    def add(self, provider: ChaosProvider) -> None:
+        """Show what this provider knows of its AnalysisRuns' gates; its observer is to be `tell`."""
+        self._other = provider
 
     def tell(self, fact: Fact) -> None:
         """Take in a step, whoever's gate it is; other facts are no news of gates."""
-        if not isinstance(fact, Transition):
-            return
-        self.feed.put(event_of(fact))
+        if isinstance(fact, Transition):
+            self._put(event_of(fact))
+
+    def _put(self, event: GateEvent) -> None:
+        self.feed.put(event)
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -147,49 +155,60 @@ class Gates:
 
     @property
     def runs(self) -> Mapping[str, Run]:
-        """All gates that this process knows, to look at."""
-        found = dict(self._provider.runs)
-        for provider, _ in self._others:
-            found |= provider.runs
-        return found
+        """All gates that this process works on, to look at."""
+        return {**self._provider.runs, **self._others}
+
+    @property
+    def _others(self) -> Mapping[str, Run]:
+        return self._other.runs if self._other else {}
 
     def live(self) -> list[Gate]:
-        """Return all gates that this process knows, the latest first."""
-        return sorted(map(gate_of, self.runs.values()), key=lambda gate: gate.started_at, reverse=True)
+        """Return all gates that are known without a question to the cluster, the latest first."""
+        return self._latest_first([*self.analyses.live(), *map(gate_of, self.runs.values())])
 
     async def all_in(self, namespace: str) -> list[Gate]:
-        """Return the gates of a namespace, or of all (""), also those that only their records tell of.
+        """Return the gates of a namespace, or of all (""), whoever works on them.
 
         Raises: ClusterError.
         """
-        found = {gate.id: gate for gate in map(record.as_gate, await self._records_in(namespace))}
-        found |= {gate.id: gate for gate in self.live() if namespace in {"", gate.namespace}}
-        return sorted(found.values(), key=lambda gate: gate.started_at, reverse=True)
+        told = [
+            *map(record.as_gate, await self._records_in(namespace)),
+            *await self.analyses.all_in(namespace),
+        ]
+        known = (gate for gate in map(gate_of, self.runs.values()) if namespace in {"", gate.namespace})
+        return self._latest_first([*told, *known])
+
+    @staticmethod
+    def _latest_first(found: Iterable[Gate]) -> list[Gate]:
+        """Of two that tell of one gate the last is right."""
+        gates = {gate.id: gate for gate in found}
+        return sorted(gates.values(), key=lambda gate: gate.started_at, reverse=True)
 
     async def find(self, namespace: str, gate_id: str) -> Gate | None:
-        """Return a gate of a namespace, or of any (""). An open one that is not known yet is taken up.
+        """Return a gate of a namespace, or of any ("").
 
-        Raises: ClusterError.
+        A record's that is open and not known yet is taken up, an analysis's followed. Raises: ClusterError.
         """
-        for provider in (self._provider, *(provider for provider, _ in self._others)):
-            run = provider.runs.get(gate_id)
-            if run is not None and namespace in {"", run.spec.analysis_run.metadata.namespace}:
-                return gate_of(run)
+        run = self._others.get(gate_id) or self._provider.runs.get(gate_id)
+        if run is not None and namespace in {"", run.spec.analysis_run.metadata.namespace}:
+            return gate_of(run)
         for found in await self._records_in(namespace):
             if record.identity(found.metadata).digest == gate_id:
                 if record.ended(found) is None:
                     self._drive(found, begun=False)
                 run = self._provider.runs.get(gate_id)
                 return gate_of(run) if run else record.as_gate(found)
-        return None
+        return await self.analyses.find(namespace, gate_id)
 
     async def terminate(self, gate: Gate) -> None:
         """Let a gate end: who works on it sees its record, or AnalysisRun, change. Raises: ClusterError."""
-        for provider, home in self._others:
-            if gate.id in provider.runs:
-                await home.patch_analysis_run(gate.namespace, gate.name, {"spec": {"terminate": True}})
-                return
-        await self._records.patch_record(gate.namespace, gate.name, record.terminate_patch())
+        analysis = gate.id in self._others or (
+            gate.id not in self._provider.runs and await self.analyses.find(gate.namespace, gate.id)
+        )
+        if analysis:
+            await self.analyses.terminate(gate)
+        else:
+            await self._records.patch_record(gate.namespace, gate.name, record.terminate_patch())
 
     async def _records_in(self, namespace: str) -> list[Record]:
         try:

@@ -98,8 +98,8 @@ class Cluster(Protocol):
         """Read, or take what was read within the last seconds."""
         ...
 
-    async def list_analysis_runs(self) -> list[AnalysisRun]:
-        """List those of all namespaces."""
+    async def list_analysis_runs(self, namespace: str, selector: str) -> list[AnalysisRun]:
+        """List by label selector; an empty namespace means all of them."""
         ...
 
     async def patch_analysis_run(self, namespace: str, name: str, patch: Mapping[str, object]) -> AnalysisRun:

@@ -29,7 +29,8 @@ async def wake_all(home: Cluster, word: str) -> None:
 async def _waiting(home: Cluster) -> list[Metadata]:
     while True:
         try:
-            return [run.metadata for run in await home.list_analysis_runs() if ledger.awaits(run)]
+            found = await home.list_analysis_runs("", "")
+            return [run.metadata for run in found if ledger.awaits(run)]
         except Denied as error:
             _log.info("gates of an earlier server go on when the controller asks by itself: %s", error)
             return []

@@ -24,7 +24,7 @@ from chaosplugin.core.topics import Topic, WatchEvent
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.gates import Gates, Records
-from chaosplugin.provider.ports import Clusters, Denied, NotFound
+from chaosplugin.provider.ports import Cluster, Clusters, Denied, NotFound
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.provider.specs import require
 from chaosplugin.transport._pb import gates_pb2, metric_provider_pb2
@@ -49,7 +49,7 @@ _EXPECTED = {
 
 
 class _Records:
-    """A Rollout that may be gated by somebody else only."""
+    """A Rollout that may be gated by somebody else only, and no AnalysisRun that may be seen."""
 
     async def read_rollout(self, namespace: str, name: str) -> Rollout:
         if name != "web":
@@ -64,6 +64,9 @@ class _Records:
     async def list_records(self, namespace: str) -> list[object]:
         del namespace
         return []
+
+    async def list_analysis_runs(self, namespace: str, selector: str) -> list[object]:
+        raise Denied(f"cannot list AnalysisRuns in {namespace} by {selector}")
 
     @asynccontextmanager
     async def watch(self, topic: Topic) -> AsyncIterator[AsyncIterator[WatchEvent]]:
@@ -162,6 +165,7 @@ def _bound() -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
     hosted = Gates(
         cast("TaskGroup", _Nobody()),
         cast("Records", _Records()),
+        home=cast("Cluster", _Records()),
         clock=lambda: _EPOCH,
         epoch="fuzz",
         provide=provide,

@@ -30,7 +30,6 @@ _HEARTBEAT_S = 15.0
 _MESSAGES_A_SECOND = 4000.0
 """What all watchers together are sent at most; with more of them each is told less often, more at once."""
 _RETRY_S = 2.0
-_OF_ARGO = "that of an AnalysisRun is known to the one server that Argo's calls reach"
 
 
 class GateMethods:
@@ -115,8 +114,7 @@ class GateMethods:
         except ClusterError as error:
             raise _rejected(error) from None
         if found is None:
-            text = f"no gate {gate_id[:64]} in namespace {namespace}"
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"{text}; {_OF_ARGO}")
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"no gate {gate_id[:64]} in namespace {namespace}")
         return found
 
     # -- many answers
@@ -148,15 +146,15 @@ class GateMethods:
         try:
             place = feed.place_of(request.resume_token)
             if place is None:
+                place = feed.place  # what happens while it is looked for is told again
                 named = await self._named(request, caller)
-                place = feed.place
                 yield self._snapshot(place, shown, 0, named)
             while not self._ending:
                 tick = self._tick
                 batch = feed.read(place)
                 if batch.missed:  # what is left of them is not told either, but how all is by now
-                    named = await self._named(request, caller)
                     start, place = place, feed.place
+                    named = await self._named(request, caller)
                     yield self._snapshot(place, shown, place - start, named)
                 elif batch.events:
                     events = batch.events[:_BATCH]

@@ -33,8 +33,10 @@ const (
 // Gates: started without Argo's analysis, looked at, ended and followed by anybody who is allowed to.
 //
 // A gate that StartGate makes is kept in the cluster as a ConfigMap, owned by its Rollout: it outlives every
-// server, and each server of the cluster works on it. A gate of an AnalysisRun is known to the server that
-// Argo's calls reach.
+// server, and each server of the cluster works on it. On a gate of an AnalysisRun works the server that Argo's
+// calls reach; every other one lists, tells and ends it by what stands on its AnalysisRun: mark, verdict, and
+// the measurement that Argo has stored. Of its stages they know proving, observing, decided and done, and the
+// last says that Argo has its end; its experiment may still be on its way out.
 //
 // Errors carry details of google.rpc: BadRequest names the field, PreconditionFailure says what the operator
 // or the cluster does not allow, RetryInfo when to try again.
@@ -43,9 +45,10 @@ type GateServiceClient interface {
 	StartGate(ctx context.Context, in *StartGateRequest, opts ...grpc.CallOption) (*StartGateResponse, error)
 	// Returns a gate.
 	GetGate(ctx context.Context, in *GetGateRequest, opts ...grpc.CallOption) (*GetGateResponse, error)
-	// Returns gates, the latest first.
+	// Returns gates that are open or have ended within the hour, the latest first.
 	ListGates(ctx context.Context, in *ListGatesRequest, opts ...grpc.CallOption) (*ListGatesResponse, error)
-	// Ends a gate; its fault is undone in the background. One that has ended keeps its verdict.
+	// Ends a gate; its fault is undone in the background. One that has ended keeps its verdict. With a gate of an
+	// AnalysisRun all of that AnalysisRun ends.
 	TerminateGate(ctx context.Context, in *TerminateGateRequest, opts ...grpc.CallOption) (*TerminateGateResponse, error)
 	// Tells how gates stand, then each of their steps, until the caller leaves.
 	WatchGates(ctx context.Context, in *WatchGatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchGatesResponse], error)
@@ -125,8 +128,10 @@ type GateService_WatchGatesClient = grpc.ServerStreamingClient[WatchGatesRespons
 // Gates: started without Argo's analysis, looked at, ended and followed by anybody who is allowed to.
 //
 // A gate that StartGate makes is kept in the cluster as a ConfigMap, owned by its Rollout: it outlives every
-// server, and each server of the cluster works on it. A gate of an AnalysisRun is known to the server that
-// Argo's calls reach.
+// server, and each server of the cluster works on it. On a gate of an AnalysisRun works the server that Argo's
+// calls reach; every other one lists, tells and ends it by what stands on its AnalysisRun: mark, verdict, and
+// the measurement that Argo has stored. Of its stages they know proving, observing, decided and done, and the
+// last says that Argo has its end; its experiment may still be on its way out.
 //
 // Errors carry details of google.rpc: BadRequest names the field, PreconditionFailure says what the operator
 // or the cluster does not allow, RetryInfo when to try again.
@@ -135,9 +140,10 @@ type GateServiceServer interface {
 	StartGate(context.Context, *StartGateRequest) (*StartGateResponse, error)
 	// Returns a gate.
 	GetGate(context.Context, *GetGateRequest) (*GetGateResponse, error)
-	// Returns gates, the latest first.
+	// Returns gates that are open or have ended within the hour, the latest first.
 	ListGates(context.Context, *ListGatesRequest) (*ListGatesResponse, error)
-	// Ends a gate; its fault is undone in the background. One that has ended keeps its verdict.
+	// Ends a gate; its fault is undone in the background. One that has ended keeps its verdict. With a gate of an
+	// AnalysisRun all of that AnalysisRun ends.
 	TerminateGate(context.Context, *TerminateGateRequest) (*TerminateGateResponse, error)
 	// Tells how gates stand, then each of their steps, until the caller leaves.
 	WatchGates(*WatchGatesRequest, grpc.ServerStreamingServer[WatchGatesResponse]) error
