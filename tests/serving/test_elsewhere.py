@@ -43,7 +43,11 @@ class Argo:
         if answer.phase is self.answer.phase:
             return
         self.answer = answer
-        measurement: dict[str, object] = {"phase": answer.phase.value, "message": answer.message, "value": answer.value}
+        measurement: dict[str, object] = {
+            "phase": answer.phase.value,
+            "message": answer.message,
+            "value": answer.value,
+        }
         measurement |= {"metadata": dict(answer.metadata)}
         for key, moment in (("startedAt", answer.started_at), ("finishedAt", answer.finished_at)):
             measurement |= {key: moment.isoformat()} if moment else {}

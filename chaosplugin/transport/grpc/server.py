@@ -27,6 +27,9 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 1024),  # of one connection
+    # Beyond 1,000 calls that we have not seen yet gRPC would cancel some at random, without a word of ours.
+    ("grpc.server.max_pending_requests", _MAX_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_CALLS),
     ("grpc.max_allowed_incoming_connections", 4096),
     ("grpc.max_metadata_size", 32 << 10),
     ("grpc.server_handshake_timeout_ms", 10_000),  # for whoever opens a connection and says nothing
