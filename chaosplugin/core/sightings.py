@@ -233,7 +233,6 @@ def adopt_verdict(run: Run, record: ledger.VerdictRecord, now: datetime) -> bool
     return True
 
 
-
 def _terminated(run: Run, why: str) -> Finding | None:
     if run.verdict:
         return None
