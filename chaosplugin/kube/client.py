@@ -88,6 +88,11 @@ class KubernetesCluster:
         self._origin: tuple[float, str] | None = None
 
     @property
+    def idle(self) -> bool:
+        """Nothing is asked for or followed now."""
+        return self._session.idle and self._streams.idle
+
+    @property
     def clock_offset(self) -> timedelta:
         return self._session.clock_offset
 

@@ -1,11 +1,14 @@
 """The clusters of this process: home, and the endpoints that configurations name.
 
 An endpoint's connection is kept by a task of its own, made by the first gate that wants it, and shared
-by all gates that name the same URL and Secret.
+by all gates that name the same URL and Secret. It is closed some minutes after the last of them: until a gate
+is over it follows its experiment there, and undoes it with the credentials that were good when it began.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -16,6 +19,17 @@ from chaosplugin.kube.client import DEFAULT_RATE, KubernetesCluster, connect, co
 from chaosplugin.kube.records import RecordCluster
 from chaosplugin.kube.secret import SecretCredential
 from chaosplugin.provider.facts import Observer
+
+_KEPT_S = 300.0
+"""How long an endpoint's connection is kept after its last use."""
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    credential: SecretCredential
+    cluster: KubernetesCluster
+    used_at: float
+    """by time.monotonic()"""
 
 
 class KubernetesClusters:
@@ -28,20 +42,22 @@ class KubernetesClusters:
         clock: Callable[[], datetime],
         rate: float = DEFAULT_RATE,
         observer: Observer | None = None,
+        kept_s: float = _KEPT_S,
     ) -> None:
         self._home = home
         self._tasks = tasks
         self._clock = clock
         self._rate = rate
         self._observer = observer
-        self._endpoints: dict[tuple[str, str, str], tuple[SecretCredential, KubernetesCluster]] = {}
+        self._kept_s = kept_s
+        self._endpoints: dict[tuple[str, str, str], _Endpoint] = {}
         self._connecting = anyio.Lock()
         self.records = RecordCluster.beside(home)
         """home once more, with records in the place of AnalysisRuns"""
 
     def of_records(self) -> "KubernetesClusters":
         """Return the same, with records for AnalysisRuns at home."""
-        return KubernetesClusters(self.records, self._tasks, self._clock, self._rate)
+        return KubernetesClusters(self.records, self._tasks, self._clock, self._rate, self._observer)
 
     async def home(self) -> KubernetesCluster:
         return self._home
@@ -56,27 +72,29 @@ class KubernetesClusters:
         async with self._connecting:
             known = self._endpoints.get(key)
             if known is None:
-                known = self._endpoints[key] = await self._tasks.start(self._hold, *key)
-            elif begins:
-                await known[0].refresh()
-        return known[1]
+                known = self._endpoints[key] = await self._tasks.start(self._hold, key)
+            else:
+                known.used_at = time.monotonic()
+                if begins:
+                    await known.credential.refresh()
+        return known.cluster
 
-    async def _hold(
-        self,
-        url: str,
-        namespace: str,
-        secret: str,
-        *,
-        task_status: TaskStatus[tuple[SecretCredential, KubernetesCluster]],
-    ) -> None:
+    async def _hold(self, key: tuple[str, str, str], *, task_status: TaskStatus[_Endpoint]) -> None:
+        """Keep a connection until nobody has used it for a while."""
+        url, namespace, secret = key
         credential = SecretCredential(
             url, f"{namespace}/{secret}", partial(self._home.read_secret, namespace, secret)
         )
         async with connect_endpoint(
             credential, clock=self._clock, rate=self._rate, observer=self._observer
         ) as cluster:
-            task_status.started((credential, cluster))
-            await anyio.sleep_forever()
+            made = _Endpoint(credential, cluster, used_at=time.monotonic())
+            task_status.started(made)
+            while time.monotonic() - made.used_at < self._kept_s:
+                await anyio.sleep(self._kept_s / 4)
+                if not cluster.idle:
+                    made.used_at = time.monotonic()
+            del self._endpoints[key]
 
 
 @asynccontextmanager

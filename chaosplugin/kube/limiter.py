@@ -75,6 +75,11 @@ class Limiter:
         self._fill()
         return not self._waiting and 2 * self._tokens >= self._burst
 
+    @property
+    def idle(self) -> bool:
+        """Nobody has a turn, or waits for one."""
+        return not self._in_flight and not self._waiting
+
     async def _wait(self, priority: Priority, *, holds: bool) -> None:
         self._fill()
         if self._may_go(priority) and (not self._waiting or priority < self._waiting[0].priority):

@@ -118,6 +118,11 @@ class Session:
         """Whether the budget of requests has room for what may be left undone."""
         return self._limiter.ample
 
+    @property
+    def idle(self) -> bool:
+        """No request is under way, beside streams."""
+        return self._limiter.idle
+
     async def aclose(self) -> None:
         await self._kept.close()
         await self._fresh.close()

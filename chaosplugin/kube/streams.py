@@ -266,6 +266,11 @@ class Streams:
         self._streams: dict[Collection, _Stream] = {}
         self._counts: Counter[Resource] = Counter()
 
+    @property
+    def idle(self) -> bool:
+        """No stream is open."""
+        return not self._streams
+
     def count(self, resource: Resource) -> int:
         """Return how many streams of a resource are open."""
         return self._counts[resource]
