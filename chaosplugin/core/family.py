@@ -158,7 +158,7 @@ class Family:
         for uid, member in self._members.items():
             member.gone = member.gone or uid not in there
 
-    def recall(self, parent: ChaosObject, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
+    def recall(self, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
         """Take in what is gone without having been watched, by the Events that it has left.
 
         They name a target, but not which selector has selected it: of a fault with two they are no use.

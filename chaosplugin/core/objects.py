@@ -284,7 +284,6 @@ class ChaosStatus(_Object, frozen=True):
     conditions: list[Condition] | None = None
     experiment: ExperimentStatus = ExperimentStatus()
     time: datetime | None = None  # of a Schedule: when it has last fired
-    end_time: datetime | None = None  # of a Workflow
 
 
 class ChaosObject(_Object, frozen=True):

@@ -133,7 +133,7 @@ def see_children(run: Run, children: Sequence[ChaosObject], now: datetime) -> No
 def recall(run: Run, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
     """Take in what is left to read of what a Workflow did while nobody watched."""
     if run.family and run.experiment:
-        run.family.recall(run.experiment, nodes, events)
+        run.family.recall(nodes, events)
         run.fault = run.family.read(run.experiment)
 
 

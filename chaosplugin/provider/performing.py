@@ -87,7 +87,7 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
             case Confirm():
                 return await _confirm(command, run, there)
             case Create(manifest=manifest):
-                return await _create(spec, there, manifest)
+                return await _create(there, manifest)
             case Find():
                 return Found(await _experiment(spec, there))
             case FindPods(names=names):
@@ -229,7 +229,7 @@ async def _confirm(command: Confirm, run: Run, there: Cluster) -> Outcome:
     return Confirmed(pods, children, recalled, await _experiment(run.spec, there))
 
 
-async def _create(spec: Spec, there: Cluster, manifest: Mapping[str, object]) -> Outcome:
+async def _create(there: Cluster, manifest: Mapping[str, object]) -> Outcome:
     try:
         return Found(await there.create_chaos(manifest))
     except AlreadyExists:

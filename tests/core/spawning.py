@@ -77,7 +77,7 @@ class Spawning(World):
         status = ChaosStatus()
         if accomplished:
             condition = Condition(type="Accomplished", status="True")
-            status = ChaosStatus(conditions=[condition], end_time=accomplished)
+            status = ChaosStatus(conditions=[condition])
         marks = {ledger.PAUSE: "true", ledger.WINDOW_OVER: "true"} if over else {}
         identity = self.spec.identity
         metadata = Metadata(
