@@ -1,10 +1,12 @@
 """`python -m onefile build`: the one file, into dist/; `release` adds notes, manifests and images."""
 
 import argparse
+import contextlib
+import fcntl
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -68,8 +70,9 @@ def make(targets: Sequence[Target], cache: Path, *, locked: bool) -> None:
     """Make a folder with the one file for these CPUs, and what goes with it."""
     shutil.rmtree(_MADE, ignore_errors=True)
     wheel = wheels.build(_MADE)
-    zstd = compiler.fetch_zstd(cache)
-    packages = {each: _debian(each, cache, locked=locked) for each in {host(), *targets}}
+    with _alone(cache):
+        zstd = compiler.fetch_zstd(cache)
+        packages = {each: _debian(each, cache, locked=locked) for each in {host(), *targets}}
     for target in targets:
         file = _MADE / f"chaosplugin-linux-{target.name}"
         sys.stdout.write(f"==> {file.name}\n")
@@ -90,6 +93,15 @@ def make(targets: Sequence[Target], cache: Path, *, locked: bool) -> None:
         compiler.launcher(target, zstd, launcher)
         payload.write(launcher, folder, file)
         sbom.write(file, contents, _MADE / f"{file.name}.cdx.json")
+
+
+@contextlib.contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Wait for other builds, also those of other checkouts, which fetch into the same cache."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _debian(target: Target, cache: Path, *, locked: bool) -> tuple[list[debian.Deb], Path]:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -47,8 +48,11 @@ def fetch_zstd(cache: Path) -> Path:
         environment = {**os.environ, "CC": f"{sys.executable} -m ziglang cc"}
         command = [*pip, *only, f"--requirement={wanted}", f"--dest={cache}"]
         subprocess.run(command, env=environment, check=True)
+        part = cache / "zstandard.part"
+        shutil.rmtree(part, ignore_errors=True)  # of a build that was interrupted
         with tarfile.open(cache / f"{folder.name}.tar.gz") as archive:
-            archive.extractall(cache)  # noqa: S202 - pinned by its hash; Debian 12's Python knows no filters
+            archive.extractall(part)  # noqa: S202 - pinned by its hash; Debian 12's Python knows no filters
+        (part / folder.name).rename(folder)
     return folder / "zstd"
 
 
