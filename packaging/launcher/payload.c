@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { CHUNK = 1 << 20 };
 
@@ -26,6 +27,14 @@ static int damaged(void)
 	return -1;
 }
 
+static int undone(size_t code) // what zstd says
+{
+	if (ZSTD_getErrorCode(code) != ZSTD_error_memory_allocation)
+		return damaged();
+	errno = ENOMEM;
+	return -1;
+}
+
 static int refill(struct reader *reader)
 {
 	ZSTD_outBuffer out = {reader->chunk, CHUNK, 0};
@@ -33,7 +42,7 @@ static int refill(struct reader *reader)
 		size_t before = reader->in.pos;
 		reader->expected = ZSTD_decompressStream(reader->context, &out, &reader->in);
 		if (ZSTD_isError(reader->expected))
-			return damaged();
+			return undone(reader->expected);
 		if (out.pos == 0 && (reader->expected == 0 || reader->in.pos == before))
 			return damaged(); // more was promised
 	}
