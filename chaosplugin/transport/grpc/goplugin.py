@@ -27,7 +27,8 @@ from chaosplugin.transport.grpc import metrics
 from chaosplugin.transport.grpc.callers import Anybody
 from chaosplugin.transport.grpc.dispatch import handlers
 from chaosplugin.transport.grpc.mutual import Front, Identity
-from chaosplugin.transport.grpc.server import Server, bind_socket, new_server
+from chaosplugin.transport.grpc.server import Server, new_server
+from chaosplugin.transport.grpc.sockets import bind_socket
 from chaosplugin.transport.prints import Prints
 from chaosplugin.transport.startup import CannotStartError, Waiting
 

@@ -4,21 +4,18 @@ The order of the end: health says NOT_SERVING and nothing new begins, streams ar
 under way get their time, then connections are cut.
 """
 
-import os
-import socket
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import anyio
 import grpc
 
-from chaosplugin.transport.folder import share
 from chaosplugin.transport.grpc import health, reflection
 from chaosplugin.transport.grpc.addresses import Address, Listening
 from chaosplugin.transport.grpc.callers import Anybody, Callers, Certified, LocalOr, parse_allowed
 from chaosplugin.transport.grpc.credentials import CannotServeError, ServerCertificate
 from chaosplugin.transport.grpc.dispatch import handlers
+from chaosplugin.transport.grpc.sockets import OwnSocket, bind_socket
 
 MAX_MESSAGE = 32 << 20  # as in net/rpc
 _MAX_CALLS = 4096  # at a time, streams among them; more than all services bear
@@ -94,65 +91,27 @@ async def serving(
     made = new_server()
     made.add_generic_rpc_handlers(tuple(bound))
     server = Server(made, tuple(services))
-    taken: list[Address] = []  # a socket that is another's is not ours to remove
+    own: list[OwnSocket] = []
     try:
         for address in listening.addresses:
-            _bind(made, address, listening)
-            taken.append(address)
+            own += _bind(made, address, listening)
         await made.start()
         yield server
     finally:
         await server.stop(0)
-        _remove_sockets(taken)
+        for each in own:
+            each.remove()
 
 
-def _remove_sockets(addresses: Iterable[Address]) -> None:
-    for address in addresses:
-        if address.path:
-            with suppress(FileNotFoundError):
-                Path(address.path).unlink()
-
-
-def _bind(server: grpc.aio.Server, address: Address, listening: Listening) -> None:
+def _bind(server: grpc.aio.Server, address: Address, listening: Listening) -> Iterable[OwnSocket]:
     try:
         if address.path:
-            bind_socket(server, address.path, listening.socket_group)
-        elif listening.certificate is not None and listening.key is not None:
+            return [bind_socket(server, address.path, listening.socket_group)]
+        if listening.certificate is not None and listening.key is not None:
             certificate = ServerCertificate(listening.certificate, listening.key, listening.client_ca)
             server.add_secure_port(address.target, certificate.credentials())
         else:
             server.add_insecure_port(address.target)
     except (RuntimeError, OSError) as error:
         raise CannotServeError(f"cannot listen at {address.target}: {error}") from None
-
-
-def bind_socket(server: grpc.aio.Server, path: str, group: int | None = None) -> None:
-    """Listen at a socket that only our user, and perhaps a group, can use. Raises: OSError, RuntimeError."""
-    _remove_stale(path)
-    before = os.umask(0o177)
-    try:
-        server.add_insecure_port(f"unix:{path}")
-    finally:
-        os.umask(before)
-    if group is not None:
-        try:
-            share(path, group)
-        except OSError:
-            Path(path).unlink()
-            raise
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket at which nobody listens. Raises: OSError, if somebody does, or it is something else."""
-    if not Path(path).exists():
-        return
-    if not Path(path).is_socket():
-        raise OSError(f"{path} is there, and no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink()
-            return
-    raise OSError(f"{path}: another process listens there")
+    return []
