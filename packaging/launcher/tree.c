@@ -81,8 +81,9 @@ static bool is_later(struct timespec one, struct timespec other)
 	return one.tv_sec != other.tv_sec ? one.tv_sec > other.tv_sec : one.tv_nsec > other.tv_nsec;
 }
 
-// `line`: "size digest name"; `since`: when all files were known to be whole, NULL if that is not known
-static bool is_file_whole(int tree, char *line, const struct timespec *since)
+// `line`: "size digest name"; `since`: when all files were known to be whole, NULL if that is not known; `looked` is
+// set if the content had to be looked at
+static bool is_file_whole(int tree, char *line, const struct timespec *since, bool *looked)
 {
 	struct stat status;
 	char *digest = strchr(line, ' '), *name = digest ? strchr(digest + 1, ' ') : NULL;
@@ -94,6 +95,7 @@ static bool is_file_whole(int tree, char *line, const struct timespec *since)
 		return false;
 	if (since && !is_later(status.st_ctim, *since))
 		return true;
+	*looked = true;
 	int file = openat(tree, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	bool whole = file >= 0 && has_digest(file, digest);
 	if (file >= 0)
@@ -138,11 +140,14 @@ static bool is_whole(int tree, const struct trailer *trailer)
 	const struct timespec *since =
 	    fstatat(tree, ".durable", &durable, AT_SYMLINK_NOFOLLOW) == 0 ? &durable.st_ctim : NULL;
 	uint64_t whole = 0;
+	bool looked = false;
 	for (char *end; (end = memchr(line, '\n', size - (size_t)(line - manifest))); line = end + 1) {
 		*end = 0;
-		whole += is_file_whole(tree, line, since);
+		whole += is_file_whole(tree, line, since, &looked);
 	}
 	free(manifest);
+	if (looked)
+		unlinkat(tree, ".durable", 0); // made anew, so that the next start need not look again
 	return whole == trailer->files;
 }
 

@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.interop.leftovers import until
 from tests.packaging.bareroot import PLUGIN, USER, BareRoot
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -182,15 +183,35 @@ def test_a_damaged_tree_is_unpacked_again(bare: BareRoot, damage: object, name: 
     assert any((tree / name).read_bytes())
 
 
+def _change_later(file: Path, mark: Path, change: Callable[[Path], None]) -> None:
+    """Change a file until its time tells it, which goes by the ticks of the kernel's clock."""
+    while file.stat().st_ctime_ns <= mark.stat().st_ctime_ns:
+        change(file)
+
+
 def test_a_file_that_was_changed_after_it_was_known_to_be_whole_is_found(bare: BareRoot) -> None:
     bare.run("--version")
     (tree,) = bare.trees()
-    mark, changed = tree / ".durable", tree / "stdlib.zip"
-    mark.touch()
-    while changed.stat().st_ctime_ns <= mark.stat().st_ctime_ns:
-        _garble(changed)
+    (tree / ".durable").touch()
+    _change_later(tree / "stdlib.zip", tree / ".durable", _garble)
 
     assert _works(bare.run("--version"))
+
+
+def test_a_file_that_was_only_touched_is_looked_at_once(bare: BareRoot) -> None:
+    """As where a volume gets new labels whenever its container starts."""
+    bare.run("--version")
+    (tree,) = bare.trees()
+    mark, touched = tree / ".durable", tree / "stdlib.zip"
+    mark.touch()
+    made = tree.stat().st_ino
+    _change_later(touched, mark, lambda file: file.touch())
+    with bare.running({}) as outer:
+        assert outer.stdout is not None
+        outer.stdout.readline()
+        until(lambda: mark.exists() and mark.stat().st_ctime_ns > touched.stat().st_ctime_ns, 60)
+
+    assert tree.stat().st_ino == made
 
 
 @pytest.mark.parametrize("lost", [1, 5_000_000])
