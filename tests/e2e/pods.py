@@ -89,6 +89,13 @@ class Pod:
         for container in self._spec["containers"]:
             self.bed.processes.stop(self._name(container))
 
+    def execute(self, name: str, program: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """Run a program to its end in a container, as `kubectl exec` does."""
+        (container,) = [each for each in self._spec["containers"] if each["name"] == name]
+        command = self._entered(container, program)
+        stdin = subprocess.DEVNULL
+        return subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False, timeout=120)
+
     def log(self, container: str) -> str:
         """Return what a container has said, without what one of this name said before."""
         return self._whole_log(container)[self._logs_before.get(container, 0) :]
@@ -191,6 +198,10 @@ class Pod:
     # -- containers
 
     def _command(self, container: Json, words: Sequence[str]) -> list[str]:
+        entrypoint = self.images[container["image"]].entrypoint
+        return self._entered(container, [*entrypoint, *container.get("args", ()), *words])
+
+    def _entered(self, container: Json, program: Sequence[str]) -> list[str]:
         image = self.images[container["image"]]
         mounts = [(str(file), path, "ro") for path, file in image.files.items()]
         mounts += [(device, device, "rw") for device in _DEVICES]
@@ -207,7 +218,6 @@ class Pod:
             "KUBERNETES_SERVICE_PORT": str(address.port),
             **{each["name"]: each["value"] for each in container.get("env") or ()},
         }
-        program = [*image.entrypoint, *container.get("args", ()), *words]
         enter = ["sh", "-c", _ENTER, "enter", str(root), image.folder]
         listed = [part for mount in mounts for part in mount]
         variables = [f"{name}={value}" for name, value in environment.items()]

@@ -41,9 +41,11 @@ def test_the_file_from_an_init_container_is_the_plugin(argo: ArgoRollouts, tmp_p
         ways.passes(ways.begin_a_gate(argo, "init-container"))
 
         said = pod.log("argo-rollouts")
+        check = pod.execute("argo-rollouts", ways.readme_checks()["deployment/argo-rollouts"])
     assert "Copied plugin from /plugins/chaosplugin to /home/argo-rollouts/plugin-bin/" in said
     (ready,) = [line for line in said.splitlines() if "[INFO]  plugin.chaos-mesh: ready: " in line]
     assert f"version={__version__}" in ready
+    assert (check.returncode, "MISSING" in check.stdout) == (0, False), check.stdout + check.stderr
 
 
 def test_the_downloaded_file_is_the_plugin(argo: ArgoRollouts, tmp_path: Path) -> None:
@@ -81,6 +83,7 @@ def test_a_sidecar_does_the_work_of_a_bridge(argo: ArgoRollouts, tmp_path: Path)
 
         assert "gate ended" in pod.log("chaosplugin-server")
         assert "gate ended" not in pod.log("argo-rollouts")
+        assert "[INFO]  plugin.chaos-mesh: bridging to " in pod.log("argo-rollouts")
         status, page = pod.fetch("chaosplugin-server", "chaosplugin", "/metrics")
         assert status == 200
         assert sum(map(float, re.findall(r"(?m)^rollouts_chaos_gates_total\{.*\} ([\d.]+)", page))) == 1
@@ -120,6 +123,9 @@ def test_a_server_of_its_own_does_the_work_with_its_own_rights(argo: ArgoRollout
 
         assert "gate ended" in server.log("chaosplugin")
         assert "gate ended" not in pod.log("argo-rollouts")
+        assert "[INFO]  plugin.chaos-mesh: bridging to " in pod.log("argo-rollouts")
+        check = server.execute("chaosplugin", ways.readme_checks()["deployment/chaosplugin"])
+        assert (check.returncode, "MISSING" in check.stdout) == (0, False), check.stdout + check.stderr
 
 
 def _secret(namespace: str, name: str, data: dict[str, bytes]) -> Json:

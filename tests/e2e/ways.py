@@ -120,19 +120,25 @@ def passes(story: Story) -> None:
 
 
 def readme_commands() -> list[str]:
-    """Return the kubectl commands of the chapter, but those that look at a running pod."""
+    """Return the kubectl commands of the chapter, but those that want a running pod."""
+    return [command for command in _commands() if " logs " not in command and " exec " not in command]
+
+
+def readme_checks() -> dict[str, list[str]]:
+    """Return what the chapter lets run in pods, by their Deployments."""
+    words = [shlex.split(command) for command in _commands() if " exec " in command]
+    return {each[each.index("exec") + 1]: each[each.index("--") + 1 :] for each in words}
+
+
+def _commands() -> list[str]:
     chapter = README.read_text().split("\n## Install\n")[1].split("\n## ")[0]
     joined = chapter.replace("\\\n", "")
-    found = [inline or line for inline, line in re.findall(r"(?m)`(kubectl [^`\n]+)`|^(kubectl .+)$", joined)]
-    return [command for command in found if " logs " not in command]
+    return [inline or line for inline, line in re.findall(r"(?m)`(kubectl [^`\n]+)`|^(kubectl .+)$", joined)]
 
 
 def run_as_written(argo: ArgoRollouts, command: str, folder: Path) -> None:
     """Run such a command, and wait until the Deployment's controller has seen it: an undo goes by that."""
     program, *arguments = shlex.split(command)
-    if arguments[2:3] == ["run"]:  # nobody would play its pod
-        arguments = [word for word in arguments if word not in ("--rm", "-i")]
-        arguments.insert(3, "--dry-run=server")
     kubeconfig = f"--kubeconfig={argo.bed.kubeconfig}"
     command_line = [rendering.kubectl(), kubeconfig, *arguments]
     done = subprocess.run(command_line, cwd=folder, capture_output=True, text=True, check=False)
