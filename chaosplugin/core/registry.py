@@ -18,7 +18,7 @@ from chaosplugin.core.deadlines import Deadlines
 from chaosplugin.core.interests import Interests, Watch
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event
 from chaosplugin.core.progress import Concluded, Defect, Progress, Transition
-from chaosplugin.core.run import Run, Spec, Stage
+from chaosplugin.core.run import SINCE, Run, Spec, Stage
 from chaosplugin.core.tombstones import Tombstones
 from chaosplugin.core.topics import (
     AnalysisRunsTopic,
@@ -66,17 +66,17 @@ class Registry:
         found: AnalysisRun,
         *,
         errors: int,
-        resume: bool,
+        given: Measurement | None = None,
         sampled: bool = False,
-        since: str | None = None,
+        push: bool | None = None,
     ) -> list[Command]:
         """Begin the run of this intent, unless it has been begun; `found` is the call's AnalysisRun.
 
-        `since` is what a Resume's measurement tells of its beginning.
+        `given` is a Resume's measurement, which tells of its beginning; `push` as for `allow`, where known.
         A retry after an Error begins anew; a copy of the call that got the Error does not.
         """
         known = self._runs.get(spec.id)
-        retried = known is not None and known.error and errors > known.errors and not resume
+        retried = known is not None and known.error and errors > known.errors and given is None
         if known is not None and not retried:
             return self._advance(now, [known]) if sightings.adopt_first(known, found, now) else []
         run = Run(
@@ -84,7 +84,10 @@ class Registry:
             errors=errors,
             started_at=now,
             asked_at=now,
-            restored=resume,
+            begun_at=given.started_at if given else None,
+            restored=given is not None,
+            resumed=given is not None,
+            push=push,
             by=self._by,
             sampled=sampled,
             one_shot=spec.one_shot,
@@ -94,7 +97,10 @@ class Registry:
         )
         run.value = spec.value
         run.shown = found.metadata.label(ledger.GATE) is not None
-        run.since = since if resume else "" if spec.endpoint else found.metadata.resource_version
+        if given is not None:
+            run.since = given.metadata.get(SINCE)
+        else:
+            run.since = "" if spec.endpoint else found.metadata.resource_version
         sightings.adopt_first(run, found, now)
         if known is not None:
             self._turns.drop(known)

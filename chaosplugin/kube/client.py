@@ -8,9 +8,8 @@ import base64
 import importlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -240,22 +239,32 @@ class KubernetesCluster:
             return _leave
         return self._streams.follow(collection, topic, tell)
 
+    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+        collection = None if isinstance(topic, OthersTopic) else self._collection_now(topic)
+        return self._streams.follow(collection, topic, tell) if collection else None
+
     async def _collection(self, topic: Topic) -> Collection:
         """Choose a stream: where we may, all namespaces share one, and each topic gets its part."""
+        return self._collection_now(topic) or await self._shared(topic)
+
+    def _collection_now(self, topic: Topic) -> Collection | None:
+        """Choose it by what is remembered of our rights; None: that is not enough."""
         if isinstance(topic, PodsTopic) and self._streams.count(resources.PODS) < _MANY:
             return resources.collection(topic)
-        return await self._shared(topic)
+        everywhere, found = resources.shared(topic)
+        known = [self._reviews.remembered(access) for access in _watching(everywhere)]
+        if None in known:
+            return None
+        return everywhere if all(known) else found
 
     async def settled(self, topic: Topic) -> None:
         await self._streams.settle(await self._collection(topic))
 
     def follows(self, topic: Topic) -> bool:
-        found = resources.collection(topic)
-        return any(map(self._streams.in_sync, (replace(found, namespace=""), found)))
+        return any(map(self._streams.in_sync, resources.shared(topic)))
 
     def told(self, topic: Topic, name: str, *, listed_within_s: float = float("inf")) -> Watched | None:
-        found = resources.collection(topic)
-        for collection in (replace(found, namespace=""), found):
+        for collection in resources.shared(topic):
             told = self._streams.find(collection, topic.namespace, name, listed_within_s=listed_within_s)
             if told is not None:
                 return told
@@ -263,8 +272,7 @@ class KubernetesCluster:
 
     async def _shared(self, topic: Topic) -> Collection:
         """Return the largest collection that holds the topic and may be watched."""
-        found = resources.collection(topic, wide=True)
-        everywhere = replace(found, namespace="")
+        everywhere, found = resources.shared(topic)
         try:
             return everywhere if await self._may_watch(everywhere) else found
         except ClusterError:
@@ -272,11 +280,16 @@ class KubernetesCluster:
 
     async def _may_watch(self, found: Collection) -> bool:
         """Raises: ClusterError."""
-        for verb in ("list", "watch"):
-            access = Access(verb, found.resource.group, found.resource.plural, found.namespace)
+        for access in _watching(found):
             if not await self._reviews.allowed(access):
                 return False
         return True
+
+
+def _watching(found: Collection) -> Iterator[Access]:
+    """What must be allowed to watch it."""
+    for verb in ("list", "watch"):
+        yield Access(verb, found.resource.group, found.resource.plural, found.namespace)
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ experiments are those of the cluster.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from chaosplugin.core import record
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
@@ -64,6 +63,10 @@ class RecordCluster(KubernetesCluster):
             return await super().follow(topic, lambda event: tell(_translated(event)))
         return await super().follow(topic, tell)
 
+    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+        translated = isinstance(topic, AnalysisRunsTopic | OthersTopic)
+        return None if translated else super().follow_now(topic, tell)
+
     async def _collection(self, topic: Topic) -> Collection:
         match topic:  # what stands for AnalysisRuns, and what is the other sort here
             case AnalysisRunsTopic(namespace):
@@ -116,7 +119,7 @@ class RecordCluster(KubernetesCluster):
 def _translated_access(access: Access) -> Access:
     if access.resource != "analysisruns":
         return access
-    return replace(access, group="", resource="configmaps")
+    return access._replace(group="", resource="configmaps")
 
 
 async def _all_translated(events: AsyncIterator[WatchEvent]) -> AsyncIterator[WatchEvent]:

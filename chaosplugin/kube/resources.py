@@ -1,7 +1,10 @@
 """Paths and selectors of the API resources that we read, watch and write."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chaosplugin.core import record
 from chaosplugin.core.config import HASH_LABEL
@@ -25,8 +28,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by=chaosplugin"
 GATE_LABEL = "chaosplugin.io/gate"
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True, cache_hash=True):
     """A resource of one API version; `singular` is for messages."""
 
     group: str  # "" for the core group
@@ -79,8 +81,7 @@ def chaos_resource(kind: str) -> Resource:
     return Resource(CHAOS_GROUP, "v1alpha1", KINDS[kind].plural, kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(Struct, frozen=True, cache_hash=True):
     """A set of objects that one stream can tell; an empty `namespace` means all of them."""
 
     resource: Resource
@@ -117,6 +118,19 @@ def part_of(found: Watched, label: str) -> Part:
     """Return where an object belongs in a collection of this label."""
     metadata = found.metadata
     return metadata.namespace, (metadata.label(label) or "") if label else ""
+
+
+def shared(topic: Topic) -> tuple[Collection, Collection]:
+    """Return the collections that hold a topic and many more: those of all namespaces, and of its own."""
+    if isinstance(topic, PodsTopic):
+        topic = PodsTopic(topic.namespace, topic.label, "")  # any value; so what is remembered serves all
+    return _shared(topic)
+
+
+@lru_cache(1024)
+def _shared(topic: Topic) -> tuple[Collection, Collection]:
+    own = collection(topic, wide=True)
+    return replace(own, namespace=""), own
 
 
 def collection(  # noqa: PLR0911 - one flat match over the topics

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
 import msgspec
@@ -33,7 +32,7 @@ class Reviews:
 
     def remembered(self, access: Access) -> bool | None:
         """Return an answer without a question; None: there is none, or it is too old."""
-        for each in (access, replace(access, namespace="")):
+        for each in (access, access._replace(namespace="")):
             until, allowed = self._known.get(each, (0.0, False))
             if time.monotonic() < until and (allowed or each == access):
                 return allowed
@@ -48,7 +47,7 @@ class Reviews:
             known = self.remembered(access)
             if known is not None:
                 return known
-            anywhere = replace(access, namespace="")
+            anywhere = access._replace(namespace="")
             allowed = bool(access.namespace) and await self.allowed(anywhere)
             if not allowed:
                 allowed = (await self._ask(_request(access))).status.allowed

@@ -1,9 +1,8 @@
 """What the provider needs of the outside: a cluster. `kube` implements it, and is not imported here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chaosplugin.core.objects import (
     AnalysisRun,
@@ -60,8 +59,7 @@ class Unavailable(ClusterError):
         self.sent = sent
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """A question to SelfSubjectAccessReview; an empty namespace means cluster-wide."""
 
     verb: str
@@ -172,6 +170,10 @@ class Cluster(Protocol):
         It is called by the loop, and must not wait; what this returns ends it. One stream per topic is
         shared, and closed 60 s after its last follower; its failures are told as `Lost`.
         """
+        ...
+
+    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+        """Do the same without waiting; None: what may be watched has to be asked for first."""
         ...
 
     async def settled(self, topic: Topic) -> None:

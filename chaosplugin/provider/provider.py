@@ -26,7 +26,7 @@ from chaosplugin.core.progress import Defect, Transition
 from chaosplugin.core.redaction import Redactor
 from chaosplugin.core.refusal import Refusal, ScopeRefused
 from chaosplugin.core.registry import Registry
-from chaosplugin.core.run import SINCE, Run, Spec, Stage
+from chaosplugin.core.run import Run, Spec, Stage
 from chaosplugin.core.topics import WatchEvent
 from chaosplugin.core.trace import trace_of
 from chaosplugin.core.verdict import Reason
@@ -35,7 +35,7 @@ from chaosplugin.provider.announcing import Announcer
 from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.lanes import Lanes
-from chaosplugin.provider.performing import AT_HOME, perform, translate
+from chaosplugin.provider.performing import AT_HOME, ledger_as_told, perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters
 from chaosplugin.provider.specs import Specs, require
 from chaosplugin.provider.sweeping import sweep_for_ever
@@ -85,7 +85,7 @@ class ChaosProvider:
         self._sampled = sampled
         self._registry = Registry(by=token_hex(4))
         self._lanes = Lanes(tasks, self._perform)
-        self._watching = Watching(tasks, self._cluster_of, self._observe)
+        self._watching = Watching(tasks, clusters.home_now, self._cluster_of, self._observe)
         self._changed = anyio.Event()
         self._awaited: datetime | None = None
         """the deadline for which `serve` sleeps"""
@@ -211,42 +211,30 @@ class ChaosProvider:
             raise ScopeRefused(f"namespace {found.metadata.namespace} has no AnalysisRun of this uid")
         return found, spec
 
-    def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, resumed: Measurement | None = None) -> None:
+    def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, given: Measurement | None = None) -> None:
         known = self._registry.run(spec.id)
         errors = ledger.errors(run, spec.identity.metric)
+        sampled, push = False, None
         if known is None or known.errors != errors:
             sampled = self._sampled(trace_of(spec.identity, errors).id)
-        else:
-            sampled = known.sampled
-        commands = self._registry.start(
-            now,
-            spec,
-            run,
-            errors=errors,
-            resume=resumed is not None,
-            sampled=sampled,
-            since=resumed.metadata.get(SINCE) if resumed else None,
-        )
+            push = self._may_wake(spec)
+        start = self._registry.start
+        commands = start(now, spec, run, errors=errors, given=given, sampled=sampled, push=push)
         begun = self._registry.run(spec.id)
-        if begun is not None and begun is not known:
+        if begun is not known or commands:  # the call may have brought another process's verdict
             self._apply(commands)
-            self._learn_wake(begun)
-        elif commands:  # the call has brought another process's verdict
-            self._apply(commands)
+        if begun is not None and begun is not known and begun.push is None:
+            self._tasks.start_soon(self._review, spec, facts.gate_of(begun))
 
-    def _learn_wake(self, run: Run) -> None:
-        """Find out whether the AnalysisRun may be patched; answers are cached by the cluster.
+    def _may_wake(self, spec: Spec) -> bool | None:
+        """Tell whether the AnalysisRun may be patched, if that is known; answers are cached by the cluster.
 
         What is known at once spares Argo a call by time, and the gate two seconds.
         """
-        home = self._clusters.home_now()
-        push = home.allowed_lately(_patch_in(run.spec)) if home else None
         if self._policy.wake is not None:
-            push = self._policy.wake is Wake.PUSH
-        if push is not None:
-            self._apply(self._registry.allow(self._clock(), run.spec.id, push=push))
-            return
-        self._tasks.start_soon(self._review, run.spec, facts.gate_of(run))
+            return self._policy.wake is Wake.PUSH
+        home = self._clusters.home_now()
+        return home.allowed_lately(_patch_in(spec)) if home else None
 
     async def _review(self, spec: Spec, gate: facts.Gate) -> None:
         facts.gate.set(gate)
@@ -315,7 +303,9 @@ class ChaosProvider:
     def _apply(self, commands: list[Command]) -> None:
         """Follow the registry after each change of it."""
         for command in commands:
-            self._lanes.start(command, self._registry.run(command.run))
+            run = self._registry.run(command.run)
+            if run is None or not self._perform_at_once(command, run):
+                self._lanes.start(command, run)
         if self._registry.defects:
             self._report(self._registry.defects)
             self._registry.defects = []
@@ -340,6 +330,20 @@ class ChaosProvider:
             _log.error("an error of chaosplugin itself ended a gate; please report it", exc_info=each.error)
             facts.gate.reset(before)
 
+    def _perform_at_once(self, command: Command, run: Run) -> bool:
+        """Read a ledger that the watches tell, as after a restart; of thousands each task would be felt."""
+        home = self._clusters.home_now()
+        wanted = isinstance(command, ReadLedger) and run.resumed and not run.spec.endpoint
+        told = ledger_as_told(run, home, home) if wanted and home else None
+        if told is None or home is None:
+            return False
+        before = facts.gate.set(facts.gate_of(run))
+        try:
+            self._absorb(run, command, told, home.clock_offset)
+        finally:
+            facts.gate.reset(before)
+        return True
+
     async def _perform(self, command: Command) -> None:
         run = self._registry.run(command.run)
         if run is None:
@@ -358,6 +362,9 @@ class ChaosProvider:
         else:
             outcome = await perform(command, run, home, there)
             offset = None if alone and run.spec.endpoint else there.clock_offset
+        self._absorb(run, command, outcome, offset)
+
+    def _absorb(self, run: Run, command: Command, outcome: Outcome, offset: timedelta | None) -> None:
         self._observer(facts.Performed(run, command, outcome))
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
         if isinstance(command, Delete | Keep | Release) and (wrong := delivery.stuck(run, self._clock())):

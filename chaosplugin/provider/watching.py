@@ -19,15 +19,17 @@ RETRY_S = 5.0
 
 
 class Watching:
-    """The streams are shared, and linger, in the cluster's own care; to begin with one takes a task."""
+    """The streams are shared, and linger, in the cluster's own care; to begin with one may take a task."""
 
     def __init__(
         self,
         tasks: TaskGroup,
+        home_now: Callable[[], Cluster | None],
         cluster_of: Callable[[Watch], Awaitable[Cluster]],
         tell: Callable[[Watch, WatchEvent], None],
     ) -> None:
         self._tasks = tasks
+        self._home_now = home_now
         self._cluster_of = cluster_of
         self._tell = tell
         self._ends: dict[Watch, Callable[[], None]] = {}
@@ -35,12 +37,16 @@ class Watching:
 
     def follow(self, changes: Mapping[Watch, bool]) -> None:
         """Open what is wanted from now on, close what is not wanted any more."""
+        begun: list[tuple[Watch, anyio.CancelScope]] = []
         for watch, wanted in changes.items():
             if not wanted:
                 self._ends.pop(watch)()
             else:
                 scope = anyio.CancelScope()
                 self._ends[watch] = scope.cancel
+                begun.append((watch, scope))
+        for watch, scope in begun:  # what one is told at once may end the wish for another
+            if not scope.cancel_called and not self._follow_now(watch, scope):
                 self._tasks.start_soon(self._follow, watch, scope, name="watch")
 
     def close(self) -> None:
@@ -48,6 +54,24 @@ class Watching:
         ends, self._ends = self._ends, {}
         for end in ends.values():
             end()
+
+    def _follow_now(self, watch: Watch, scope: anyio.CancelScope) -> bool:
+        """Begin without a task, which costs more than most of what a watch of one canary tells."""
+        cluster = None if watch.endpoint else self._home_now()
+        before = gate.set(None)
+        try:
+            end = cluster.follow_now(watch.topic, partial(self._tell, watch)) if cluster else None
+        finally:
+            gate.reset(before)
+        if end:
+            self._begun(watch, scope, end)
+        return bool(end)
+
+    def _begun(self, watch: Watch, scope: anyio.CancelScope, end: Callable[[], None]) -> None:
+        if scope.cancel_called:  # it was told what ended the wish
+            end()
+        else:
+            self._ends[watch] = end
 
     async def _follow(self, watch: Watch, scope: anyio.CancelScope) -> None:
         gate.set(None)  # the stream is shared, whoever was the first to want it
@@ -61,8 +85,5 @@ class Watching:
                     self._tell(watch, Lost(watch.topic, str(error)))
                     await anyio.sleep(RETRY_S)
                     continue
-                if scope.cancel_called:  # it was told what ended the wish
-                    end()
-                else:
-                    self._ends[watch] = end
+                self._begun(watch, scope, end)
                 return

@@ -18,7 +18,7 @@ from tests.core.world import World
 def _queue_behind(world: World) -> Run:
     """Let another gate of the same canary wait for this one's."""
     second = make_spec(identity=Identity("run-1", "other", 1), name="other")
-    world.take(world.registry.start(world.now, second, analysis_run(), errors=0, resume=False))
+    world.take(world.registry.start(world.now, second, analysis_run(), errors=0))
     world.take(world.registry.allow(world.now, second.id, push=True))
     given = Measurement(phase=Phase.RUNNING, started_at=START)
     world.take(world.registry.answer(world.now, second.id, given)[1])

@@ -102,7 +102,7 @@ def test_resume_answers_the_very_same_while_nothing_changes() -> None:
 
 def test_until_the_right_to_patch_is_known_resume_comes_by_time() -> None:
     world = World()
-    world.take(world.registry.start(world.now, world.spec, analysis_run(), errors=0, resume=False))
+    world.take(world.registry.start(world.now, world.spec, analysis_run(), errors=0))
 
     answer = world.call(None)
 

@@ -162,7 +162,7 @@ class TwoPlugins(Gates):
         record = self.recorded
         self.stored = self.stored or self.begun
         world = self.world
-        world.take(world.registry.start(world.now, world.spec, self.analysis_run, errors=0, resume=True))
+        world.take(world.registry.start(world.now, world.spec, self.analysis_run, errors=0, given=GIVEN))
         answer = self.world.call(GIVEN)
         if not answer.phase.completed:
             return

@@ -37,7 +37,7 @@ from chaosplugin.core.objects import (
     Record,
 )
 from chaosplugin.core.registry import Registry
-from chaosplugin.core.run import Stage
+from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.topics import (
     AnalysisRunsTopic,
     Applied,
@@ -89,17 +89,11 @@ class World:
         self.todo += commands
 
     def start(self, *, errors: int = 0, resume: bool = False, since: str | None = None) -> Measurement:
-        self.take(
-            self.registry.start(
-                self.now,
-                self.spec,
-                self.spec.analysis_run,
-                errors=errors,
-                resume=resume,
-                sampled=self.sampled,
-                since=since,
-            )
-        )
+        told = {} if since is None else {SINCE: since}
+        given = Measurement(phase=Phase.RUNNING, metadata=told) if resume else None
+        found, spec = self.spec.analysis_run, self.spec
+        begun = self.registry.start(self.now, spec, found, errors=errors, given=given, sampled=self.sampled)
+        self.take(begun)
         if self.push is not None:
             self.take(self.registry.allow(self.now, self.spec.id, push=self.push))
         return self.call(None)

@@ -3,7 +3,6 @@
 import argparse
 import re
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,8 @@ def test_a_server_of_its_own_has_the_rights_that_the_controller_lacks_and_those_
 
 
 def test_gates_without_an_analysis_want_rights_on_config_maps_in_their_namespace_only() -> None:
-    everywhere = {replace(right, namespace="") for _, right in selfcheck.wanted_by_server("")}
-    here = {replace(right, namespace="") for _, right in selfcheck.wanted_by_server("here")}
+    everywhere = {right._replace(namespace="") for _, right in selfcheck.wanted_by_server("")}
+    here = {right._replace(namespace="") for _, right in selfcheck.wanted_by_server("here")}
 
     wanted = {(right.verb, right.group, right.resource) for right in here - everywhere}
     assert _granted("gates", "Role") == wanted

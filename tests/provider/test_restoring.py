@@ -5,11 +5,12 @@ from pathlib import Path
 import anyio
 
 from chaosplugin.core.policy import Policy
+from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic
 from chaosplugin.kube.clusters import open_clusters
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
-from tests.provider.gate import Gate, clock, config, gate, into, podchaos
+from tests.provider.gate import NAMESPACE, Gate, clock, config, gate, into, podchaos
 
 LONG = config(podchaos(duration="30s"), timeout="5m")
 
@@ -35,3 +36,33 @@ async def test_restored_gates_are_found_in_two_lists(tmp_path: Path) -> None:
             tasks.cancel_scope.cancel()
 
     assert not {("get", "analysisruns"), ("get", "podchaos")} & set(read)
+
+
+async def test_what_the_watches_tell_already_is_answered_by_the_first_resume(tmp_path: Path) -> None:
+    """Of thousands that come back after a restart only the first have to wait for lists."""
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        first, second = bed.analysis_run(), bed.analysis_run("web-2")
+        begun = await bed.inject(first, LONG)
+        await bed.until(lambda: any("mark" in key for key in bed.annotations()))
+        async with (
+            open_clusters(str(bed.cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock) as clusters,
+            anyio.create_task_group() as tasks,
+        ):
+            stages: list[str] = []
+            successor = ChaosProvider(
+                tasks, clusters, clock=clock, policy=Policy(), load_yaml=load, observer=into(stages)
+            )
+            home = await clusters.home()
+            spec = next(iter(bed.provider.runs.values())).spec
+            topics = (AnalysisRunsTopic(NAMESPACE), ChaosTopic(spec.kind, spec.namespace))
+            for topic in topics:
+                await home.settled(topic)
+            bed.cluster.server.seen.clear()
+            answer = successor.resume(first, Gate.metric(LONG), begun)
+            unknown = successor.resume(second, Gate.metric(LONG), begun)
+            tasks.cancel_scope.cancel()
+
+    assert stages == ["observing"]
+    assert answer.message.endswith("is running against the canary")
+    assert unknown.message.startswith("waiting for Ready canary pods")
