@@ -3,12 +3,13 @@
 One task reads the socket; whoever sends waits for the stream's window and for the socket.
 """
 
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
-from anyio.abc import SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 
 from chaosplugin.wire import yamux
 from chaosplugin.wire.errors import LocalProtocolError, ProtocolError
@@ -70,9 +71,9 @@ class Stream:
 class Connection:
     """A session with a plugin."""
 
-    def __init__(self, socket: SocketStream) -> None:
+    def __init__(self, stream: SocketStream) -> None:
         self.lost = ""
-        self._socket = socket
+        self._socket = stream
         self._session = yamux.Session(yamux.Role.CLIENT, now=anyio.current_time())
         self._streams: dict[yamux.StreamId, Stream] = {}
         self._flushing = anyio.Lock()
@@ -138,11 +139,18 @@ class Connection:
                 await self._flush()
         except ProtocolError as error:
             self._lose(str(error))
-            await self._socket.aclose()
+            self._shut_down()
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """End the session; the socket is closed at the end of the block that holds it."""
         self._lose("connection is shut down")
-        await self._socket.aclose()
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        """Let whoever reads or writes come to an end: closed under them, the loop would go on watching it."""
+        with suppress(OSError):  # the peer was first
+            raw = self._socket.extra(SocketAttribute.raw_socket)  # noqa: S610  anyio's, not Django's
+            raw.shutdown(socket.SHUT_RDWR)
 
     def _dispatch(self) -> None:
         for event in self._session.events():
@@ -183,14 +191,16 @@ class Connection:
 @asynccontextmanager
 async def connect(path: str) -> AsyncIterator[Connection]:
     """Hold a session with the plugin that listens at `path` until the end of the block."""
-    socket = await anyio.connect_unix(path)
-    connection = Connection(socket)
+    stream = await anyio.connect_unix(path)
+    connection = Connection(stream)
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(connection.read)
-            tasks.start_soon(connection.keep_alive)
-            yield connection
-            tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as reading:
+            reading.start_soon(connection.read)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(connection.keep_alive)
+                yield connection
+                tasks.cancel_scope.cancel()
+            connection.close()
     finally:
         with anyio.CancelScope(shield=True):
-            await connection.close()
+            await stream.aclose()

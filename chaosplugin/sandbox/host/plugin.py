@@ -165,7 +165,7 @@ class Live:
         for stream in self._streams:
             await stream.end()
         if self._connection is not None:
-            await self._connection.close()
+            self._connection.close()
 
     async def quit(self) -> None:
         """Ask the process to end, kill it if it does not within two seconds, and wait until it is gone."""
