@@ -39,10 +39,11 @@ from chaosplugin.telemetry import logs
 from chaosplugin.telemetry.observing import Observing
 from chaosplugin.transport.grpc import gates, metrics, server
 from chaosplugin.transport.grpc.addresses import Listening
-from chaosplugin.transport.grpc.callers import Callers, Tokens, parse_allowed, reviewer_away
+from chaosplugin.transport.grpc.callers import Callers, parse_allowed
 from chaosplugin.transport.grpc.credentials import CannotServeError
 from chaosplugin.transport.grpc.dispatch import handlers
 from chaosplugin.transport.grpc.status import later
+from chaosplugin.transport.grpc.tokens import Tokens, reviewer_away
 
 if TYPE_CHECKING:
     from chaosplugin.core.analysis import MetricProvider

@@ -1,24 +1,15 @@
 """Who calls, and in which namespaces that caller may act."""
 
-import hashlib
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-import anyio
 import grpc
 from google.protobuf.message import Message
 
-from chaosplugin.transport.grpc.status import Rejected, later
+from chaosplugin.transport.grpc.status import Rejected
 
 Context = grpc.aio.ServicerContext[Message, Message]
-
-_REMEMBER_S = 60.0  # a token that was taken back is noticed after that
-_MAX_REMEMBERED = 1024
-_MAX_TOKEN = 16 << 10
-_RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,69 +65,7 @@ class Certified:
                 return Caller(name, self._allowed[name])
         if not found:
             raise Rejected(grpc.StatusCode.UNAUTHENTICATED, "a client certificate is wanted")
-        raise _not_listed(found[0])
-
-
-@dataclass(slots=True)
-class _Asking:
-    """A review that is under way, for those who wait for it."""
-
-    done: anyio.Event = field(default_factory=anyio.Event)
-    failure: Rejected | None = None
-
-
-class Tokens:
-    """Kubernetes tokens, reviewed by the API server, and remembered for a minute."""
-
-    def __init__(
-        self,
-        allowed: Mapping[str, frozenset[str] | None],
-        review: Callable[[str], Awaitable[str]],
-    ) -> None:
-        """`review` returns the user's name, "" for a token that is none. Raises: Rejected."""
-        self._allowed = allowed
-        self._review = review
-        self._known: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
-        self._asking: dict[bytes, _Asking] = {}
-
-    async def identify(self, context: Context) -> Caller:
-        name = await self._name(_bearer(context))
-        if not name:
-            raise Rejected(grpc.StatusCode.UNAUTHENTICATED, "the token is not valid here")
-        if name not in self._allowed:
-            raise _not_listed(name)
-        return Caller(name, self._allowed[name])
-
-    async def _name(self, token: str) -> str:
-        digest = hashlib.sha256(token.encode()).digest()
-        while True:
-            known = self._known.get(digest)
-            if known is not None and time.monotonic() < known[0]:
-                return known[1]
-            asking = self._asking.get(digest)
-            if asking is None:
-                return await self._ask(digest, token)
-            await asking.done.wait()
-            if asking.failure is not None:
-                raise asking.failure
-
-    async def _ask(self, digest: bytes, token: str) -> str:
-        """Review for all calls that show this token meanwhile; cancelled, the next of them does it."""
-        now = time.monotonic()
-        asking = self._asking[digest] = _Asking()
-        try:
-            name = await self._review(token)
-        except Rejected as rejected:
-            asking.failure = rejected
-            raise
-        finally:
-            del self._asking[digest]
-            asking.done.set()
-        self._known[digest] = (now + _REMEMBER_S, name)
-        self._known.move_to_end(digest)
-        if len(self._known) > _MAX_REMEMBERED:
-            self._known.popitem(last=False)
-        return name
+        raise not_listed(found[0])
 
 
 class LocalOr:
@@ -166,22 +95,9 @@ def parse_allowed(entries: Iterable[str]) -> dict[str, frozenset[str] | None]:
     return allowed
 
 
-def reviewer_away(text: str) -> Rejected:
-    """The API server cannot be asked about a token now."""
-    return later(f"tokens cannot be reviewed now: {text}", _RETRY_S)
-
-
-def _not_listed(name: str) -> Rejected:
+def not_listed(name: str) -> Rejected:
+    """Say of somebody who is known that the operator lets others in."""
     return Rejected(
         grpc.StatusCode.PERMISSION_DENIED,
         f"{name[:253]} is known, but not allowed: the operator may allow it by --allow-client",
     )
-
-
-def _bearer(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str):
-            scheme, _, token = value.partition(" ")
-            if scheme.lower() == "bearer" and 0 < len(token) <= _MAX_TOKEN:
-                return token
-    raise Rejected(grpc.StatusCode.UNAUTHENTICATED, "metadata authorization: Bearer TOKEN is wanted")

@@ -1,16 +1,11 @@
-"""Who is let in, and where to: names in certificates, reviewed tokens, sockets."""
+"""Who is let in, and where to: names in certificates, sockets."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import anyio
 import grpc
 import pytest
 
 from chaosplugin.transport.grpc.addresses import Address, Listening, Target
-from chaosplugin.transport.grpc.callers import Tokens, parse_allowed, reviewer_away
-from chaosplugin.transport.grpc.status import Rejected
 from tests.transport.grpc.bed import Authority, allowed, channel, local, run, serving
 
 
@@ -78,72 +73,6 @@ async def test_a_half_written_certificate_leaves_the_old_one_in_use(tmp_path: Pa
         (tmp_path / "pki" / "tls.key").write_text("half")
 
         assert await code(Target(address, **bob)) is grpc.StatusCode.OK
-
-
-async def test_tokens_are_reviewed_once_a_minute_and_their_users_are_listed(tmp_path: Path) -> None:
-    address, authority, reviews = local(), Authority(tmp_path / "pki"), list[str]()
-
-    async def review(token: str) -> str:
-        reviews.append(token)
-        return {"good": "ci", "other": "eve"}.get(token, "")
-
-    tokens = Tokens(parse_allowed(["ci=default"]), review)
-    listening = Listening((address,), **authority.server, review_tokens=True, allowed=("ci=default",))
-    async with serving(listening, tokens) as provider:
-        for token, expected in (
-            ("good", grpc.StatusCode.OK),
-            ("good", grpc.StatusCode.OK),
-            ("other", grpc.StatusCode.PERMISSION_DENIED),
-            ("bad", grpc.StatusCode.UNAUTHENTICATED),
-        ):
-            file = tmp_path / "token"
-            file.write_text(f"{token}\n")
-
-            assert await code(Target(address, ca=authority.ca, token_file=str(file))) is expected
-        assert await code(Target(address, ca=authority.ca)) is grpc.StatusCode.UNAUTHENTICATED
-
-    assert reviews == ["good", "other", "bad"]
-    assert len(provider.calls) == 2
-
-
-@pytest.mark.parametrize("away", [False, True])
-async def test_calls_with_one_token_wait_for_one_review_and_share_its_end(*, away: bool) -> None:
-    """As when it has just been forgotten: many calls of a bridge are under way at any time."""
-    reviews, ends, answer = list[str](), list[str](), anyio.Event()
-
-    async def review(token: str) -> str:
-        reviews.append(token)
-        await answer.wait()
-        if away:
-            raise reviewer_away("it restarts")
-        return "ci"
-
-    tokens = Tokens(parse_allowed(["ci"]), review)
-    context: Any = SimpleNamespace(invocation_metadata=lambda: [("authorization", "Bearer good")])
-
-    async def call() -> None:
-        try:
-            ends.append((await tokens.identify(context)).name)
-        except Rejected as rejected:
-            ends.append(rejected.code.name)
-
-    first = anyio.CancelScope()
-
-    async def call_cancelled() -> None:
-        with first:
-            await call()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(call_cancelled)
-        for _ in range(10):
-            tasks.start_soon(call)
-        await anyio.wait_all_tasks_blocked()
-        first.cancel()
-        await anyio.wait_all_tasks_blocked()
-        answer.set()
-
-    assert reviews == ["good", "good"], "that of the call which was cancelled is no answer"
-    assert ends == ["UNAVAILABLE" if away else "ci"] * 10
 
 
 async def test_a_socket_is_for_its_user_alone_and_needs_no_name(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2
 from chaosplugin.transport._pb import gates_pb2, metric_provider_pb2
 from chaosplugin.transport.grpc import dispatch, gates, server
 from chaosplugin.transport.grpc.addresses import Address, Listening, Target
-from chaosplugin.transport.grpc.callers import Tokens
+from chaosplugin.transport.grpc.tokens import Tokens
 from tests.transport.grpc.bed import Authority, channel, local, run, serving
 from tests.transport.grpc.feeding import feeding
 
