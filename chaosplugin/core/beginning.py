@@ -61,7 +61,7 @@ def _may_begin(run: Run, now: datetime, step: Step) -> bool:
     """
     if run.resumed:
         step.by(run.started_at + REVIEW_GRACE)
-        return run.push is not None or now >= run.started_at + REVIEW_GRACE
+        return _begun(run, now)
     limit = run.started_at + RESUME_WAIT
     if now >= limit:
         minutes = RESUME_WAIT.total_seconds() / 60
@@ -69,6 +69,10 @@ def _may_begin(run: Run, now: datetime, step: Step) -> bool:
         step.finding = Finding(reason=Reason.UNAVAILABLE, text=f"{text}; see its log, and its other metrics")
     step.by(limit)
     return False
+
+
+def _begun(run: Run, now: datetime) -> bool:
+    return run.resumed and (run.push is not None or now >= run.started_at + REVIEW_GRACE)
 
 
 def queue(run: Run, now: datetime, step: Step, turn: Turn) -> None:
@@ -107,6 +111,9 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
     if ended or read.inputs is None or run.verdict is not None or run.stage is not Stage.PROVING:
         return ended
     run.scope_version, run.waiting_for, run.prove_at, run.unread = pods.version, "", None, ""
+    early = _ready(run, pods) and not _begun(run, now)  # it was asked for when they were not
+    if early:
+        run.scope_version = -1  # it is asked for again
     run.analysis_run_version = read.inputs.analysis_run.metadata.resource_version
     if read.inputs.rollout:
         run.rollout_name = read.inputs.rollout.metadata.name
@@ -122,7 +129,7 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
         case scope.Proven(uid, name, wanted, generation):
             run.replica_set, run.replica_set_name = uid, name
             run.wanted, run.generation = wanted, generation
-    if not _ready(run, pods):
+    if early or not _ready(run, pods):
         return None
     if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
         run.waiting_for = f"{len(pods.targets)} of {run.wanted} canary pods exist"

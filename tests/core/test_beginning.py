@@ -19,7 +19,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.given import hit, pod
+from tests.core.given import hit, pod, scope_inputs
 from tests.core.world import World, marked
 
 
@@ -55,6 +55,22 @@ def test_nothing_is_patched_or_created_before_the_first_resume() -> None:
     world.prove()
     assert world.expect(WriteMark).mark.version == "7", "from there on the create can be looked for"
     assert world.todo == []
+
+
+def test_a_proof_that_was_asked_for_before_all_were_ready_begins_nothing_before_the_first_resume() -> None:
+    world = World()
+    world.start()
+    world.found()
+    world.pods(pod("web-a"), pod("web-b", ready=False))
+    reading = world.expect(ReadScope)
+    world.pods(pod("web-b"))
+
+    world.done(reading, ScopeRead(scope_inputs()))
+
+    assert world.todo == [], "Argo has not stored that it has begun, and it is not marked"
+    world.resume()
+    world.prove()
+    world.expect(WriteMark)
 
 
 def test_a_gate_waits_for_its_resume_however_slow_other_metrics_are() -> None:
