@@ -54,6 +54,7 @@ from chaosplugin.core.objects import (
     ChaosObject,
     Metadata,
     MetricResult,
+    Pod,
     Record,
     RecordEvent,
     StoredMeasurement,
@@ -62,6 +63,7 @@ from chaosplugin.core.objects import (
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.topics import OthersTopic, PodsTopic
+from chaosplugin.core.verdict import Reason
 from tests.core.given import START, analysis_run, pod, scope_inputs
 from tests.core.world import World
 
@@ -73,7 +75,7 @@ class Gates(RuleBasedStateMachine):
 
     @initialize(remembers=st.booleans(), push=st.booleans())
     def begin(self, remembers: bool, push: bool) -> None:
-        self.world = World(push=push)
+        self.world = self.make_world(push=push)
         self.remembers = remembers
         """the API server, of what was created since a mark"""
         self.annotations: dict[str, str] = {}
@@ -88,6 +90,13 @@ class Gates(RuleBasedStateMachine):
         self.open_watches()
 
     # -- the cluster
+
+    def make_world(self, *, push: bool) -> World:
+        return World(push=push)
+
+    @property
+    def pods(self) -> list[Pod]:
+        return [pod("web-a"), pod("web-b")]
 
     @property
     def analysis_run(self) -> AnalysisRun:
@@ -190,7 +199,7 @@ class Gates(RuleBasedStateMachine):
         """Let the watches that are wanted from now on tell the pods, and that nobody else is there."""
         for watch, wanted in self.world.registry.watch_changes().items():
             if wanted and isinstance(watch.topic, PodsTopic):
-                self.world.pods(pod("web-a"), pod("web-b"), others=False)
+                self.world.pods(*self.pods, others=False)
             elif wanted and isinstance(watch.topic, OthersTopic):
                 self.world.others()
 
@@ -227,7 +236,10 @@ class Gates(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         self.stored = self.stored or self.begun
-        answer = self.world.call(GIVEN)
+        self.store(self.world.call(GIVEN))
+
+    def store(self, answer: Measurement) -> None:
+        """Let Argo store what it was answered."""
         if answer.phase.completed and answer.phase is not Phase.ERROR:
             self.answers.add((answer.phase, answer.message))
             stored = StoredMeasurement(
@@ -274,6 +286,10 @@ class Gates(RuleBasedStateMachine):
     # -- what must hold
 
     @invariant()
+    def no_defect_is_met(self) -> None:
+        assert not hasattr(self, "world") or not self.world.registry.defects
+
+    @invariant()
     def one_answer(self) -> None:
         """Where no verdict can be recorded, only what Argo stores tells a successor."""
         assert len(getattr(self, "answers", ())) <= 1 or not self.world.push
@@ -283,7 +299,7 @@ class Gates(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         run = self.world.registry.run(self.world.spec.id)
-        if run is not None and run.error:
+        if run is not None and run.error and run.verdict and run.verdict.reason is not Reason.NAME_TAKEN:
             assert not run.create_sent
 
     @invariant()
