@@ -97,6 +97,8 @@ class _Reading:
     parts: dict[str, Part] = field(default_factory=dict)
     children: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     """of Serial and Parallel: the type and the names"""
+    branches: dict[str, list[str]] = field(default_factory=dict)
+    """of a Task: the names of those that may follow it"""
     deadlines: dict[str, timedelta | None] = field(default_factory=dict)
     lengths: dict[str, timedelta] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
@@ -121,7 +123,7 @@ def read_workflow(root: str, spec: Mapping[str, object], policy: Policy) -> Flow
             f"{root}.entry", met(spec.get("entry")), "a template's name", nearest(entry, reading.deadlines)
         )
     length = _walk(reading, entry)
-    steps = frozenset(reading.lengths.keys() & reading.parts.keys())
+    steps = frozenset(_surely(reading, entry) & reading.parts.keys())
     if not steps:
         raise InvalidConfig(f"{root}.entry", quote(entry), "a template that leads to a fault")
     return Flow(tuple(reading.parts.values()), steps, length)
@@ -141,12 +143,13 @@ def _template(reading: _Reading, where: Path, given: Mapping[str, object]) -> No
         return
     if type_ in {"Task", "StatusCheck"}:
         _check_policy(reading, key, type_, given)
-        return
     if deadline is None:
         raise InvalidConfig(
-            f"{key}.deadline", "nothing", f"a Go duration such as 30s: without one a {type_} never ends"
+            f"{key}.deadline", "nothing", f"a Go duration such as 30s: without one a {type_} may never end"
         )
-    if type_ == "Schedule":
+    if type_ == "Task":
+        reading.branches[name] = _branches(f"{key}.conditionalBranches", given.get("conditionalBranches"))
+    elif type_ == "Schedule":
         schedule = mapping(f"{key}.schedule", given.get("schedule"))
         fault = read_schedule(reading.root, schedule, (*where, "schedule"), name)
         if fault.cron and period(fault.cron) > deadline:
@@ -156,7 +159,7 @@ def _template(reading: _Reading, where: Path, given: Mapping[str, object]) -> No
                 "a time in which its Schedule fires at least once",
             )
         reading.parts[name] = fault
-    elif type_ != "Suspend":
+    elif type_ not in {"Suspend", "StatusCheck"}:
         reading.parts[name] = _chaos(reading, where, type_, given, name)
 
 
@@ -194,6 +197,19 @@ def _check_policy(reading: _Reading, key: str, type_: str, given: Mapping[str, o
         )
 
 
+def _branches(key: str, given: object) -> list[str]:
+    if given is not None and not isinstance(given, list):
+        raise InvalidConfig(key, met(given), "a list of {target, expression}")
+    found = [mapping(f"{key}[{index}]", each) for index, each in enumerate(given or [])]
+    return [text(f"{key}[{index}].target", each.get("target")) for index, each in enumerate(found)]
+
+
+def _surely(reading: _Reading, name: str) -> set[str]:
+    """Return the templates that run wherever this one does: no branch of a Task is among them."""
+    _, children = reading.children.get(name, ("", []))
+    return {name}.union(*(_surely(reading, child) for child in set(children)))
+
+
 def _walk(reading: _Reading, name: str, above: tuple[str, ...] = ()) -> timedelta:
     """Return how long a template takes at most; what was walked is in `lengths` and `nodes`."""
     if name in reading.lengths:
@@ -204,7 +220,7 @@ def _walk(reading: _Reading, name: str, above: tuple[str, ...] = ()) -> timedelt
         raise InvalidConfig(key, f"the child {quote(name)}", "the name of a template", advice)
     if name in above:
         raise InvalidConfig(key, f"{quote(name)} within itself", "no circle")
-    type_, children = reading.children.get(name, ("", []))
+    type_, children = reading.children.get(name, ("", reading.branches.get(name, [])))
     lengths = [_walk(reading, child, (*above, name)) for child in children]
     nodes = reading.nodes[name] = 1 + sum(reading.nodes[child] for child in children)
     if nodes > MAX_NODES:
@@ -212,6 +228,6 @@ def _walk(reading: _Reading, name: str, above: tuple[str, ...] = ()) -> timedelt
     whole = sum(lengths, timedelta()) if type_ == "Serial" else max(lengths, default=timedelta())
     deadline = reading.deadlines[name]
     if deadline is not None:
-        whole = min(whole, deadline) if children else deadline
+        whole = min(whole, deadline) if type_ in _STEPS and children else whole + deadline
     reading.lengths[name] = whole
     return whole

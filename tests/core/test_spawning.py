@@ -213,7 +213,7 @@ def test_a_workflow_takes_what_its_templates_take() -> None:
         (_workflow(_step("a"), entry="b"), 'spec.entry: met "b", wanted a template\'s name'),
         (_workflow(_step("a", "Suspend", deadline="5s")), "a template that leads to a fault"),
         (_workflow(_step("a"), _step("a")), "templates[1].name: met"),
-        (_workflow(_step("a", deadline=None)), "without one a PodChaos never ends"),
+        (_workflow(_step("a", deadline=None)), "without one a PodChaos may never end"),
         (_workflow(_step("a", "Suspend")), "templates[0].deadline: met nothing"),
         (_workflow(_step("a", deadline="5m")), "spec.templates: met up to 5m, wanted at most 4m50s"),
         (_workflow(_step("a", "PodChoas", deadline="5s")), "templates[0].templateType: met"),
@@ -256,13 +256,47 @@ def test_many_templates_that_hold_each_other_are_counted_not_walked() -> None:
 def test_what_acts_outside_of_the_canary_is_for_the_operator_to_open(
     type_: str, flag: str, policy: Policy
 ) -> None:
-    given_ = _workflow(
-        _step("a", "Serial", children=["b", "c"]), _step("b"), _step("c", type_, abortWithStatusCheck=True)
-    )
+    opened = _step("c", type_, abortWithStatusCheck=True, deadline="5s")
+    given_ = _workflow(_step("a", "Serial", children=["b", "c"]), _step("b"), opened)
     with pytest.raises(PolicyRefused, match=flag):
         _build(given_)
 
     assert _build(given_, policy)
+
+
+@pytest.mark.parametrize("type_", ["Task", "StatusCheck", "Suspend"])
+def test_what_may_never_end_is_refused(type_: str) -> None:
+    endless = _step("c", type_, abortWithStatusCheck=True)
+    given_ = _workflow(_step("a", "Serial", children=["b", "c"]), _step("b"), endless)
+
+    with pytest.raises(InvalidConfig, match=f"without one a {type_} may never end"):
+        _build(given_, _OPENED)
+
+
+_OPENED = Policy(allow_workflow_task=True, allow_status_check=True)
+
+
+def _branching(*targets: object) -> dict[str, object]:
+    """A fault, and a Task that decides what comes then."""
+    branches = [{"target": target, "expression": "exitCode == 0"} for target in targets]
+    task = _step("c", "Task", deadline="100s", conditionalBranches=branches)
+    return _workflow(_step("a", "Serial", children=["b", "c"]), _step("b"), task, _step("d"))
+
+
+def test_what_a_task_may_lead_to_takes_its_time_and_need_not_be_hit() -> None:
+    found = _config(_branching("d"), _OPENED).template
+
+    assert found.length == timedelta(seconds=10 + 100 + 10)
+    assert found.steps == {"b"}
+    assert {part.step for part in found.parts} == {"b", "d"}, "all are confined"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("a", "within itself"), ("x", "the child"), (7, "target: met 7")]
+)
+def test_a_task_that_leads_in_a_circle_or_nowhere_is_refused(target: object, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        _config(_branching(target), _OPENED)
 
 
 def test_a_check_that_tells_nobody_is_refused() -> None:

@@ -138,7 +138,7 @@ def test_a_schedule_within_a_workflow_passes_no_label_on_and_its_firings_are_fou
 def test_an_aborted_workflow_fails_only_where_a_check_of_its_own_aborts_it(
     checked: bool, verdict: tuple[Phase, Reason]
 ) -> None:
-    check = {"name": "ask", "templateType": "StatusCheck", "abortWithStatusCheck": True}
+    check = {"name": "ask", "templateType": "StatusCheck", "deadline": "9s", "abortWithStatusCheck": True}
     world = workflow(*([check] if checked else []))
 
     world.see_parent(world.parent(annotations={ledger.ABORT: "true"}))
