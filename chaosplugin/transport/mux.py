@@ -8,7 +8,8 @@ the socket takes nothing it stays in the session, which then takes nothing from 
     the peer reads little  `send` waits, for the stream's window or for the socket
     the socket ends        readers get what had come, then the end; senders get BrokenResourceError
 
-What is written leaves at once, also while the socket is being read: a caller waits for each answer.
+What is written leaves at once, as a caller waits for each answer; but the answers to calls that have come
+together leave together, where they take no longer than a moment.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from chaosplugin.wire.errors import LocalProtocolError, RemoteProtocolError
 
 _CLOSE_TIMEOUT_S = 1.0  # for bytes that the peer does not read
 _BUFFER = 256 * 1024
+_TOGETHER_S = 0.005
+"""Each write takes as long as a tenth of a call, and wakes the host, which then calls one by one."""
 
 
 class Mux(asyncio.BufferedProtocol):
@@ -35,6 +38,7 @@ class Mux(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_BUFFER)
         self._paused = False
+        self._together_until = 0.0
         self._streams: dict[yamux.StreamId, Stream] = {}
         self._offered: dict[yamux.StreamId, Stream] = {}
         self._changed: asyncio.Future[None] | None = None
@@ -112,8 +116,13 @@ class Mux(asyncio.BufferedProtocol):
         except RemoteProtocolError as error:
             self._fail(error)
             return
-        self._flush()
-        self._dispatch()
+        self._flush()  # answers to pings wait for nobody
+        self._together_until = self.loop.time() + _TOGETHER_S
+        try:
+            self._dispatch()
+        finally:
+            self._together_until = 0.0
+            self._flush()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -175,6 +184,8 @@ class Mux(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         if self._paused or self._transport is None:
+            return
+        if self._together_until and self.loop.time() < self._together_until:
             return
         data = self._session.data_to_send()
         if data:

@@ -1,5 +1,7 @@
 import asyncio
 import socket
+import time
+from dataclasses import dataclass
 
 import anyio
 import pytest
@@ -233,6 +235,51 @@ async def test_pings_are_answered_while_a_sender_waits_for_a_full_socket() -> No
         while frames.encode(frames.PING, frames.ACK, 0, 77) not in got:
             got = got[-100:] + await loop.sock_recv(peer, 65536)
         tasks.cancel_scope.cancel()
+
+
+@dataclass
+class Echo:
+    """Answers what comes on a stream, after so many seconds."""
+
+    stream: Stream
+    takes_s: float
+
+    def receive(self, data: bytes) -> None:
+        time.sleep(self.takes_s)
+        self.stream.write(data)
+
+    def drained(self) -> None:
+        """There is nothing more to write."""
+
+    def ended(self, broken: str) -> None:
+        """There is nobody left to answer."""
+
+
+@pytest.mark.parametrize(("takes_s", "writes"), [(0.0, 1), (0.005, 3)])
+async def test_answers_to_what_has_come_together_leave_together_unless_they_take_long(
+    takes_s: float, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mux, "_TOGETHER_S", 60.0 if writes == 1 else 0.002)
+    async with hand_made() as (peer, server):
+        loop = asyncio.get_running_loop()
+        streams = (1, 3, 5)
+        await loop.sock_sendall(
+            peer, b"".join(frames.encode(frames.WINDOW_UPDATE, frames.SYN, each, 0) for each in streams)
+        )
+        for _ in streams:
+            stream = await server.accept()
+            stream.attach(Echo(stream, takes_s))
+        accepted = b"".join(frames.encode(frames.WINDOW_UPDATE, frames.ACK, each, 0) for each in streams)
+        answers = b"".join(frames.encode(frames.DATA, 0, each, 2) + b"hi" for each in streams)
+        written: list[bytes] = []
+        assert server._transport is not None
+        monkeypatch.setattr(server._transport, "write", written.append)
+        await loop.sock_sendall(peer, answers)
+        while b"".join(written) != answers:
+            await anyio.sleep(0.001)
+
+        assert len(written) == writes
+        assert await loop.sock_recv(peer, len(accepted)) == accepted
 
 
 async def test_an_unanswered_keep_alive_ends_the_connection() -> None:
