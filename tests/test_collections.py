@@ -7,10 +7,12 @@ from chaosplugin.app import keep_collections_short
 
 async def test_a_full_look_for_garbage_leaves_out_what_an_earlier_one_has_kept() -> None:
     kept = [[number] for number in range(10_000)]
+    often = gc.get_threshold()
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep_collections_short)
             await anyio.wait_all_tasks_blocked()
+            assert gc.get_threshold()[0] > often[0]
             gc.collect()
             frozen = gc.get_freeze_count()
             assert frozen >= len(kept)
@@ -21,6 +23,7 @@ async def test_a_full_look_for_garbage_leaves_out_what_an_earlier_one_has_kept()
             tasks.cancel_scope.cancel()
     finally:
         gc.unfreeze()
+        assert gc.get_threshold() == often
 
     gc.collect()
     assert gc.get_freeze_count() == 0
