@@ -4,7 +4,6 @@ Source: argo-rollouts pkg/apis/rollouts/v1alpha1/analysis_types.go and metricpro
 """
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias, TypeVar
@@ -29,15 +28,14 @@ class Phase(StrEnum):
         return self not in {Phase.PENDING, Phase.RUNNING}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Metric(Struct, frozen=True, kw_only=True):
     """The metric of a call, with its arguments resolved by the controller.
 
     `plugin` is `provider.plugin`: JSON by registered plugin name, exactly one in practice.
     """
 
     name: str
-    plugin: Mapping[str, bytes] = field(default_factory=dict)
+    plugin: Mapping[str, bytes] = {}
     success_condition: str = ""
     failure_condition: str = ""
 

@@ -60,6 +60,8 @@ def news(run: Run, stuck: str = "") -> list[Announcement]:
         return []
     run.told_state = state
     found = [(notice, text) for notice, text in _notices(run, stuck) if notice not in run.told_notices]
+    if not found:
+        return []
     run.told_notices.update(notice for notice, _ in found)
     redactor = Redactor.of(run.spec.secrets)
     subjects = _subjects(run.spec.analysis_run, run.rollout_name, run.rollout_uid)

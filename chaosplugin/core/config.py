@@ -8,10 +8,11 @@ was met and what is wanted. Bounds: a timeout of 15 s leaves room for the shorte
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chaosplugin.core import duration, selector, template, window
 from chaosplugin.core.analysis import Phase
@@ -61,8 +62,7 @@ _TELL_HASH = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Struct, frozen=True, kw_only=True):
     """A checked configuration."""
 
     template: Template

@@ -7,6 +7,9 @@ second create of it is refused by the API server.
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
+
+import msgspec
 
 from chaosplugin.core import duration, ledger, selector, spawning, template
 from chaosplugin.core.config import Config
@@ -22,6 +25,7 @@ from chaosplugin.core.template import SPEC, Template
 from chaosplugin.core.window import Window
 
 _NAME_LIMIT = 50
+_LONG_SPEC = 8 << 10  # bytes of an experiment's spec that is not kept as read
 _DEFAULT_DURATION = timedelta(seconds=60)
 _RESERVE = timedelta(seconds=30)
 _LEAST_DURATION = timedelta(seconds=5)
@@ -60,9 +64,13 @@ def _keep_history(spec: dict[str, object], part: Part) -> dict[str, object]:
 
 def name(of: Template, identity: Identity) -> str:
     """Return the experiment's name: of the user's, what DNS-1123 and 50 characters allow, and the digest."""
-    stem = re.sub(r"[^a-z0-9]+", "-", (of.name or of.kind.name).lower())
-    stem = stem.strip("-")[: _NAME_LIMIT - len(identity.digest) - 1].strip("-")
+    stem = _stem(of.name or of.kind.name, _NAME_LIMIT - len(identity.digest) - 1)
     return f"{stem or of.kind.name.lower()}-{identity.digest}"
+
+
+@lru_cache(64)
+def _stem(name: str, limit: int) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:limit].strip("-")
 
 
 def build(
@@ -135,12 +143,22 @@ def adopt(found: ChaosObject) -> Template | None:
 
     Only its kind, faults, steps and window are of interest; what is allowed was asked at its creation.
     """
+    spec = found.spec
+    spec.pop("selector", None)  # which is not read; all else is the same for the gates of a template
+    text = msgspec.json.encode(spec)
+    return (_read_known if len(text) <= _LONG_SPEC else _read)(found.kind, text)
+
+
+def _read(kind: str, spec: bytes) -> Template | None:
     anything = Policy(allow_workflow_task=True, allow_status_check=True)
-    given = {"apiVersion": API_VERSION, "kind": found.kind, "spec": found.spec}
+    given = {"apiVersion": API_VERSION, "kind": kind, "spec": msgspec.json.decode(spec)}
     try:
         return template.read(given, anything)
     except Refusal:
         return None
+
+
+_read_known = lru_cache(64)(_read)
 
 
 def window(found: ChaosObject, read: Template) -> Window | None:

@@ -5,8 +5,9 @@ Chaos Mesh knows no terminal failure and no verdict, so everything is read from 
 Source: chaos-mesh controllers/common (desiredphase, records, condition).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from chaosplugin.core import moments
 from chaosplugin.core.ledger import PAUSE
@@ -15,8 +16,7 @@ from chaosplugin.core.objects import ChaosObject, Record, RecordEvent
 _FINALIZER = "chaos-mesh/records"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True, gc=False):
     """One look at an experiment. Only records of the selector "." count: its own targets."""
 
     targets: tuple[str, ...]

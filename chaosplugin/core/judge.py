@@ -4,8 +4,9 @@ Nothing is changed here but the run's own memory of extremes (`min_ready`); the 
 follows from a finding. All comparisons of time are made on the API server's clock.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from chaosplugin.core import ledger, steady_state
 from chaosplugin.core.fault import Fault
@@ -27,8 +28,7 @@ LOOK_AGAIN = timedelta(seconds=5)
 """How often the cluster is asked meanwhile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(Struct, frozen=True, kw_only=True):
     """A finding, or the next time to look.
 
     `ask_replicas`: the ReplicaSet's wish must be read first; `confirm`: the pods and the fault, as only a

@@ -18,9 +18,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from chaosplugin.core import moments
 from chaosplugin.core.analysis import Phase
@@ -63,23 +64,19 @@ _CUT_SHORT = timedelta(seconds=15)
 """How long after a verdict a fault may still be on that was undone because of it"""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True, gc=False):
     """One intent of one metric of one AnalysisRun."""
 
     analysis_run_uid: str
     metric: str
     intent: int
 
-    @property
-    def digest(self) -> str:
-        """Ten hexadecimal digits: the tail of the experiment's name and of the annotations' keys."""
-        return _digest(self.analysis_run_uid, self.metric, self.intent)
+    digest: str = ""
+    """Ten hexadecimal digits: the tail of the experiment's name and of the annotations' keys"""
 
-
-@lru_cache(maxsize=4096)
-def _digest(uid: str, metric: str, intent: int) -> str:
-    return hashlib.sha256(f"{uid}\n{metric}\n{intent}".encode()).hexdigest()[:10]
+    def __post_init__(self) -> None:
+        text = f"{self.analysis_run_uid}\n{self.metric}\n{self.intent}"
+        force_setattr(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:10])
 
 
 def intent(run: AnalysisRun, metric: str) -> int:
@@ -102,8 +99,7 @@ def errors(run: AnalysisRun, metric: str) -> int:
     return result.error if result else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(Struct, frozen=True, kw_only=True, gc=False):
     """A fault will be asked for: where, and by which name."""
 
     kind: str
@@ -161,7 +157,9 @@ def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
 def read_verdict(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
     """Return the recorded verdict of this intent, None where there is none or it cannot be read."""
     text = run.metadata.annotation(_VERDICT + identity.digest)
-    fields = _fields(text) if text is not None else {}
+    if text is None:
+        return None
+    fields = _fields(text)
     try:
         phase = Phase(fields.get("phase", ""))
     except ValueError:

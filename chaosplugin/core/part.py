@@ -1,8 +1,10 @@
 """One fault of a template: an experiment's spec, where it stands alone or is embedded in another one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+
+from msgspec import Struct
 
 from chaosplugin.core import duration
 from chaosplugin.core.cron import Cron
@@ -17,8 +19,7 @@ _SHORTEST = timedelta(seconds=1)
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """A fault, checked in form."""
 
     where: Path
@@ -40,6 +41,7 @@ class Part:
         return self.effect.one_shot or (bool(self.step) and self.cron is None)
 
 
+@lru_cache(1024)
 def key_of(root: str, where: Path) -> str:
     """Return how a message names a place: chaosExperimentCRD.spec.templates[1].podChaos."""
     return root + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
+
 from chaosplugin.core.run import Run, Stage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
+class Transition(Struct, frozen=True, kw_only=True):
     """A run went from one stage to another."""
 
     run: Run
@@ -16,8 +17,7 @@ class Transition:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Concluded:
+class Concluded(Struct, frozen=True):
     """A verdict stands, and is this process's: of all that work on a gate, one is told this, once.
 
     Where nothing can be recorded (an Error, the AnalysisRun is gone or may not be patched) it is told to each

@@ -4,8 +4,9 @@ As `judge`, this changes nothing. That it has failed is concluded only from pods
 limit: a watch that is cut, or silent, goes on showing how they were. What the pods tell for ever needs none.
 """
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from chaosplugin.core import steady_state
 from chaosplugin.core.fault import Fault

@@ -1,9 +1,11 @@
 """One gate: what was asked for, and how far it is. Data only; `judge` decides, `registry` moves it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.family import Family
@@ -74,8 +76,7 @@ class Notice(StrEnum):
     FORCED = "FinalizersRemoved"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(Struct, frozen=True, kw_only=True):
     """What a call asks for, checked and ready to perform."""
 
     identity: Identity
@@ -105,11 +106,11 @@ class Spec:
     policy: Policy
     family: Callable[[], Family] | None = None
     """of a Schedule or a Workflow: makes the memory of what it spawns"""
-    id: str = field(init=False)
+    id: str = ""
     """the digest of the identity, which is asked for at every step"""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", self.identity.digest)
+        force_setattr(self, "id", self.identity.digest)
 
     @property
     def subject(self) -> str:
@@ -117,8 +118,7 @@ class Spec:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+class Run(Struct, kw_only=True):
     """State of one gate. Times are ours unless a name says `server_`: then the API server's."""
 
     spec: Spec

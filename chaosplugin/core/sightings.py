@@ -55,14 +55,15 @@ def adopt(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     if created is not None:  # what was created is judged, whatever the template says by now
         effect = created.parts[0].effect
         as_read, run.one_shot = run.one_shot, created.one_shot
-        rules = replace(
-            run.rules,
-            unready_by_intent=effect.unready,
-            replaces_pods=effect.replaces_pods,
-            restarts_by_fault=effect.restarts,
-        )
-        if rules != run.rules:  # else all gates of a template share theirs
-            run.rules = rules
+        rules = run.rules
+        effects = rules.unready_by_intent, rules.replaces_pods, rules.restarts_by_fault
+        if effects != (effect.unready, effect.replaces_pods, effect.restarts):  # else gates share theirs
+            run.rules = replace(
+                rules,
+                unready_by_intent=effect.unready,
+                replaces_pods=effect.replaces_pods,
+                restarts_by_fault=effect.restarts,
+            )
         if created.kind.spawns:
             run.family = Family(created, read_window(experiment, created), restored=run.restored)
         if run.family or run.one_shot is not as_read:

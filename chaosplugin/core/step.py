@@ -1,19 +1,19 @@
 """What a step of a run wants done."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct
 
 from chaosplugin.core.commands import Command
 from chaosplugin.core.run import Run
 from chaosplugin.core.verdict import Finding
 
 
-@dataclass(slots=True, kw_only=True)
-class Step:
+class Step(Struct, kw_only=True):
     """What a step at `now` wants: commands, a finding, and when to look again."""
 
     now: datetime
-    commands: list[Command] = field(default_factory=list)
+    commands: list[Command] = []
     finding: Finding | None = None
     look_at: datetime | None = None
 

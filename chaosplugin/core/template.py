@@ -6,8 +6,10 @@ cluster are dropped: a status, for one, would be believed by Chaos Mesh and end 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chaosplugin.core import kinds, part, spawning
 from chaosplugin.core.forms import known, mapping, met, pairs, text
@@ -41,8 +43,7 @@ _STEERING_KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class Template(Struct, frozen=True, kw_only=True):
     """An experiment before it is bound to a canary."""
 
     kind: Kind

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from msgspec import Struct
+
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import Command, Outcome
 from chaosplugin.core.ledger import RUN, TRACEPARENT
@@ -22,8 +24,7 @@ from chaosplugin.core.trace import ROOT, Trace
 from chaosplugin.core.verdict import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """Whose work is done: the run's id, its trace, and the span that it is part of."""
 
     run: str
@@ -114,8 +115,7 @@ class Refused:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Performed:
+class Performed(Struct, frozen=True):
     """A command of the registry was performed, and what came of it."""
 
     run: Run

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 
 import msgspec
@@ -124,7 +123,7 @@ def specify(
         manifest(found.value, {})  # what is refused is refused now
     return Spec(
         identity=identity,
-        metric=replace(metric, plugin={}),  # which has been read, and may be a megabyte
+        metric=msgspec.structs.replace(metric, plugin={}),  # which has been read, and may be a megabyte
         analysis_run=run,
         endpoint=found.endpoint,
         credentials=found.credentials,

@@ -1,7 +1,6 @@
 """The verdict on the AnalysisRun: one for each intent, whoever wrote it, and answered once it is there."""
 
 import json
-from dataclasses import replace
 
 import msgspec
 
@@ -127,7 +126,7 @@ def test_what_argo_says_of_a_measurement_that_it_has_ended_is_no_verdict() -> No
 def test_a_termination_right_after_a_restart_gets_the_verdict_that_stands() -> None:
     world = World()
     recorded = with_patch(ledger.verdict_patch(world.spec.identity, TIMEOUT, "1", "7"))
-    world.spec = replace(world.spec, analysis_run=recorded)
+    world.spec = msgspec.structs.replace(world.spec, analysis_run=recorded)
     world.start(resume=True)
 
     answer = world.terminate()
@@ -160,7 +159,7 @@ def test_a_verdict_that_is_not_recorded_yet_is_answered_to_nobody() -> None:
 def test_a_call_that_bears_the_verdict_of_another_process_is_answered_with_it() -> None:
     world = _decided()
     recorded = with_patch(ledger.verdict_patch(world.spec.identity, TIMEOUT, "1", "7"))
-    world.spec = replace(world.spec, analysis_run=recorded)
+    world.spec = msgspec.structs.replace(world.spec, analysis_run=recorded)
 
     world.start(resume=True)
 
