@@ -45,6 +45,7 @@ def bind_socket(server: grpc.aio.Server, path: str, group: int | None = None) ->
     aside = _aside(place)
     if len(bytes(aside)) >= _SUN_PATH:
         raise OSError(f"{path}: the folder of a socket has a path of at most {_SUN_PATH - 10} bytes")
+    _try(aside)
     before = os.umask(0o177)
     try:
         server.add_insecure_port(f"unix:{aside}")
@@ -58,6 +59,16 @@ def bind_socket(server: grpc.aio.Server, path: str, group: int | None = None) ->
         aside.unlink()
         raise
     return OwnSocket(place)
+
+
+def _try(aside: Path) -> None:
+    """Raises: OSError, in words, if no socket can be there; gRPC would only say so."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(str(aside))
+        except OSError as error:
+            raise OSError(f"{aside.parent}: {error.strerror}") from None
+    aside.unlink()
 
 
 def _aside(path: Path) -> Path:

@@ -76,3 +76,9 @@ async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
             pass
 
     assert (tmp_path / "s").read_text() == "mine"
+
+
+async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CannotServeError, match=f"s: {tmp_path}/missing: No such file or directory$"):
+        async with serving(Listening((Address(path=str(tmp_path / "missing" / "s")),))):
+            pass
