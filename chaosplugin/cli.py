@@ -68,6 +68,7 @@ exit codes: 0 nothing is missing; 1 something is; 2 bad arguments; 130 ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each failed handshake is a line, and no JSON
     if startup.is_wanted(os.environ):
         return _plugin(arguments)
     if not arguments:

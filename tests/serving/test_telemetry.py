@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import grpc
 import pytest
 
 from chaosplugin import cli
@@ -12,11 +13,14 @@ from chaosplugin.client import Client, connect
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.gates import Gate
 from chaosplugin.sandbox.api import resources
+from chaosplugin.transport.grpc.addresses import Address, Target
 from tests.observability.judges import free_ports
 from tests.provider.gate import HASH, podchaos
 from tests.serving.bed import bridge, config, served
 from tests.serving.test_gates import ended
 from tests.telemetry.test_http import get
+from tests.transport.grpc.bed import Authority
+from tests.transport.grpc.test_callers import code
 
 
 async def test_a_server_counts_and_logs_as_the_plugin_does(tmp_path: Path) -> None:
@@ -41,6 +45,22 @@ async def test_a_server_counts_and_logs_as_the_plugin_does(tmp_path: Path) -> No
         )
         assert re.search(r"rollouts_chaos_gates_total\{.*\} 1\.0", pages["/metrics"])
         assert own.id in pages["/debug/runs"]
+        for line in server.log.read_text().splitlines():
+            assert {"@level", "@message", "@timestamp"} <= json.loads(line).keys()
+
+
+async def test_a_stranger_leaves_no_line_in_the_log_that_is_none_of_ours(tmp_path: Path) -> None:
+    """As gRPC's own are, of each handshake that fails."""
+    (port,) = free_ports(1)
+    authority = Authority(tmp_path / "pki")
+    files = ("--tls-cert", authority.server["certificate"], "--tls-key", authority.server["key"])
+    who = ("--client-ca", authority.ca, "--allow-client", "bob")
+    options = ("--listen", f"127.0.0.1:{port}", *files, *who, "--log-format", "json")
+    async with served(tmp_path) as bed, bed.server(options=options) as server:
+        nobody = Target(Address(host="127.0.0.1", port=port), ca=authority.ca)
+        assert await code(nobody) is grpc.StatusCode.UNAVAILABLE
+        await server.end()
+
         for line in server.log.read_text().splitlines():
             assert {"@level", "@message", "@timestamp"} <= json.loads(line).keys()
 
