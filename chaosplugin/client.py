@@ -179,7 +179,8 @@ class Client:
 def _error(error: grpc.aio.AioRpcError | OSError) -> ClientError:
     if isinstance(error, grpc.aio.AioRpcError):
         return ClientError(error.code().name, error.details() or error.code().name, violations(error))
-    return ClientError("UNAVAILABLE", str(error) or "the server says nothing", {})
+    words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return ClientError("UNAVAILABLE", words or "the server says nothing", {})
 
 
 def _gate(gate: pb.Gate) -> Gate:

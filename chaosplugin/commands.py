@@ -129,7 +129,7 @@ def stop(where: Where, namespace: str, gate_id: str) -> int:
     async def end(access: _Access) -> int:
         found = await _find(access, namespace, gate_id)
         if found.phase.completed:
-            _tell(GateEvent(found, None, now()), as_json=where.json)
+            _tell(GateEvent(found, None, found.finished_at or now()), as_json=where.json)
             return 0
         await access.terminate(found)
         await _follow(where, access, found)

@@ -1,6 +1,9 @@
 """Gates that no analysis asks for, started and followed by the typed client."""
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -211,3 +214,14 @@ async def test_a_server_that_follows_no_namespaces_takes_up_a_gate_that_is_asked
 
         assert gate.phase is Phase.SUCCESSFUL, gate.message
         assert bed.created == 1
+
+
+async def test_the_example_of_the_manual_tells_whether_a_canary_survives(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", manual, re.DOTALL | re.MULTILINE)
+    async with served(tmp_path) as bed, bed.server() as server:
+        bed.gate.deploy()
+        names: dict[str, Any] = {}
+        exec(example.replace("unix:///run/chaosplugin/socket", server.address), names)  # noqa: S102
+        with anyio.fail_after(60):
+            assert await names["survives"](json.dumps(podchaos(duration="1s")))
