@@ -3,6 +3,7 @@
 import errno
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,14 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Way:
+    """A connection by certain certificates, and how many calls use it."""
+
+    channel: grpc.aio.Channel
+    calls: int = 0
+
+
 class Channel:
     """A channel to one target, opened by the first call. Without its files calls raise OSError."""
 
@@ -40,41 +49,58 @@ class Channel:
         self._target = target
         self._paths = [file for file in (target.ca, target.certificate, target.key) if file]
         self._seen: files.Version | None = None
-        self._channel: grpc.aio.Channel | None = None
+        self._way: _Way | None = None
+        self._old: list[_Way] = []
+        """by certificates that were replaced, which calls still use: a watch may last for days"""
 
     async def close(self) -> None:
-        if self._channel is not None:
-            await self._channel.close()
+        for way in (*self._old, *([self._way] if self._way else ())):
+            await way.channel.close()
 
     async def unary(self, path: str, request: Message, answer: Callable[[bytes], A], *, within_s: float) -> A:
         """Make a call. Raises: grpc.aio.AioRpcError, OSError."""
-        channel = await self._current()
-        call = channel.unary_unary(
+        way = await self._current()
+        call = way.channel.unary_unary(
             path, request_serializer=type(request).SerializeToString, response_deserializer=answer
         )
-        return await call(request, timeout=within_s, metadata=self._metadata())
+        metadata = self._metadata()
+        way.calls += 1
+        try:
+            return await call(request, timeout=within_s, metadata=metadata)
+        finally:
+            way.calls -= 1
 
     async def stream(
         self, path: str, request: Message, answer: Callable[[bytes], A]
     ) -> grpc.aio.UnaryStreamCall[Message, A]:
         """Begin a call that is answered many times. Raises: OSError."""
-        channel = await self._current()
-        call = channel.unary_stream(
+        way = await self._current()
+        begin = way.channel.unary_stream(
             path, request_serializer=type(request).SerializeToString, response_deserializer=answer
         )
-        return call(request, metadata=self._metadata())
+        call = begin(request, metadata=self._metadata())
 
-    async def _current(self) -> grpc.aio.Channel:
+        def ended(_: object) -> None:
+            way.calls -= 1
+
+        way.calls += 1
+        call.add_done_callback(ended)
+        return call
+
+    async def _current(self) -> _Way:
         """Take new certificates into use; those of a Secret are renewed under our feet."""
-        found = files.version(self._paths)
-        channel = self._channel
-        if channel is None or found != self._seen:
-            old, channel = channel, self._open()
-            self._channel, self._seen = channel, found
+        unused = [each for each in self._old if not each.calls]
+        self._old = [each for each in self._old if each.calls]
+        for each in unused:
+            await each.channel.close()
+        found, way = files.version(self._paths), self._way
+        if way is None or found != self._seen:
+            old, way = way, _Way(self._open())
+            self._way, self._seen = way, found
             if old is not None:
                 _log.info("certificates have changed: a new connection is made")
-                await old.close(grace=5)
-        return channel
+                self._old.append(old)
+        return way
 
     def _open(self) -> grpc.aio.Channel:
         target = self._target

@@ -1,7 +1,7 @@
 """GateService of proto/: gates to start, look at, end and follow."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import anyio
@@ -23,7 +23,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["GateService"]
 
 MOST = 2048
 """Calls at a time, almost all of which may be watches"""
-_PAGE = 1000
+_PAGE = 1000  # gates in one message: less than 2 MB, and clients take 4 MiB by default
 _MAX_CONFIG = 2 << 20  # as in core/config.py
 _BATCH = 512  # events in one message
 _HEARTBEAT_S = 15.0
@@ -145,30 +145,44 @@ class GateMethods:
         self._watchers += 1
         try:
             place = feed.place_of(request.resume_token)
-            if place is None:
-                place = feed.place  # what happens while it is looked for is told again
-                named = await self._named(request, caller)
-                yield self._snapshot(place, shown, 0, named)
+            told_at = anyio.current_time()
             while not self._ending:
-                tick = self._tick
-                batch = feed.read(place)
-                if batch.missed:  # what is left of them is not told either, but how all is by now
-                    start, place = place, feed.place
-                    named = await self._named(request, caller)
-                    yield self._snapshot(place, shown, place - start, named)
-                elif batch.events:
-                    events = batch.events[:_BATCH]
-                    start, place = place, place + len(events)
-                    if message := self._events(start, place, events, shown):
-                        yield message
-                else:
-                    with anyio.move_on_after(_HEARTBEAT_S) as quiet:
+                tick, before, told = self._tick, place, False
+                place, messages = await self._after(place, request, caller, shown)
+                for message in messages:
+                    yield message
+                    told = True
+                if place == before:
+                    with anyio.CancelScope(deadline=told_at + _HEARTBEAT_S):
                         await tick.wait()
-                    if quiet.cancelled_caught:
-                        yield _response(pb.WatchGatesResponse.KIND_HEARTBEAT, feed.token(place))
+                if not told and anyio.current_time() >= told_at + _HEARTBEAT_S:
+                    yield _response(pb.WatchGatesResponse.KIND_HEARTBEAT, feed.token(place))
+                    told = True
+                if told:
+                    told_at = anyio.current_time()
         finally:
             self._watchers -= 1
         raise later("this server is ending; another one takes over", 1.0)
+
+    async def _after(
+        self,
+        place: int | None,
+        request: pb.WatchGatesRequest,
+        caller: Caller,
+        shown: Callable[[Gate], bool] | None,
+    ) -> tuple[int, Iterable[bytes]]:
+        """Return what is to be told after a place, and the place after that; no event is waited for.
+
+        At the begin, and where events were missed, it is how all is by now: what is left is not told either.
+        """
+        feed = self._gates.feed
+        if place is None or (batch := feed.read(place)).missed:
+            now = feed.place  # what happens while it is looked for is told again
+            named = await self._named(request, caller)
+            return now, self._snapshot(now, shown, 0 if place is None else now - place, named)
+        events = batch.events[:_BATCH]
+        message = self._events(place, place + len(events), events, shown) if events else b""
+        return place + len(events), [message] if message else []
 
     def _events(
         self, start: int, place: int, events: Iterable[GateEvent], shown: Callable[[Gate], bool] | None
@@ -197,11 +211,19 @@ class GateMethods:
 
     def _snapshot(
         self, place: int, shown: Callable[[Gate], bool] | None, missed: int, named: Sequence[Gate]
-    ) -> bytes:
-        """`named`: the one gate that is shown, where it is only one."""
+    ) -> Iterator[bytes]:
+        """Yield how things are; `named`: the one gate that is shown, where it is only one.
+
+        Of many gates in several messages; only from the last one on a later watch can go on.
+        """
         gates = [gate for gate in named or self._gates.live() if shown is None or shown(gate)]
-        told = [_event(GateEvent(gate, None, gate.finished_at or gate.started_at)) for gate in gates]
-        return _response(pb.WatchGatesResponse.KIND_SNAPSHOT, self._gates.feed.token(place), told, missed)
+        kind = pb.WatchGatesResponse.KIND_SNAPSHOT
+        for start in range(0, max(1, len(gates)), _PAGE):
+            page = gates[start : start + _PAGE]
+            token = self._gates.feed.token(place) if start + _PAGE >= len(gates) else ""
+            told = [_event(GateEvent(gate, None, gate.finished_at or gate.started_at)) for gate in page]
+            yield _response(kind, token, told, missed)
+            kind, missed = pb.WatchGatesResponse.KIND_EVENTS, 0
 
 
 def _filter(request: pb.WatchGatesRequest, caller: Caller) -> Callable[[Gate], bool] | None:

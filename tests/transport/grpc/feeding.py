@@ -36,10 +36,10 @@ class Feeding:
         while self.feed.place <= place:
             await self._changed.wait()
 
-    def step(self, number: int, namespace: str = "default") -> None:
+    def step(self, number: int, namespace: str = "default", message: str = "") -> None:
         """Tell of a step of the gate of this number."""
         made = event(number)
-        made = replace(made, gate=replace(made.gate, namespace=namespace))
+        made = replace(made, gate=replace(made.gate, namespace=namespace, message=message))
         self._gates[made.gate.id] = made.gate
         self.feed.put(made)
         self._changed.set()

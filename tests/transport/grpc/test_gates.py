@@ -1,5 +1,6 @@
 """The watch of gates: everything in order to all, and words for those that were too slow."""
 
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -132,6 +133,64 @@ async def test_a_quiet_watch_shows_signs_of_life(tmp_path: Path, monkeypatch: py
         ]
 
 
+async def test_who_is_shown_nothing_of_what_happens_gets_signs_of_life_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch of one gate that waits for its turn, where others are busy."""
+    monkeypatch.setattr(gates, "_HEARTBEAT_S", 0.5)
+    async with feeding(at(tmp_path)) as (fed, _), channel(Target(Address(path=f"{tmp_path}/s"))) as made:
+
+        async def be_busy() -> None:
+            for number in itertools.count(1):
+                fed.step(number)
+                await anyio.sleep(0.05)
+
+        call = await made.stream(
+            "/chaosplugin.v1.GateService/WatchGates",
+            pb.WatchGatesRequest(id="none"),
+            pb.WatchGatesResponse.FromString,
+        )
+        responses = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(be_busy)
+            with anyio.fail_after(20):
+                for _ in range(3):
+                    response = await call.read()
+                    assert isinstance(response, pb.WatchGatesResponse)
+                    responses.append(response)
+            tasks.cancel_scope.cancel()
+
+        kinds = [pb.WatchGatesResponse.KIND_SNAPSHOT, *[pb.WatchGatesResponse.KIND_HEARTBEAT] * 2]
+        assert [response.kind for response in responses] == kinds
+        tokens = [response.resume_token for response in responses]
+        assert len(set(tokens)) == 3, "they tell the place, too"
+
+
+async def test_of_many_gates_how_things_are_is_told_in_messages_that_every_client_takes(
+    tmp_path: Path,
+) -> None:
+    """4 MiB by default, as of grpcurl or a client in Go."""
+    async with feeding(at(tmp_path)) as (fed, _), grpc.aio.insecure_channel(f"unix:{tmp_path}/s") as made:
+        for number in range(5000):
+            fed.step(number, message="x" * 1024)
+        watch: grpc.aio.UnaryStreamMultiCallable[pb.WatchGatesRequest, pb.WatchGatesResponse]
+        watch = made.unary_stream(
+            "/chaosplugin.v1.GateService/WatchGates",
+            request_serializer=pb.WatchGatesRequest.SerializeToString,
+            response_deserializer=pb.WatchGatesResponse.FromString,
+        )
+        call, told = watch(pb.WatchGatesRequest()), list[str]()
+        with anyio.fail_after(20):
+            while len(told) < 5000:
+                response = await call.read()
+                assert isinstance(response, pb.WatchGatesResponse)
+                snapshot = response.kind == pb.WatchGatesResponse.KIND_SNAPSHOT
+                assert snapshot == (not told), "what follows is told beside it"
+                told += [event.gate.id for event in response.events]
+
+        assert sorted(told, key=int) == [str(number) for number in range(5000)]
+
+
 async def test_a_caller_is_shown_the_namespaces_that_are_its_own(tmp_path: Path) -> None:
     authority, address = Authority(tmp_path / "pki"), local()
     listening = allowed("bob=team-a", authority=authority, address=address)
@@ -176,3 +235,23 @@ async def test_a_watch_ends_with_its_server_and_is_gone_with_its_reader(tmp_path
             await call.read()
             methods.end()
             assert (await call.code()).name == "UNAVAILABLE"
+
+
+async def test_a_watch_goes_on_when_certificates_are_renewed_and_another_call_takes_them_up(
+    tmp_path: Path,
+) -> None:
+    authority, address = Authority(tmp_path / "pki"), local()
+    target = Target(address, **authority.client("bob"))
+    listening = allowed("bob", authority=authority, address=address)
+    async with feeding(listening) as (fed, _), connect(target) as client:
+        updates = client.watch()
+        await anext(updates)
+        renewed = Authority(tmp_path / "renewed")
+        renewed.client("bob")
+        authority.replace_by(renewed)
+        fed.step(1)
+        with anyio.fail_after(4):
+            assert (await client.get("default", "1")).id == "1"
+        fed.step(2)
+
+        assert ids(await until(updates, "2")) == ["1", "2"]

@@ -176,7 +176,8 @@ const (
 	WatchGatesResponse_KIND_UNSPECIFIED WatchGatesResponse_Kind = 0
 	// What has happened, in its order.
 	WatchGatesResponse_KIND_EVENTS WatchGatesResponse_Kind = 1
-	// How things are, in place of all that was told before: at the begin, and after events were missed.
+	// How things are, in place of all that was told before: at the begin, and after events were missed. Of many
+	// gates the rest follows as events that tell of no step before.
 	WatchGatesResponse_KIND_SNAPSHOT WatchGatesResponse_Kind = 2
 	// Nothing has happened.
 	WatchGatesResponse_KIND_HEARTBEAT WatchGatesResponse_Kind = 3
@@ -909,7 +910,7 @@ type WatchGatesResponse struct {
 	Kind WatchGatesResponse_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=chaosplugin.v1.WatchGatesResponse_Kind" json:"kind,omitempty"`
 	// Of gates that the caller may see.
 	Events []*GateEvent `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
-	// For a watch that begins after this response.
+	// For a watch that begins after this response. Empty while a snapshot is being told: it would begin anew.
 	ResumeToken string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// How many events this reader was too slow for and is not told of, since the response before; this snapshot
 	// stands for them. 0 where the number is not known, as after a change of the server.
@@ -981,7 +982,7 @@ type GateEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The gate after it.
 	Gate *Gate `protobuf:"bytes,1,opt,name=gate,proto3" json:"gate,omitempty"`
-	// Where it was before; not told in a snapshot.
+	// Where it was before; not told where it tells how things are.
 	Before Stage `protobuf:"varint,2,opt,name=before,proto3,enum=chaosplugin.v1.Stage" json:"before,omitempty"`
 	// When it happened.
 	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
