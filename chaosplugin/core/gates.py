@@ -7,6 +7,7 @@ verdict, and the measurement that Argo has stored.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from chaosplugin.core import ledger, moments
 from chaosplugin.core.analysis import Phase
@@ -91,7 +92,11 @@ def _intents(run: AnalysisRun, result: MetricResult) -> Iterator[Identity]:
     """Yield the intents of which measurements may be stored: Argo keeps the latest of them."""
     latest = result.count + 1
     for intent in range(max(1, latest - len(result.measurements or ())), latest + 1):
-        yield Identity(run.metadata.uid, result.name, intent)
+        yield _identity(run.metadata.uid, result.name, intent)
+
+
+_identity = lru_cache(4096)(Identity)
+"""The digest is the dearest part of a look at an AnalysisRun, which is looked at with each of its changes."""
 
 
 def _gate_in(
