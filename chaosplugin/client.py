@@ -11,7 +11,7 @@ lost finds the gate of the first. A watch goes on after a server's end, from whe
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -36,6 +36,7 @@ _TRIES = 5
 _PAUSE_S = 0.5
 _QUIET_S = 45.0  # three heartbeats
 _AWAY_S = 10.0
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE})
 _REPLACED_S = 120.0  # that a pod may take to end, and the next one to begin
 
 A = TypeVar("A", bound=Message)
@@ -100,7 +101,8 @@ class Client:
             success_condition=success_condition,
             failure_condition=failure_condition,
         )
-        return _gate((await self._ask("StartGate", request, pb.StartGateResponse.FromString)).gate)
+        again = _AWAY | {grpc.StatusCode.DEADLINE_EXCEEDED}  # else a fault may come that nobody follows
+        return _gate((await self._ask("StartGate", request, pb.StartGateResponse.FromString, again)).gate)
 
     async def get(self, namespace: str, gate_id: str) -> Gate:
         request = pb.GetGateRequest(namespace=namespace, id=gate_id)
@@ -159,13 +161,19 @@ class Client:
         finally:
             call.cancel()
 
-    async def _ask(self, method: str, request: Message, answer: Callable[[bytes], A]) -> A:
+    async def _ask(
+        self,
+        method: str,
+        request: Message,
+        answer: Callable[[bytes], A],
+        again: Set[grpc.StatusCode] = _AWAY,
+    ) -> A:
         """Ask, again if the server is away for a moment: every method may be repeated."""
         for attempt in range(1, _TRIES + 1):
             try:
                 return await self._channel.unary(_SERVICE + method, request, answer, within_s=_ANSWER_S)
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == _TRIES:
+                if error.code() not in again or attempt == _TRIES:
                     raise _error(error) from None
                 await anyio.sleep(min(retry_delay(error) or _PAUSE_S * attempt, _ANSWER_S))
             except OSError as error:

@@ -8,10 +8,13 @@ import anyio
 import grpc
 import pytest
 
+from chaosplugin import client
 from chaosplugin.client import Update, connect
+from chaosplugin.core.gates import Gate
 from chaosplugin.transport._pb import gates_pb2 as pb
 from chaosplugin.transport.grpc import gates
 from chaosplugin.transport.grpc.addresses import Address, Listening, Target
+from tests.core.test_feed import event
 from tests.transport.grpc.bed import Authority, allowed, channel, local
 from tests.transport.grpc.feeding import feeding
 
@@ -255,3 +258,27 @@ async def test_a_watch_goes_on_when_certificates_are_renewed_and_another_call_ta
         fed.step(2)
 
         assert ids(await until(updates, "2")) == ["1", "2"]
+
+
+async def test_a_start_that_is_not_answered_in_time_is_repeated_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have begun, and nobody else would follow it."""
+    monkeypatch.setattr(client, "_ANSWER_S", 0.5)
+    names: list[str] = []
+
+    async def start(namespace: str, rollout: str, name: str, asked: object) -> Gate:
+        del namespace, rollout, asked
+        names.append(name)
+        if len(names) == 1:
+            await anyio.sleep_forever()
+        return event(1).gate
+
+    async with feeding(at(tmp_path)) as (fed, _), connect(f"unix://{tmp_path}/s") as through:
+        monkeypatch.setattr(fed, "start", start, raising=False)
+        with anyio.fail_after(20):
+            gate = await through.start("default", "web", {})
+
+    assert gate.id == "1"
+    assert len(names) == 2
+    assert len(set(names)) == 1
