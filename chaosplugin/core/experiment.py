@@ -143,8 +143,8 @@ def adopt(found: ChaosObject) -> Template | None:
 
     Only its kind, faults, steps and window are of interest; what is allowed was asked at its creation.
     """
-    spec = found.spec
-    spec.pop("selector", None)  # which is not read; all else is the same for the gates of a template
+    # the selector is not read; all else is the same for the gates of a template
+    spec = {key: value for key, value in found.spec.items() if key != "selector"}
     text = msgspec.json.encode(spec)
     return (_read_known if len(text) <= _LONG_SPEC else _read)(found.kind, text)
 
