@@ -225,5 +225,12 @@ def run_sandbox(folder: str, port: int) -> int:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         anyio.run(serve, backend="asyncio")
     except* OSError as group:
-        sys.stderr.write(f"chaosplugin: {group.exceptions[0]}\n")
+        sys.stderr.write(f"chaosplugin: {_in_words(group.exceptions[0])}\n")
     return 1  # it runs until ctrl-C, which does not come here
+
+
+def _in_words(error: BaseException) -> str:
+    """Say what an error of the system is, without its number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

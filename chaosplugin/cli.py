@@ -124,9 +124,10 @@ def _settings(arguments: Sequence[str]) -> "Settings":
 
         kubeconfig = os.environ.get("KUBECONFIG") or None
         return Settings(Policy(), kubeconfig, "info", traces=traces_of(os.environ))
-    from chaosplugin.options import HostParser, add_plugin  # noqa: PLC0415
+    from chaosplugin.options import add_plugin  # noqa: PLC0415
+    from chaosplugin.parsers import HostParser  # noqa: PLC0415
 
-    parser = HostParser(prog="chaosplugin", add_help=False, allow_abbrev=False)
+    parser = HostParser(prog="chaosplugin", add_help=False)
     add_plugin(parser)
     found = parser.parse_args(arguments)
     return _observed(found)._replace(grpc=found.protocol == "grpc")
@@ -192,7 +193,9 @@ def traces_of(environ: Mapping[str, str]) -> Traces | None:
 def _self_check(arguments: Sequence[str]) -> int:
     import argparse  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(
+    from chaosplugin.parsers import Parser  # noqa: PLC0415
+
+    parser = Parser(
         prog="chaosplugin --self-check",
         description="Try what a gate needs.",
         epilog=_CHECK,
@@ -216,8 +219,9 @@ def _by_hand(arguments: Sequence[str]) -> int:
     import argparse  # noqa: PLC0415
 
     from chaosplugin import __version__, options  # noqa: PLC0415
+    from chaosplugin.parsers import Parser  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="chaosplugin",
         description="A metric plugin for Argo Rollouts: a canary passes when it survives a fault.",
         epilog=_EPILOG.format(plugin=options.plugin_help()),
@@ -251,7 +255,7 @@ def _by_hand(arguments: Sequence[str]) -> int:
     if arguments[0] in options.GATES:
         return _gates(arguments[0], arguments[1:])
     if arguments[0] == "bridge":
-        options.bridge_parser(argparse.ArgumentParser).parse_args(arguments[1:])
+        options.bridge_parser(Parser).parse_args(arguments[1:])
         sys.stderr.write(startup.BY_HAND)
         return 1
     found = parser.parse_args(arguments)

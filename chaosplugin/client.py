@@ -34,6 +34,7 @@ _SERVICE = "/chaosplugin.v1.GateService/"
 _ANSWER_S = 20.0
 _TRIES = 5
 _PAUSE_S = 0.5
+_NO_CONNECTION = "failed to connect"  # begins what gRPC says of it
 _QUIET_S = 45.0  # three heartbeats
 _AWAY_S = 10.0
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE})
@@ -146,7 +147,7 @@ class Client:
                 )
                 away = anyio.current_time() - heard_at
                 if code is not grpc.StatusCode.UNAVAILABLE or away > patience:
-                    raise _error(error) from None
+                    raise _error(error, self._channel.target) from None
             await anyio.sleep(_PAUSE_S)
 
     async def _responses(self, request: pb.WatchGatesRequest) -> AsyncIterator[pb.WatchGatesResponse]:
@@ -174,21 +175,24 @@ class Client:
                 return await self._channel.unary(_SERVICE + method, request, answer, within_s=_ANSWER_S)
             except grpc.aio.AioRpcError as error:
                 if error.code() not in again or attempt == _TRIES:
-                    raise _error(error) from None
+                    raise _error(error, self._channel.target) from None
                 await anyio.sleep(min(retry_delay(error) or _PAUSE_S * attempt, _ANSWER_S))
             except OSError as error:
-                raise _error(error) from None
+                raise _error(error, self._channel.target) from None
             except asyncio.CancelledError:
                 await anyio.lowlevel.checkpoint_if_cancelled()  # grpc/grpc#43502, as in transport/bridge.py
                 raise
         raise AssertionError("the last attempt returns or raises")
 
 
-def _error(error: grpc.aio.AioRpcError | OSError) -> ClientError:
-    if isinstance(error, grpc.aio.AioRpcError):
-        return ClientError(error.code().name, error.details() or error.code().name, violations(error))
-    words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return ClientError("UNAVAILABLE", words or "the server says nothing", {})
+def _error(error: grpc.aio.AioRpcError | OSError, target: str) -> ClientError:
+    if not isinstance(error, grpc.aio.AioRpcError):
+        words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return ClientError("UNAVAILABLE", words or f"{target} says nothing", {})
+    said = error.details() or error.code().name
+    if said.startswith(_NO_CONNECTION):
+        said = f"no server answers at {target}; see whether `chaosplugin serve` listens there: {said}"
+    return ClientError(error.code().name, said, violations(error))
 
 
 def _gate(gate: pb.Gate) -> Gate:

@@ -311,12 +311,12 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
 def _read(start: Start) -> Asked:
     """Read the template. Raises: NotDoneError, InvalidConfig."""
     try:
-        with sys.stdin if start.template == "-" else Path(start.template).open() as file:
+        with sys.stdin if start.template == "-" else Path(start.template).open(encoding="utf-8") as file:
             text = file.read(_MAX_FILE + 1)
     except OSError as error:
         raise NotDoneError(f"{start.template}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise NotDoneError(f"{start.template}: {error}") from None
+        raise NotDoneError(f"{start.template}: byte {error.start + 1} is no UTF-8 text") from None
     settings = {key: _yaml(f"--set {key}", value) for key, value in start.settings.items()}
     return analysis_template.read(_yaml(start.template, text), start.arguments, start.metric, settings)
 

@@ -1,22 +1,13 @@
 """The options of the plugin, of `serve`, `bridge` and the commands about gates: words, and what they mean."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import NoReturn
 
+from chaosplugin.parsers import GateParser, HostParser, Parser
 from chaosplugin.transport.grpc.addresses import BadAddress, Listening, Target, parse
-from chaosplugin.transport.startup import CannotStartError
 
 _ADDRESS = "unix:///PATH, HOST:PORT or [IPV6]:PORT"
-
-
-class HostParser(argparse.ArgumentParser):
-    """For args in argo-rollouts-config: the host shows stderr line by line, so one line says it all."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CannotStartError(f"args in argo-rollouts-config: {message}")
 
 
 _ALLOW = {
@@ -256,14 +247,13 @@ def bridge(arguments: Sequence[str]) -> tuple[Target, str]:
         parser.error(str(error))
 
 
-def bridge_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+def bridge_parser(kind: type[Parser]) -> Parser:
     """Return the parser of a bridge's options."""
     parser = kind(
         prog="chaosplugin bridge",
         description="Forward the controller's calls to a server: args of the plugin in argo-rollouts-config.",
         epilog=_BRIDGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add_target(parser, "--target")
     parser.add_argument(
@@ -273,14 +263,6 @@ def bridge_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParse
         help="what is logged, and all that is worse",
     )
     return parser
-
-
-class GateParser(argparse.ArgumentParser):
-    """Ends with 3 where it is used wrongly: 1 and 2 are verdicts."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(3, f"{self.prog}: error: {message}\n")
 
 
 GATES = {
@@ -347,7 +329,6 @@ def gate_parser(command: str) -> GateParser:
             codes=_CODES.get(command, "0 done, 3 not done, or used wrongly; 130 ctrl-C"),
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     if command == "run":
         parser.add_argument(

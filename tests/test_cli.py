@@ -173,3 +173,42 @@ def test_a_kubeconfig_that_is_none_is_named_with_what_is_wrong(
     assert ended.returncode == 3
     assert ended.stderr.startswith(f"chaosplugin: kubeconfig {file}: ")
     assert why in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (["run", "x.yaml", "--rolout", "web"], 3, "no option --rolout; did you mean --rollout?"),
+        (["ls", "--kube", "x"], 3, "no option --kube; did you mean --kubeconfig?"),
+        (["serve", "--listn=x"], 2, "no option --listn; did you mean --listen?"),
+        (["sandbox", "--foldr", "x"], 2, "no option --foldr; did you mean --folder?"),
+        (["bridge", "--targt", "x"], 2, "no option --targt; did you mean --target?"),
+        (["--self-check", "--servr"], 2, "no option --servr; did you mean --server?"),
+        (["--verson"], 2, "no option --verson; did you mean --version?"),
+        (["dmo"], 2, "invalid choice: 'dmo'"),
+    ],
+)
+def test_what_is_misspelt_is_named_in_one_line_with_what_was_meant(
+    arguments: list[str], code: int, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    said = capsys.readouterr().err
+    assert ended.value.code == code
+    assert why in said
+    assert "--help`)" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_misspelt_arg_of_the_plugin_is_named_for_the_hosts_log() -> None:
+    with pytest.raises(CannotStartError, match="no option --alow-stable; did you mean --allow-stable"):
+        cli._settings(["--alow-stable"])
+
+
+def test_a_template_that_is_no_text_is_named_with_its_place(tmp_path: Path) -> None:
+    template = tmp_path / "gate.yaml"
+    template.write_bytes(b"kind: \xff")
+    ended = _run("run", str(template), "--rollout", "web")
+
+    assert (ended.returncode, ended.stderr) == (3, f"chaosplugin: {template}: byte 7 is no UTF-8 text\n")

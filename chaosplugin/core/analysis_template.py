@@ -30,6 +30,9 @@ def read(found: object, arguments: Mapping[str, str], metric: str, settings: Map
     if kind in _TEMPLATES:
         return _of_template(found, arguments, metric, settings)
     if kind in KINDS:
+        for flag, given in (("--arg", names(sorted(arguments))), ("--metric", metric)):
+            if given:
+                raise InvalidConfig(flag, given, "an AnalysisTemplate", f"TEMPLATE is a {kind}: leave it out")
         return Asked(_raw({"chaosExperimentCRD": found, **settings}))
     raise InvalidConfig(
         "TEMPLATE.kind", repr(kind)[:80], "AnalysisTemplate or a kind of Chaos Mesh", nearest(kind, KINDS)
@@ -76,12 +79,14 @@ def _metric(listed: object, name: str) -> Mapping[str, object]:
     metrics = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     usable = [each for each in metrics if len(_part(_part(each, "provider"), "plugin")) == 1]
     if name:
-        usable = [each for each in usable if each.get("name") == name]
-    if len(usable) != 1:
-        met = f"{len(usable)} metrics with a plugin" + (f" called {name}" if name else "")
-        advice = "" if name else "choose one by --metric"
-        raise InvalidConfig("TEMPLATE.spec.metrics", met, "one", advice if usable else "")
-    return usable[0]
+        found = [each for each in usable if each.get("name") == name]
+        advice = nearest(name, (str(each.get("name")) for each in usable)) if usable else ""
+    else:
+        found, advice = usable, "choose one by --metric" if usable else ""
+    if len(found) != 1:
+        met = f"{len(found)} metrics with a plugin" + (f" called {name}" if name else "")
+        raise InvalidConfig("TEMPLATE.spec.metrics", met, "one", advice)
+    return found[0]
 
 
 def _part(found: Mapping[str, object], key: str) -> Mapping[str, object]:

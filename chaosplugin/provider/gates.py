@@ -25,6 +25,7 @@ from chaosplugin.core.gates import Gate, GateEvent, event_of, gate_of
 from chaosplugin.core.objects import AnalysisRun, Rollout
 from chaosplugin.core.progress import Transition
 from chaosplugin.core.record import Asked, Record
+from chaosplugin.core.refusal import InvalidConfig, ScopeRefused
 from chaosplugin.core.run import Run
 from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Topic, WatchEvent
 from chaosplugin.provider.analyses import KEEP, Analyses
@@ -135,9 +136,23 @@ class Gates:
 
         Raises: Refusal, before anything is made; NameTaken; ClusterError.
         """
-        owner = await self._records.read_rollout(namespace, rollout)
+        try:
+            owner = await self._records.read_rollout(namespace, rollout)
+        except NotFound as error:
+            if error.no_kind:
+                raise
+            text = f"there is no Rollout {namespace}/{rollout}; see `kubectl get rollouts --all-namespaces`"
+            raise NotFound(text) from None
         made = record.manifest(namespace, name, owner, asked)
-        self._provider.check(record.as_analysis_run(record.metadata_of(made)), asked.metric)
+        try:
+            self._provider.check(record.as_analysis_run(record.metadata_of(made)), asked.metric)
+        except InvalidConfig as refusal:
+            if refusal.key != "targetReplicaSetValue" or owner.status.current_pod_hash:
+                raise
+            raise ScopeRefused(
+                f"Rollout {namespace}/{rollout} tells no status.currentPodHash, so nobody knows its canary: "
+                f"see whether Argo Rollouts' controller runs, which writes it"
+            ) from None
         try:
             found = await self._records.create_record(made)
         except AlreadyExists:

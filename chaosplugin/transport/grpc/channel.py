@@ -53,6 +53,11 @@ class Channel:
         self._old: list[_Way] = []
         """by certificates that were replaced, which calls still use: a watch may last for days"""
 
+    @property
+    def target(self) -> str:
+        """The address, as it is written."""
+        return self._target.address.target
+
     async def close(self) -> None:
         for way in (*self._old, *([self._way] if self._way else ())):
             await way.channel.close()
