@@ -17,6 +17,7 @@ from chaosplugin.sandbox.api import resources
 from tests.provider.gate import HASH, NAMESPACE, podchaos
 from tests.serving.bed import Served, served
 
+# 3s, as a fault of 1s that is created late in a second is over before it can be injected
 TEMPLATE = """\
 apiVersion: argoproj.io/v1alpha1
 kind: AnalysisTemplate
@@ -25,7 +26,7 @@ spec:
   args:
     - name: hash
     - name: lasting
-      value: 1s
+      value: 3s
   metrics:
     - name: chaos
       provider:
@@ -58,7 +59,7 @@ class Ground:
         return [sys.executable, "-m", "chaosplugin", name, *arguments, *self.where]
 
     async def do(self, name: str, *arguments: str) -> Ended:
-        with anyio.fail_after(60):
+        with anyio.fail_after(100):
             done = await anyio.run_process(
                 self.command(name, *arguments), check=False, env={**os.environ, "KUBECONFIG": ""}
             )
@@ -106,7 +107,7 @@ async def test_a_canary_that_does_not_come_back_is_1(tmp_path: Path) -> None:
     async with ground(tmp_path, "direct") as at:
 
         async def break_canary() -> None:
-            await at.bed.gate.until(lambda: at.bed.gate.experiments)
+            await at.bed.gate.until(lambda: at.bed.gate.experiments, seconds=90)
             for pod in at.bed.gate.pods:
                 if pod["metadata"]["labels"]["rollouts-pod-template-hash"] == HASH:
                     change = {"metadata": {"annotations": {"sandbox.chaosplugin.io/ready": "false"}}}
@@ -116,7 +117,7 @@ async def test_a_canary_that_does_not_come_back_is_1(tmp_path: Path) -> None:
             tasks.start_soon(break_canary)
             ended = await at.run("--set", "steadyState={recoverWithin: 2s}")
 
-        assert ended.code == 1, ended.said
+        assert ended.code == 1, (ended.said, ended.lines)
         assert "SteadyStateBroken" in ended.lines[-1]
 
 
