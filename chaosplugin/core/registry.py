@@ -129,8 +129,6 @@ class Registry:
         run = self._runs[run_id]
         run.begun_at = given.started_at
         if run.verdict is None:
-            if run.stage is Stage.RESTORING:
-                run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
             self._decide(run, Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}"), now)
         run.resumed = run.answered = True
         commands = self._advance(now, [run])  # after which the run may be forgotten
@@ -210,8 +208,6 @@ class Registry:
                 finding = sightings.meet(run, thing, now)
             case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
                 finding = sightings.see_analysis_run(run, None if gone else thing, now)
-                if finding and run.stage is Stage.RESTORING:
-                    run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
             case Event() if run.is_about(thing.involved_object.uid):
                 run.selection_failure = thing.message
             case _:
@@ -345,6 +341,8 @@ class Registry:
     def _decide(run: Run, finding: Finding, now: datetime) -> None:
         run.verdict = conclude(run, finding, now)
         run.decided_at, run.decided_in, run.decided_here = now, run.stage, True
+        if run.stage is Stage.RESTORING and not run.error:
+            run.create_sent = True  # by an earlier process, perhaps: it has to be looked for
         run.stage, run.retry_at = Stage.DECIDED, None
 
     def _forget(self, now: datetime, moved: Iterable[Run]) -> None:

@@ -214,6 +214,19 @@ def test_a_terminate_after_a_restart_ends_the_fault_at_once() -> None:
     world.expect(Delete)
 
 
+def test_what_an_earlier_process_has_created_is_looked_for_where_the_ledger_could_not_be_read() -> None:
+    world = World()
+    world.start(resume=True)
+    while world.verdict is None:
+        world.done(world.expect(ReadLedger), Failed("away"))
+        world.wait(2)
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+    world.done(world.expect(Find), Found(world.chaos(hit("web-a"), desired="Run")))
+
+    assert world.expect(Delete).uid == "chaos-1"
+
+
 def test_an_end_that_is_seen_before_the_ledger_is_read_does_not_leave_the_experiment() -> None:
     world = World()
     world.start(resume=True)
