@@ -41,6 +41,7 @@ def judge(run: Run, pods: PodStore, now: datetime) -> Judgement:
     remember(run, pods)
     state = steady_state.recovery(before, pods.live, caused, wanted(run, pods), ended_at)
     if state.since is None:
+        run.whole_at, run.short = None, True
         return _not_yet(run, seen, pods, state, now, ended_at)
     if not state.needed:
         return _scaled_away(run, seen)
@@ -90,7 +91,9 @@ def _back(
     if since > ended_at + within:
         what = f"the canary was back only {took:.0f}s after the fault, {seconds(within)} is allowed"
         return _broken(run, seen, pods, what, now)
-    holds_at = since + steady_state.SETTLE
+    if run.short:  # until now; what pods tell is by their node's clock, which may be behind
+        run.whole_at, run.short = server_now, False
+    holds_at = max(since, run.whole_at or since) + steady_state.SETTLE
     if server_now < holds_at:
         return Judgement(look_at=holds_at - run.offset)
     text = f"{sum(pod.ready for pod in pods.live)} pods Ready {took:.0f}s after the fault, and they held"

@@ -232,6 +232,10 @@ class Run(Struct, kw_only=True):
     server_created_at: datetime | None = None
     server_ended_at: datetime | None = None
     min_ready: int | None = None
+    short: bool = False
+    """after the fault, the canary was worse than before when last seen"""
+    whole_at: datetime | None = None
+    """when it was first seen to be as before, after it was not, by the server's clock"""
 
     verdict: Verdict | None = None
     decided_here: bool = False

@@ -56,6 +56,19 @@ def test_a_canary_scaled_down_meanwhile_needs_no_more_pods_than_it_wants() -> No
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
 
+def test_a_canary_on_a_node_whose_clock_is_behind_has_to_hold_as_any_other() -> None:
+    world = World()
+    world.to_recovering()
+    world.wait(20)
+    world.pods(pod("web-a", restarts=2, since=world.now - timedelta(seconds=15)))
+
+    world.wait(4)
+    assert world.verdict is None
+    world.wait(2)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
 def test_a_canary_scaled_to_nothing_has_not_survived() -> None:
     world = World()
     world.to_recovering()
