@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from chaosplugin.core import delivery, ledger, sightings, stages
 from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
-from chaosplugin.core.commands import Command, Outcome
+from chaosplugin.core.commands import Command, LedgerRead, Outcome, ReadLedger
 from chaosplugin.core.conclusion import conclude
 from chaosplugin.core.deadlines import Deadlines
 from chaosplugin.core.interests import Interests, Watch
@@ -69,10 +69,12 @@ class Registry:
         given: Measurement | None = None,
         sampled: bool = False,
         push: bool | None = None,
+        told: tuple[LedgerRead, timedelta] | None = None,
     ) -> list[Command]:
         """Begin the run of this intent, unless it has been begun; `found` is the call's AnalysisRun.
 
-        `given` is a Resume's measurement, which tells of its beginning; `push` as for `allow`, where known.
+        `given` is a Resume's measurement, which tells of its beginning; `push` as for `allow`, where known;
+        `told` the ledger, where it needs not be read, with the offset as for `outcome`.
         A retry after an Error begins anew; a copy of the call that got the Error does not.
         """
         known = self._runs.get(spec.id)
@@ -107,6 +109,9 @@ class Registry:
         self._runs[spec.id] = run
         self._of_analysis_run.setdefault(spec.identity.analysis_run_uid, {})[spec.id] = None
         self._interests.drop(spec.id)
+        if told is not None and run.stage is Stage.RESTORING:
+            run.pending.add(ReadLedger)
+            return self.outcome(now, ReadLedger(spec.id), *told)
         return self._advance(now, [run])
 
     def answer(

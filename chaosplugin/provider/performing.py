@@ -177,9 +177,8 @@ async def _experiment(spec: Spec, there: Cluster) -> ChaosObject | None:
         return None
 
 
-def ledger_as_told(run: Run, home: Cluster, there: Cluster) -> LedgerRead | None:
+def ledger_as_told(spec: Spec, home: Cluster, there: Cluster) -> LedgerRead | None:
     """Return the ledger without waiting, if watches tell of both the AnalysisRun and its experiment."""
-    spec = run.spec
     found = _told(spec, home, listed_within_s=_NEW_LIST_S)
     experiment = there.told(ChaosTopic(spec.kind, spec.namespace), spec.name) if found else None
     if found is None or not isinstance(experiment, ChaosObject) or not spec.value:
@@ -195,7 +194,7 @@ async def _read_ledger(run: Run, home: Cluster, there: Cluster) -> Outcome:
     restart, when thousands may be restored at once: they wait for it. That a restored run's experiment is
     gone is asked for, as nothing would contradict it.
     """
-    told = ledger_as_told(run, home, there)
+    told = ledger_as_told(run.spec, home, there)
     if told is not None:
         return told
     spec = run.spec

@@ -214,16 +214,29 @@ class ChaosProvider:
     def _begin(self, now: datetime, run: AnalysisRun, spec: Spec, given: Measurement | None = None) -> None:
         known = self._registry.run(spec.id)
         errors = ledger.errors(run, spec.identity.metric)
-        sampled, push = False, None
-        if known is None or known.errors != errors:
-            sampled = self._sampled(trace_of(spec.identity, errors).id)
-            push = self._may_wake(spec)
-        start = self._registry.start
-        commands = start(now, spec, run, errors=errors, given=given, sampled=sampled, push=push)
-        begun = self._registry.run(spec.id)
-        if begun is not known or commands:  # the call may have brought another process's verdict
+        if known is not None and known.errors == errors:
+            if commands := self._registry.start(now, spec, run, errors=errors, given=given):
+                self._apply(commands)  # the call has brought another process's verdict
+            return
+        home = self._clusters.home_now() if given and not spec.endpoint else None
+        ledger_told = ledger_as_told(spec, home, home) if home else None
+        commands = self._registry.start(
+            now,
+            spec,
+            run,
+            errors=errors,
+            given=given,
+            sampled=self._sampled(trace_of(spec.identity, errors).id),
+            push=self._may_wake(spec),
+            told=(ledger_told, home.clock_offset) if ledger_told and home else None,
+        )
+        begun = self._registry.runs[spec.id]
+        before = facts.gate.set(facts.gate_of(begun))
+        try:
             self._apply(commands)
-        if begun is not None and begun is not known and begun.push is None:
+        finally:
+            facts.gate.reset(before)
+        if begun is not known and begun.push is None:
             self._tasks.start_soon(self._review, spec, facts.gate_of(begun))
 
     def _may_wake(self, spec: Spec) -> bool | None:
@@ -303,9 +316,7 @@ class ChaosProvider:
     def _apply(self, commands: list[Command]) -> None:
         """Follow the registry after each change of it."""
         for command in commands:
-            run = self._registry.run(command.run)
-            if run is None or not self._perform_at_once(command, run):
-                self._lanes.start(command, run)
+            self._lanes.start(command, self._registry.run(command.run))
         if self._registry.defects:
             self._report(self._registry.defects)
             self._registry.defects = []
@@ -330,20 +341,6 @@ class ChaosProvider:
             _log.error("an error of chaosplugin itself ended a gate; please report it", exc_info=each.error)
             facts.gate.reset(before)
 
-    def _perform_at_once(self, command: Command, run: Run) -> bool:
-        """Read a ledger that the watches tell, as after a restart; of thousands each task would be felt."""
-        home = self._clusters.home_now()
-        wanted = isinstance(command, ReadLedger) and run.resumed and not run.spec.endpoint
-        told = ledger_as_told(run, home, home) if wanted and home else None
-        if told is None or home is None:
-            return False
-        before = facts.gate.set(facts.gate_of(run))
-        try:
-            self._absorb(run, command, told, home.clock_offset)
-        finally:
-            facts.gate.reset(before)
-        return True
-
     async def _perform(self, command: Command) -> None:
         run = self._registry.run(command.run)
         if run is None:
@@ -362,9 +359,6 @@ class ChaosProvider:
         else:
             outcome = await perform(command, run, home, there)
             offset = None if alone and run.spec.endpoint else there.clock_offset
-        self._absorb(run, command, outcome, offset)
-
-    def _absorb(self, run: Run, command: Command, outcome: Outcome, offset: timedelta | None) -> None:
         self._observer(facts.Performed(run, command, outcome))
         self._apply(self._registry.outcome(self._clock(), command, outcome, offset))
         if isinstance(command, Delete | Keep | Release) and (wrong := delivery.stuck(run, self._clock())):
