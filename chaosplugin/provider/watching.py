@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -37,17 +38,18 @@ class Watching:
 
     def follow(self, changes: Mapping[Watch, bool]) -> None:
         """Open what is wanted from now on, close what is not wanted any more."""
-        begun: list[tuple[Watch, anyio.CancelScope]] = []
+        begun: list[_Wish] = []
         for watch, wanted in changes.items():
             if not wanted:
                 self._ends.pop(watch)()
             else:
-                scope = anyio.CancelScope()
-                self._ends[watch] = scope.cancel
-                begun.append((watch, scope))
-        for watch, scope in begun:  # what one is told at once may end the wish for another
-            if not scope.cancel_called and not self._follow_now(watch, scope):
-                self._tasks.start_soon(self._follow, watch, scope, name="watch")
+                wish = _Wish(watch)
+                self._ends[watch] = wish.end
+                begun.append(wish)
+        for wish in begun:  # what one is told at once may end another
+            if not wish.over and not self._follow_now(wish):
+                wish.scope = anyio.CancelScope()
+                self._tasks.start_soon(self._follow, wish, wish.scope, name="watch")
 
     def close(self) -> None:
         """End all: whoever is told cannot act any more."""
@@ -55,8 +57,9 @@ class Watching:
         for end in ends.values():
             end()
 
-    def _follow_now(self, watch: Watch, scope: anyio.CancelScope) -> bool:
+    def _follow_now(self, wish: "_Wish") -> bool:
         """Begin without a task, which costs more than most of what a watch of one canary tells."""
+        watch = wish.watch
         cluster = None if watch.endpoint else self._home_now()
         before = gate.set(None)
         try:
@@ -64,16 +67,17 @@ class Watching:
         finally:
             gate.reset(before)
         if end:
-            self._begun(watch, scope, end)
+            self._begun(wish, end)
         return bool(end)
 
-    def _begun(self, watch: Watch, scope: anyio.CancelScope, end: Callable[[], None]) -> None:
-        if scope.cancel_called:  # it was told what ended the wish
+    def _begun(self, wish: "_Wish", end: Callable[[], None]) -> None:
+        if wish.over:  # it was told what ended it
             end()
         else:
-            self._ends[watch] = end
+            self._ends[wish.watch] = end
 
-    async def _follow(self, watch: Watch, scope: anyio.CancelScope) -> None:
+    async def _follow(self, wish: "_Wish", scope: anyio.CancelScope) -> None:
+        watch = wish.watch
         gate.set(None)  # the stream is shared, whoever was the first to want it
         with scope:
             while True:
@@ -85,5 +89,19 @@ class Watching:
                     self._tell(watch, Lost(watch.topic, str(error)))
                     await anyio.sleep(RETRY_S)
                     continue
-                self._begun(watch, scope, end)
+                self._begun(wish, end)
                 return
+
+
+@dataclass(slots=True)
+class _Wish:
+    """A watch that is wanted, until it is open; a scope costs as much as to open most of them."""
+
+    watch: Watch
+    over: bool = False
+    scope: anyio.CancelScope | None = None
+
+    def end(self) -> None:
+        self.over = True
+        if self.scope is not None:
+            self.scope.cancel()

@@ -127,6 +127,7 @@ def _configure(handler: logging.Handler, level: str) -> None:
     handler.addFilter(_InGate())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # which no line tells
     sys.excepthook = _log_exception
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread_exception
