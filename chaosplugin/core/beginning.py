@@ -10,7 +10,7 @@ from chaosplugin.core.commands import Create, ReadScope, ScopeRead, WriteClaim, 
 from chaosplugin.core.ledger import Hold, Mark
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import Refusal
-from chaosplugin.core.run import Run, Stage
+from chaosplugin.core.run import STOOD_STILL, Run, Stage
 from chaosplugin.core.steady_state import baseline
 from chaosplugin.core.step import Step, due
 from chaosplugin.core.trace import ROOT
@@ -128,7 +128,7 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
             return None
         case scope.Proven(uid, name, wanted, generation):
             run.replica_set, run.replica_set_name = uid, name
-            run.wanted, run.generation = wanted, generation
+            run.wanted, run.generation, run.proved_at = wanted, generation, now
     if early or not _ready(run, pods):
         return None
     if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
@@ -149,7 +149,8 @@ def create(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> N
     if run.push and run.resumed and not run.marked:
         _intend(run, now, step)
         return
-    if run.scope_version != pods.version:  # while the mark was made
+    stood_still = run.proved_at is None or now >= run.proved_at + STOOD_STILL
+    if stood_still or run.scope_version != pods.version:  # while the mark was made
         run.stage, run.scope_version = Stage.PROVING, -1
         return
     run.baseline = baseline(pods.live, run.generation)

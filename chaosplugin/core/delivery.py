@@ -92,6 +92,8 @@ def _clean(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
     safe = run.stored or run.recorded
     if not fault_on and not safe:
         return [], None
+    if not fault_on and (late := run.awaits_late(now)):
+        return [], late  # its name stays taken, so that nothing comes of it
     if run.spec.keep:
         pause = fault_on and (run.family is not None or not run.one_shot)
         return _every(run, now, Keep(run.spec.id, pause=pause))

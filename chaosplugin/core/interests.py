@@ -98,7 +98,7 @@ def _watches(run: Run, *, awaits_events: bool) -> frozenset[Watch]:
     if run.stage in BEGINNING:
         watches.add(_shared("", "", "", OthersTopic(home)))
     there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
-    if not run.gone and run.stage is not Stage.DONE:
+    if run.stage is not Stage.DONE and not (run.gone and run.late_until is None):
         watches.add(_shared(*there, ChaosTopic(spec.kind, spec.namespace)))
         if run.family:
             watches.update(Watch(*there, topic) for topic in run.family.topics(spec.namespace))

@@ -30,7 +30,7 @@ from chaosplugin.core.commands import (
     WriteWake,
 )
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
-from chaosplugin.core.run import Notice, Run, Stage
+from chaosplugin.core.run import LATE, Notice, Run, Stage
 from chaosplugin.core.verdict import Finding, Reason
 
 _RETRY = timedelta(seconds=1)
@@ -49,6 +49,7 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
         case NameExists() | Unanswered() if run.stage is Stage.CREATING:
             run.stage = Stage.UNCERTAIN
             run.retry_at = now + _RETRY if isinstance(outcome, Unanswered) else None
+            run.late_until = run.late_until if isinstance(outcome, Unanswered) else None  # it has arrived
         case ReplicasRead(replicas, generation):
             run.wanted, run.generation = replicas, generation
         case AnalysisRunSeen(analysis_run):
@@ -159,7 +160,7 @@ def _history(run: Run, now: datetime, *, created: bool | None) -> Finding | None
     if created:
         run.arrived = True  # which may have been a moment ago: it is looked for once more
     elif run.stage is Stage.UNCERTAIN:
-        run.create_sent, run.uncertain_since = False, None
+        run.create_sent, run.uncertain_since, run.late_until = False, None, now + LATE
         run.stage, run.targets_until = Stage.PROVING, now + run.spec.target_timeout
         run.scope_version = -1
     return None

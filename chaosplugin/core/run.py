@@ -23,10 +23,13 @@ RESUME_GRACE = timedelta(seconds=30)
 the controller call Run again from a stale copy."""
 SINCE = "chaosplugin.io/since"
 LATE = timedelta(seconds=60)
-"""How long a create may be on its way whose process has died: the API server ends requests by then."""
+"""How long a create may be on its way of which nobody hears: the API server ends requests by then."""
 UNASKED = timedelta(seconds=30)
 """After how long without a call it is looked whether Argo waits still, where no watch tells of its end: the
 AnalysisRun of a gate that may not mark it has no label. Such a gate is asked for every 15 s at the latest."""
+STOOD_STILL = timedelta(seconds=10)
+"""Who has done nothing for so long may have a successor: of Argo's controllers another one leads 15 s after
+the last sign of this one, which it gives every 2 s."""
 RECORD_GRACE = timedelta(seconds=30)
 """How long a verdict is answered to nobody before it is recorded: of two plugins one records it, and the
 other answers the same."""
@@ -146,6 +149,8 @@ class Run(Struct, kw_only=True):
     deadline: datetime | None = None
     """when the run wants to be looked at, whatever happens"""
 
+    restoring_since: datetime | None = None
+    """when it began again to read the ledger, as it had stood still"""
     since: str | None = None
     """the AnalysisRun's version as the measurement began, which Argo stores with it; None of one by an older
     plugin, "" where the experiment's cluster counts its own"""
@@ -164,6 +169,8 @@ class Run(Struct, kw_only=True):
     targets_until: datetime | None = None
     scope_version: int = -1
     """version of the pod store that the last proof has seen"""
+    proved_at: datetime | None = None
+    """when the last proof was made"""
     prove_at: datetime | None = None
     """when a proof that has to wait is tried again, if no pod changes before"""
     unread: str = ""
@@ -199,6 +206,8 @@ class Run(Struct, kw_only=True):
     """the experiment is not there: was it ever?"""
     arrived: bool = False
     """it was created, by the API server's history"""
+    late_until: datetime | None = None
+    """how long a create may still arrive of which the API server knew nothing when it was asked"""
 
     create_sent: bool = False
     told_early: tuple[ChaosObject, bool] | None = None
@@ -293,10 +302,12 @@ class Run(Struct, kw_only=True):
         return self.experiment_gone and not (self.family and self.family.alive)
 
     def awaits_late(self, now: datetime) -> datetime | None:
-        """Return until when the create of an earlier process, which has died, may still arrive."""
+        """Return until when a create may still arrive, of an earlier process or one that stood still."""
         inherited = self.restored or (self.mark is not None and not self.mark_made)
-        until = self.started_at + LATE
-        return until if inherited and self.decided_here and self.experiment is None and now < until else None
+        until = self.late_until
+        if until is None and inherited and self.decided_here and self.experiment is None:
+            until = self.started_at + LATE
+        return until if until is not None and now < until else None
 
     @property
     def remains(self) -> list[ChaosObject]:

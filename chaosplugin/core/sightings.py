@@ -24,16 +24,20 @@ def is_unexpected(run: Run, experiment: ChaosObject) -> bool:
     Another process has begun this intent, as that of a second controller does; or the create of one that
     has died has arrived only after the verdict.
     """
-    begun = run.stage in {Stage.PROVING, Stage.QUEUED}
-    late = run.stands and not run.error
-    return run.experiment is None and (begun or late) and ledger.is_ours(experiment, run.spec.identity)
+    known = run.experiment
+    begun = known is None and run.stage in {Stage.PROVING, Stage.QUEUED}
+    other = known is None or (run.gone and known.metadata.uid != experiment.metadata.uid)
+    late = other and run.stands and not run.error
+    return (begun or late) and ledger.is_ours(experiment, run.spec.identity)
 
 
 def meet(run: Run, experiment: ChaosObject, now: datetime) -> Finding | None:
     """Take it over; after the verdict nobody wants its fault any more, and it is deleted at once."""
+    run.late_until = None  # it has arrived
     if run.verdict is None:
         return adopt(run, experiment, now)
     run.create_sent, run.experiment_gone, run.gone_at, run.clean_at = True, False, None, None
+    run.delete_sent_at, run.family = None, run.spec.family() if run.spec.family else None
     see_experiment(run, experiment)
     run.stage = Stage.DECIDED
     return None

@@ -29,7 +29,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.refusal import names
-from chaosplugin.core.run import RESUME_GRACE, UNASKED, Run, Stage
+from chaosplugin.core.run import BEGINNING, RESUME_GRACE, STOOD_STILL, UNASKED, Run, Stage
 from chaosplugin.core.step import Step, due
 from chaosplugin.core.turns import Turn
 from chaosplugin.core.verdict import Finding, Reason
@@ -50,6 +50,8 @@ def advance(  # noqa: C901 - one flat match over the stages
 ) -> Step:
     """Look at a run; `turn` tells of other gates on the same ReplicaSet."""
     step = Step(now=now)
+    if run.deadline is not None and now >= run.deadline + STOOD_STILL:
+        _look_anew(run, now)
     _note_ends(run, now)
     if run.in_doubt and due(run, now, step):
         step.give(run, Find(run.spec.id))
@@ -81,6 +83,14 @@ def advance(  # noqa: C901 - one flat match over the stages
         case Stage.DONE:
             pass
     return step
+
+
+def _look_anew(run: Run, now: datetime) -> None:
+    """Give a wait its time again that was slept through: another process may have gone on meanwhile."""
+    if run.stage is Stage.UNCERTAIN:
+        run.uncertain_since = None
+    elif run.stage in BEGINNING and not run.create_sent:
+        run.stage, run.restoring_since, run.marking_since = Stage.RESTORING, now, None
 
 
 def _note_ends(run: Run, now: datetime) -> None:
@@ -128,7 +138,8 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
 
 
 def _restoring(run: Run, now: datetime, step: Step) -> None:
-    limit = run.started_at + (run.spec.timeout if run.restored else LEDGER_GRACE)
+    since = run.restoring_since or run.started_at
+    limit = since + (run.spec.timeout if run.restored else LEDGER_GRACE)
     if run.waiting_for and now >= limit:
         reason = Reason.UNOBSERVED if run.restored else Reason.UNAVAILABLE
         then = "run the gate again" if run.restored else "it is tried again"

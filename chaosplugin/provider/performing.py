@@ -86,6 +86,8 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return await _read_replicas(run, there)
             case Confirm():
                 return await _confirm(command, run, there)
+            case Create() if run.verdict is not None:  # while it waited for its turn
+                return Failed("its gate has ended")
             case Create(manifest=manifest):
                 return await _create(there, manifest)
             case Find():

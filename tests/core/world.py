@@ -165,8 +165,12 @@ class World:
         annotations: dict[str, str] | None = None,
         deleting: bool = False,
     ) -> None:
-        topic = ChaosTopic("PodChaos", "default")
         thing = self.chaos(*records, desired=desired, annotations=annotations, deleting=deleting)
+        self.told(thing, gone=gone)
+
+    def told(self, thing: ChaosObject, *, gone: bool = False) -> None:
+        """Let the watch of experiments tell of one."""
+        topic = ChaosTopic("PodChaos", "default")
         event = Deleted(topic, thing) if gone else Applied(topic, thing)
         self.take(self.registry.observe(self.now, Watch("", "", "", topic), event))
 

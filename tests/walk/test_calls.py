@@ -1,6 +1,5 @@
-"""Calls as Argo makes them when things go wrong: twice, again after an Error, by two controllers at once."""
+"""Calls as Argo makes them when things go wrong: twice, again after an Error, from stale copies."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from chaosplugin.core import ledger
-from tests.walk.bed import Bed, Controller, Held, bed
+from tests.walk.bed import Bed, Controller, bed
 from tests.walk.gate import Gate, metric, settle
 from tests.walk.points import BY_NAME, reach, stopping
 
@@ -99,63 +98,11 @@ async def _a_measurement_that_the_plugin_does_not_know_is_not_begun_anew(folder:
         await control.stop()
 
 
-async def _two_controllers_with_their_plugins_act_once(folder: Path) -> None:
-    async with bed(folder) as bed_:
-        one, other = await bed_.begin(), await bed_.begin()
-        gates = [Gate(bed_, f"shared-{number}") for number in range(4)]
-        for gate in gates:
-            gate.deploy(metric())
-        broken = metric(config={"steadyState": {"recoverWithin": "2s"}})
-        down = Gate(bed_, "shared-down")
-        down.deploy(broken)
-        await _deploy(bed_, [*gates, down])
-        await bed_.until("the fault is on", lambda: down.injected)
-        down.keep_down(down=True)
-
-        assert await settle([*gates, down]) == []
-        for gate, phase in (*((gate, "Successful") for gate in gates), (down, "Failed")):
-            assert len(gate.created) == 1, gate.state
-            assert len(gate.verdicts) == 1, gate.state
-            assert {each["phase"] for each in gate.measurements} == {phase}, gate.state
-            recorded = json.loads(gate.verdicts[0])
-            assert {each["message"] for each in gate.measurements} == {recorded["message"]}, "the first wins"
-        await one.stop()
-        await other.stop()
-
-
-async def _two_plugins_that_mark_and_create_at_once_make_one_experiment(folder: Path) -> None:
-    async with bed(folder) as bed_:
-        one, other = await bed_.begin(), await bed_.begin()
-        gate = Gate(bed_, "at-once")
-        marks = bed_.hold(gate.asks("patch", "analysisruns"))
-        creates = bed_.hold(gate.asks("create", "podchaos"))
-        gate.deploy(metric())
-        await _deploy(bed_, [gate])
-        await _both(marks)
-        marks.perform()
-        await _both(creates)  # the second one finds the mark of the first, and that nothing was created
-        creates.perform()
-
-        assert await settle([gate]) == []
-        assert len(gate.created) == len(gate.verdicts) == 1, gate.state
-        assert [each["phase"] for each in gate.measurements] == ["Successful"], gate.state
-        await one.stop()
-        await other.stop()
-
-
-async def _both(held: Held) -> None:
-    with anyio.fail_after(30):
-        while held.count < 2:
-            await anyio.sleep(0.01)  # a request that is held changes nothing in the cluster
-
-
 async def test_each_intent_is_one_experiment_however_it_is_called(tmp_path: Path) -> None:
     stories = (
         _a_run_after_an_error_adopts_the_experiment_that_lives,
         _stale_copies_second_measurements_and_second_metrics,
         _a_measurement_that_the_plugin_does_not_know_is_not_begun_anew,
-        _two_controllers_with_their_plugins_act_once,
-        _two_plugins_that_mark_and_create_at_once_make_one_experiment,
     )
     async with anyio.create_task_group() as tasks:  # they mostly wait
         for story in stories:

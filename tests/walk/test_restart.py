@@ -93,7 +93,7 @@ def _wrong(gate: Gate, point: Point) -> list[str]:
     told = [
         (each["phase"], each.get("message", "").partition(":")[0])
         for each in gate.measurements
-        if not (each["phase"] == "Error" and _of_host(each["message"]))
+        if not (each["phase"] == "Error" and of_host(each["message"]))
     ]
     if told != [(point.phase, point.reason)]:
         wrong.append(f"measured {[(each['phase'], each.get('message')) for each in gate.measurements]}")
@@ -102,7 +102,8 @@ def _wrong(gate: Gate, point: Point) -> list[str]:
     return wrong
 
 
-def _of_host(message: str) -> bool:
+def of_host(message: str) -> bool:
+    """Tell whether an Error is the controller's own, of a plugin that dies in a call."""
     return "unable to get metric plugin" in message or "rpc call error" in message
 
 
