@@ -260,6 +260,11 @@ class Family:
             self.forgetful = True
 
     @property
+    def restarting(self) -> bool:
+        """One of its faults restarts containers."""
+        return any(part.effect.restarts for part in self._parts.values())
+
+    @property
     def checks_itself(self) -> bool:
         """One of its steps aborts it where a check fails."""
         return self._checks

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from chaosplugin.core import ledger, steady_state
 from chaosplugin.core.fault import Fault
+from chaosplugin.core.objects import Pod
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.run import Run
 from chaosplugin.core.verdict import Figures, Finding, Reason
@@ -234,7 +235,7 @@ def toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady_
     """Return what the fault takes by intent; of faults that come and go, those that are on or just over."""
     if run.family is None or run.baseline is None:
         return steady_state.toll(run.rules, seen.hit)
-    whole = steady_state.whole(run.baseline, pods.live, run.wanted)
+    whole = steady_state.whole(run.baseline, canary(run, pods), run.wanted)
     names = (pod.metadata.name for pod in pods.live)
     return run.family.toll(server_now, run.rules.recover_within, whole=whole, names=names)
 
@@ -247,17 +248,23 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
     blind = is_blind(run, pods)
     if not blind:
         remember(run, pods)
-    if (rules.unready_by_intent or run.family) and not seen.settled:
+    settled = seen.settled or not (rules.unready_by_intent or run.family)
+    restarting = run.family.restarting if run.family else rules.restarts_by_fault > 0
+    if restarting and not settled:
         return None  # a pod may be down before the record that says it was hit
     spared = toll(run, pods, seen, now + run.offset)
     run.spared_until = spared.until
-    lasting = steady_state.excess(rules, before, pods.live, spared) or dip(run, pods, spared)
-    passing = "" if blind else steady_state.breach(rules, before, pods.live, spared, wanted(run, pods))
+    live = canary(run, pods)
+    excess = steady_state.excess(rules, before, live, spared)
+    lasting = excess or (dip(run, pods, spared) if settled else "")
+    passing = (
+        steady_state.breach(rules, before, live, spared, wanted(run, pods)) if settled and not blind else ""
+    )
     text = passing or lasting
     if not text:
         run.breach_since = None
         return None
-    if run.family:  # the next fault may have begun, and its experiment not been told yet
+    if run.family and (restarting or not excess):  # the next fault may have begun, and not been told yet
         run.breach_since = run.breach_since or now
         if now < run.breach_since + SPAWN_GRACE:
             return None
@@ -285,7 +292,12 @@ def dip(run: Run, pods: PodStore, spared: steady_state.Toll, until: datetime | N
     asked = run.generation is not None or run.wanted_version == pods.version
     if asked and run.generation != before.generation:
         return ""
-    return steady_state.dip(run.rules, before, pods.live, spared, wanted(run, pods), until=until)
+    return steady_state.dip(run.rules, before, canary(run, pods), spared, wanted(run, pods), until=until)
+
+
+def canary(run: Run, pods: PodStore) -> list[Pod]:
+    """Return the live pods of the ReplicaSet that was proved: others may bear its label by now."""
+    return pods.of(run.replica_set) if run.replica_set else pods.live
 
 
 def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | None:
@@ -355,7 +367,7 @@ def last_look(run: Run) -> datetime:
 
 def remember(run: Run, pods: PodStore) -> None:
     """Keep the lowest number of Ready pods."""
-    ready = sum(pod.ready for pod in pods.live)
+    ready = sum(pod.ready for pod in canary(run, pods))
     run.min_ready = ready if run.min_ready is None else min(run.min_ready, ready)
 
 
@@ -369,7 +381,7 @@ def figures_of(
     if pods is not None and run.baseline is not None:
         at = run.server_ended_at or run.server_created_at
         caused = toll(run, pods, seen, at) if at else steady_state.toll(run.rules, seen.hit)
-        excess = steady_state.restarts(run.baseline, pods.live, caused)
+        excess = steady_state.restarts(run.baseline, canary(run, pods), caused)
     return Figures(
         targets=len(seen.targets),
         injected=seen.injected,

@@ -33,6 +33,14 @@ class PodStore:
     def live(self) -> list[Pod]:
         return list(self._live.values())
 
+    def of(self, replica_set: str) -> list[Pod]:
+        """Return the live pods that the ReplicaSet of this uid controls."""
+        return [
+            pod
+            for pod in self._live.values()
+            if (held := pod.metadata.controller) and held.uid == replica_set
+        ]
+
     def shows(self, found: Iterable[Pod]) -> bool:
         """Tell whether these are the live pods, each in the state that is known."""
         return _states(self._live.values()) == _states(found)

@@ -13,6 +13,7 @@ from chaosplugin.core.fault import Fault
 from chaosplugin.core.judge import (
     Judgement,
     blind_until,
+    canary,
     dip,
     figures_of,
     is_blind,
@@ -39,7 +40,7 @@ def judge(run: Run, pods: PodStore, now: datetime) -> Judgement:
     if lasting or is_blind(run, pods):
         return lasting or _blind(run, seen, pods, now)
     remember(run, pods)
-    state = steady_state.recovery(before, pods.live, caused, wanted(run, pods), ended_at)
+    state = steady_state.recovery(before, canary(run, pods), caused, wanted(run, pods), ended_at)
     if state.since is None:
         run.whole_at, run.short = None, True
         return _not_yet(run, seen, pods, state, now, ended_at)
@@ -96,7 +97,9 @@ def _back(
     holds_at = max(since, run.whole_at or since) + steady_state.SETTLE
     if server_now < holds_at:
         return Judgement(look_at=holds_at - run.offset)
-    text = f"{sum(pod.ready for pod in pods.live)} pods Ready {took:.0f}s after the fault, and they held"
+    text = (
+        f"{sum(pod.ready for pod in canary(run, pods))} pods Ready {took:.0f}s after the fault, and they held"
+    )
     return Judgement(finding=_survived(run, seen, text, recovery_seconds=took))
 
 
@@ -104,7 +107,8 @@ def _lasting(
     run: Run, seen: Fault, pods: PodStore, caused: steady_state.Toll, now: datetime
 ) -> Judgement | None:
     """Conclude what the pods tell for ever, if the fault has just been read."""
-    what = steady_state.excess(run.rules, run.baseline, pods.live, caused) if run.baseline else ""
+    live = canary(run, pods)
+    what = steady_state.excess(run.rules, run.baseline, live, caused) if run.baseline else ""
     if not what:
         fell = dip(run, pods, caused, seen.ended_at) if seen.ended_at else ""
         if not fell:
