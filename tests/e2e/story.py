@@ -31,6 +31,8 @@ class Story:
         chaos = f"/apis/chaos-mesh.org/v1alpha1/namespaces/{namespace}"
         self.chaos = f"{chaos}/{plural}"
         self._spawned = [f"{chaos}/{each}" for each in spawned]
+        self.paths = (self.chaos, *self._spawned)
+        """of all that a gate may create"""
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._before = ""
 
@@ -91,8 +93,7 @@ class Story:
 
     def until_clean(self) -> None:
         """Wait until nothing of ours is left: no experiment, and no word of ours at a pod."""
-        paths = (self.chaos, *self._spawned)
-        self.until("the experiments are gone", lambda: not any(map(self.api.items, paths)))
+        self.until("the experiments are gone", lambda: not any(map(self.api.items, self.paths)))
         self.until("the pods are as they were", lambda: not self._marked(self.api.items(self._pods)))
 
     # -- how things are
@@ -169,7 +170,7 @@ class Story:
         try:
             runs = self.api.items(f"{self.argo}/analysisruns")
             parts = [self.rollout().get("status"), [run.get("status") for run in runs]]
-            parts += [self.api.items(path) for path in (self.chaos, *self._spawned)]
+            parts += [self.api.items(path) for path in self.paths]
         except NotFound as error:
             return str(error)
         return json.dumps(parts, indent=1)

@@ -26,7 +26,7 @@ spec:
 """
 
 
-def _json(kind: str, **spec: object) -> str:
+def as_json(kind: str, **spec: object) -> str:
     """Return an object of Chaos Mesh as JSON, which is YAML."""
     whole = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind, "metadata": {"name": "gate"}}
     return json.dumps({**whole, "spec": spec})
@@ -34,7 +34,7 @@ def _json(kind: str, **spec: object) -> str:
 
 def schedule(every: str = "5s", duration: str = "2s") -> str:
     pod_chaos = {"action": "pod-failure", "duration": duration, **EVERY_POD}
-    return _json("Schedule", schedule=f"@every {every}", type="PodChaos", podChaos=pod_chaos)
+    return as_json("Schedule", schedule=f"@every {every}", type="PodChaos", podChaos=pod_chaos)
 
 
 def workflow() -> str:
@@ -54,7 +54,7 @@ def workflow() -> str:
         {"name": "slow", "templateType": "NetworkChaos", "deadline": "3s", "networkChaos": delay},
         {"name": "again", "templateType": "Schedule", "deadline": "7s", "schedule": repeated},
     ]
-    return _json("Workflow", entry="all", templates=templates)
+    return as_json("Workflow", entry="all", templates=templates)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_step_that_ends_while_the_plugin_is_dead_is_judged_by_its_events(
         {"name": "rest", "templateType": "Suspend", "deadline": "6s"},
     ]
     story = Story(ground.api, story.namespace, "workflows", ("podchaos", "workflownodes"))
-    story.begin(retried(gate(_json("Workflow", entry="all", templates=templates), timeout="60s")))
+    story.begin(retried(gate(as_json("Workflow", entry="all", templates=templates), timeout="60s")))
     story.until_injected()
     for pid in ground.plugins():
         os.kill(pid, signal.SIGKILL)

@@ -344,6 +344,11 @@ class Gate:
         )
 
     @property
+    def undone(self) -> bool:
+        """No fault is on any more; a Workflow deletes its own."""
+        return not any(each["phase"] == "Injected" for each in self.records)
+
+    @property
     def canary_pods(self) -> list[Object]:
         value = self.rollout["status"]["currentPodHash"]
         pods = (each.object for each in self.bed.cluster.api.list(PODS, self.namespace))
