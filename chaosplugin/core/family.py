@@ -288,6 +288,7 @@ class Family:
         """
         there = frozenset(names)
         spared: set[str] = set()
+        excused: set[str] = set()
         until: list[datetime] = []
         restarts: Counter[str] = Counter()
         replaced: set[str] = set()
@@ -299,6 +300,7 @@ class Family:
                 replaced |= hit
             if not effect.unready:
                 continue
+            excused |= hit
             if not (seen.over or member.gone):
                 spared |= hit
                 continue
@@ -314,7 +316,9 @@ class Family:
             frozenset(replaced),
             restarts,
             min(until, default=None),
-            telling=not any(part.effect.unready for part in self._parts.values()),
+            excused=frozenset(excused),
+            replaces=any(part.effect.replaces_pods for part in self._parts.values()),
+            known=all(member.last for member in self._members.values()),  # Events may not tell of all
         )
 
 

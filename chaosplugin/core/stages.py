@@ -245,7 +245,7 @@ def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding |
         run.strangers_at = None
         return None
     grace = STRANGER_GRACE if pods.synced or pods.lost else UNTOLD_GRACE
-    run.strangers_at = run.strangers_at or now + grace
+    run.strangers_at = min(run.strangers_at or now + grace, now + grace)  # sooner once it is open
     step.by(run.strangers_at)
     if now >= run.strangers_at and due(run, now, step):
         step.give(run, FindPods(run.spec.id, frozenset(unknown)))

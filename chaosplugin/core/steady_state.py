@@ -86,8 +86,12 @@ class Toll:
     """caused so far for each container of a pod, by its name"""
     until: datetime | None = None
     """when the first of those spared is spared no more"""
-    telling: bool = True
-    """a pod that is not spared, and yet was not Ready for a while, was so by no fault"""
+    excused: frozenset[str] = frozenset()
+    """names of all pods that have been down by intent, be it long ago"""
+    replaces: bool = False
+    """pods are killed: one that is new may stand in for one of them"""
+    known: bool = True
+    """each pod that was hit is known"""
 
 
 def toll(rules: Rules, hit: frozenset[str]) -> Toll:
@@ -96,7 +100,8 @@ def toll(rules: Rules, hit: frozenset[str]) -> Toll:
         spared=hit if rules.unready_by_intent else frozenset(),
         replaced=hit if rules.replaces_pods else frozenset(),
         restarts=dict.fromkeys(hit, rules.restarts_by_fault),
-        telling=not rules.replaces_pods,
+        excused=hit if rules.unready_by_intent else frozenset(),
+        replaces=rules.replaces_pods,
     )
 
 
@@ -122,6 +127,12 @@ def baseline(pods: Iterable[Pod], generation: int | None = None) -> Baseline:
 def _changed_at(pod: Pod) -> datetime | None:
     """Return when it became Ready, or ceased to be."""
     return pod.ready_condition.last_transition_time if pod.ready_condition else None
+
+
+def _was_there(pod: Pod, since: datetime) -> bool:
+    """Tell whether a pod is surely none that stands in for another: times are whole seconds."""
+    created = pod.metadata.creation_timestamp
+    return created is not None and created < since
 
 
 def restarts(before: Baseline, pods: Iterable[Pod], toll: Toll) -> int:
@@ -174,12 +185,13 @@ def dip(
     """
     needed, eligible = _needed(rules, before, toll, wanted)
     since = before.since
-    if not toll.telling or since is None or not eligible or needed < eligible:
+    if not toll.known or since is None or not eligible or needed < eligible:
         return ""
     times = [
         at
         for pod in pods
-        if not pod.completed and pod.metadata.name not in toll.spared
+        if not pod.completed and pod.metadata.name not in toll.spared | toll.excused
+        if not toll.replaces or _was_there(pod, since)
         if (at := _changed_at(pod)) is not None and at > since and (until is None or at < until)
     ]
     if not times:

@@ -49,12 +49,14 @@ def pod(
     owner: str = "rs-1",
     since: datetime = START,
     version: str = "",
+    created: datetime | None = None,
 ) -> Pod:
     holder = OwnerReference(kind="ReplicaSet", name=f"web-{HASH}", uid=owner, controller=True)
     metadata = Metadata(
         name=name,
         namespace="default",
         uid=f"uid-{name}",
+        creation_timestamp=created,
         resource_version=version,
         labels={HASH_LABEL: HASH},
         owner_references=[holder],

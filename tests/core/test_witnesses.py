@@ -3,13 +3,21 @@
 from datetime import timedelta
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Confirm, Confirmed, ReadReplicas, ReplicasRead
+from chaosplugin.core.commands import (
+    Confirm,
+    Confirmed,
+    FindPods,
+    LedgerRead,
+    ReadLedger,
+    ReadReplicas,
+    ReplicasRead,
+)
 from chaosplugin.core.objects import Record
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.verdict import Reason
-from tests.core.given import START, hit, pod, recovered
+from tests.core.given import HASH, START, hit, pod, recovered
 from tests.core.spawning import KILL, schedule
-from tests.core.world import World
+from tests.core.world import World, marked
 
 BROKEN = (Phase.FAILED, Reason.STEADY_STATE_BROKEN)
 SURVIVED = (Phase.SUCCESSFUL, Reason.SURVIVED)
@@ -104,3 +112,82 @@ def test_a_restart_counts_only_where_a_reading_shows_it() -> None:
     world.done(confirm, Confirmed(list(world.canary.values()), experiment=world.chaos()))
 
     assert world.verdict is None
+
+
+OLD = START - timedelta(seconds=30)
+
+
+def _killed() -> World:
+    """Return a Schedule that has killed web-a, in whose place another one has come."""
+    world = schedule(KILL)
+    world.wait(3)
+    world.child("one", hit("web-a"))
+    world.pod_gone(pod("web-a"))
+    later = START + timedelta(seconds=4)
+    world.pods(pod("web-new", created=START + timedelta(seconds=3), since=later))
+    world.wait(3)
+    _read(world)
+    assert world.verdict is None
+    return world
+
+
+def test_a_pod_that_was_there_before_the_kill_of_another_and_dipped_breaks_the_state() -> None:
+    world = _killed()
+
+    world.pods(pod("web-b", created=OLD, since=START + timedelta(seconds=5)))
+    _read(world)
+    world.wait(3)
+    _read(world)
+    _read(world)
+
+    assert world.verdict == BROKEN
+    assert "1 pods were not Ready for a while" in world.message
+
+
+def test_who_may_stand_in_for_a_pod_that_was_killed_tells_of_no_dip() -> None:
+    world = _killed()
+
+    world.pods(pod("web-b", created=START, since=START + timedelta(seconds=5)))
+    for _ in range(4):
+        world.wait(1)
+        _read(world)
+
+    assert world.verdict is None
+
+
+def test_a_pod_that_no_firing_has_hit_and_that_dipped_breaks_the_state() -> None:
+    """It is well again, and nobody has seen it; a pod that was hit before is excused for ever."""
+    world = schedule()
+    world.child("one", hit("web-a"))
+    world.pods(pod("web-a", ready=False, restarts=1))
+    world.wait(2)
+    world.child("one", recovered("web-a", world.now), desired="Stop")
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(6)
+    _read(world)
+    assert world.verdict is None
+
+    world.pods(pod("web-b", since=START + timedelta(seconds=4)))
+    _read(world)
+    world.wait(3)
+    _read(world)
+    _read(world)
+
+    assert world.verdict == BROKEN
+    assert "1 pods were not Ready for a while" in world.message
+
+
+def test_an_unknown_pod_is_looked_up_soon_once_the_watch_is_open() -> None:
+    world = World()
+    world.start(resume=True)
+    world.resume()
+    world.created = {"annotations": {"chaosplugin.io/replicaset": f"web-{HASH}/rs-1"}}
+    found = world.chaos(hit("web-x"), desired="Run")
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=marked(world), experiment=found, value=HASH))
+    world.wait(7)
+    assert not [each for each in world.todo if isinstance(each, FindPods)]
+
+    world.pods(pod("web-a"), pod("web-b"))
+    world.wait(5)
+
+    assert world.expect(FindPods).names == {"web-x"}
