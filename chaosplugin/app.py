@@ -40,8 +40,10 @@ log = logging.getLogger(__name__)
 
 _YOUNG = 5_000
 """Objects of which the youngest may be garbage, when they are looked at: some milliseconds for all."""
-_UNFREEZE_S = 3600.0
-"""After that the next full look for garbage is at everything, once."""
+_LOOK_S = 600.0
+"""Pause between two looks for garbage at everything there is."""
+_LOOKS = 0.001
+"""The part of the time that they may take, be it that they are fewer: with 10,000 gates each takes 2 s."""
 _RETRY_S = 5.0
 """Pause before the cluster's configuration, which was not usable, is read again."""
 
@@ -99,11 +101,12 @@ async def _connect(
         await anyio.sleep(_RETRY_S)
 
 
-async def keep_collections_short() -> None:
+async def keep_collections_short(pause_s: float = _LOOK_S) -> None:
     """Let the garbage collector look only at what is new since its last full look, until cancelled.
 
     With 10,000 gates it stopped all calls for up to two seconds, again and again. What is not part of a
-    cycle is freed as ever. And what is young is looked at less often, as most of it is gone by then.
+    cycle is freed as ever; cycles that a full look has met alive, as of connections, are found after a pause.
+    And what is young is looked at less often, as most of it is gone by then.
     """
 
     def spare(phase: str, info: Mapping[str, int]) -> None:
@@ -113,10 +116,14 @@ async def keep_collections_short() -> None:
     gc.callbacks.append(spare)
     often = gc.get_threshold()
     gc.set_threshold(_YOUNG, *often[1:])
+    pause = pause_s
     try:
         while True:
-            await anyio.sleep(_UNFREEZE_S)
+            await anyio.sleep(pause)
             gc.unfreeze()
+            began = time.perf_counter()
+            gc.collect()
+            pause = max(pause_s, (time.perf_counter() - began) / _LOOKS)
     finally:
         gc.callbacks.remove(spare)
         gc.set_threshold(*often)

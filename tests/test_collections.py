@@ -1,4 +1,5 @@
 import gc
+import weakref
 
 import anyio
 
@@ -27,3 +28,29 @@ async def test_a_full_look_for_garbage_leaves_out_what_an_earlier_one_has_kept()
 
     gc.collect()
     assert gc.get_freeze_count() == 0
+
+
+class _Ring:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+async def test_a_cycle_that_a_full_look_has_met_alive_is_found_after_a_pause() -> None:
+    ring = _Ring()
+    died = weakref.ref(ring)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_collections_short, 0.5)
+            await anyio.wait_all_tasks_blocked()
+            gc.collect()
+            del ring
+            gc.collect()
+            assert died() is not None, "it was kept"
+            with anyio.fail_after(10):
+                while died() is not None:  # nobody is told
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    finally:
+        gc.unfreeze()
