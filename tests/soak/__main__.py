@@ -11,8 +11,9 @@ import anyio
 
 from tests.soak.campaign import Result, soak
 
-MOST_MB = 3.0
-"""Growth of a plugin's memory for each hundred gates."""
+MOST_MB = 1.5
+"""Growth of a plugin's memory for each hundred gates. Whoever forgot none of its gates would grow by 2 MB; up
+to 1 MB is what is in cycles when it dies, and is looked for every ten minutes only."""
 
 
 def main() -> int:
@@ -37,7 +38,7 @@ def main() -> int:
     for line in result.lines():
         tell(line)
     tell(f"the controllers' log: {folder / 'controllers.log'}")
-    if result.slope > MOST_MB:
+    if result.slope is not None and result.slope > MOST_MB:
         tell(f"memory grows: {result.slope:.1f} MB for 100 gates, at most {MOST_MB} is wanted")
         return 1
     return 1 if result.wrong else 0

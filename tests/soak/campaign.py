@@ -15,10 +15,9 @@ from tests.soak.weather import Weather
 KILLS_FOR = 0.6
 """The part of the gates in which processes are killed; in the rest one plugin's memory is followed."""
 _SAMPLE_S = 1.0
-_WARM_UP = 100
-"""Samples that are not looked at: a run is remembered for a minute, a watch lingers as long."""
-_ENOUGH = 60
-"""Samples after which a slope says something."""
+ENOUGH = 120
+"""Samples of one plugin of which the second half says something: a run is remembered for a minute, a watch
+lingers as long, and the 1,024 Events that are known are reached soon."""
 _PAGE = 4096
 
 
@@ -34,14 +33,14 @@ class Result:
     """gates played and resident MB of the plugin, since nobody was killed any more"""
 
     @property
-    def slope(self) -> float:
-        """MB for each hundred gates, by least squares."""
-        points = self.memory[_WARM_UP:]
-        if len(points) < _ENOUGH:
-            return 0.0
+    def slope(self) -> float | None:
+        """MB for each hundred gates in the second half of the samples, by least squares; None: too few."""
+        points = self.memory[len(self.memory) // 2 :]
+        if len(self.memory) < ENOUGH or points[0][0] == points[-1][0]:
+            return None
         mean_x, mean_y = (sum(each) / len(points) for each in zip(*points, strict=True))
         spread = sum((x - mean_x) ** 2 for x, _ in points)
-        return 100 * sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+        return float(100 * sum((x - mean_x) * (y - mean_y) for x, y in points) / spread)
 
     def lines(self) -> Iterator[str]:
         """Tell it."""
@@ -49,7 +48,9 @@ class Result:
         yield "weather: " + ", ".join(f"{n} {name}" for name, n in sorted(self.weather.items()))
         if self.memory:
             first, last = self.memory[0][1], self.memory[-1][1]
-            yield f"memory: from {first:.0f} to {last:.0f} MB, {self.slope:+.1f} MB for 100 gates"
+            slope, count = self.slope, len(self.memory)
+            told = f"{slope:+.1f} MB for 100 gates" if slope is not None else "too few to judge"
+            yield f"memory: from {first:.0f} to {last:.0f} MB in {count} samples of one plugin, {told}"
         yield f"{len(self.wrong)} wrong"
 
 
