@@ -187,13 +187,17 @@ def dip(
     since = before.since
     if not toll.known or since is None or not eligible or needed < eligible:
         return ""
-    times = [
-        at
-        for pod in pods
-        if not pod.completed and pod.metadata.name not in toll.spared | toll.excused
-        if not toll.replaces or _was_there(pod, since)
-        if (at := _changed_at(pod)) is not None and at > since and (until is None or at < until)
-    ]
+    pods = list(pods)
+    sure: list[datetime] = []
+    new: list[datetime] = []
+    for pod in pods:
+        at = _changed_at(pod)
+        if pod.completed or pod.metadata.name in toll.spared | toll.excused or at is None:
+            continue
+        if at > since and (until is None or at < until):
+            (sure if _was_there(pod, since) else new).append(at)
+    excused = len(toll.excused - {pod.metadata.name for pod in pods})  # they may have others in their place
+    times = sure if toll.replaces else sure + sorted(new)[excused:]
     if not times:
         return ""
     others = " beside the pods hit" if toll.spared else ""

@@ -177,6 +177,24 @@ def test_a_pod_that_no_firing_has_hit_and_that_dipped_breaks_the_state() -> None
     assert "1 pods were not Ready for a while" in world.message
 
 
+def test_who_stands_in_for_a_pod_that_was_down_by_intent_and_replaced_tells_of_no_dip() -> None:
+    world = _on(Rules(recover_within=WITHIN, unready_by_intent=True, restarts_by_fault=2), hit("web-a"))
+    world.pods(pod("web-b", created=OLD))
+    world.pod_gone(pod("web-a"))
+    world.pods(pod("web-new", created=START + timedelta(seconds=2), since=START + timedelta(seconds=3)))
+    for _ in range(3):
+        world.wait(1)
+        _read(world)
+    assert world.verdict is None
+
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-other", created=START + timedelta(seconds=4), since=START + timedelta(seconds=5)))
+    _read(world)
+    _read(world)
+
+    assert world.verdict == BROKEN
+
+
 def test_an_unknown_pod_is_looked_up_soon_once_the_watch_is_open() -> None:
     world = World()
     world.start(resume=True)
