@@ -9,7 +9,7 @@ label of ours, and is told by its selector (`core/selector.py`).
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from itertools import chain, repeat
 
@@ -33,7 +33,9 @@ LATE_S = 75.0
 API server ends requests by then."""
 AGAIN_S = 10.0
 """Pause while experiments are seen that nobody here takes care of, and whose analysis has not ended:
-mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more."""
+mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more. What is there
+for longer is mostly another replica's: then it doubles, up to EVERY_S."""
+_SOON = 8
 _MANY = 10  # experiments of one kind whose AnalysisRuns are not read one by one
 
 
@@ -49,7 +51,7 @@ async def sweep_for_ever(
     `force` is the clock by which a deletion is stuck, where the operator has allowed to force it; `turn`
     tells, where there are several processes, whether it is for this one to sweep now.
     """
-    pauses = chain([LATE_S], repeat(EVERY_S))
+    pauses, again = chain([LATE_S], repeat(EVERY_S)), _again()
     while True:
         swept = Swept()
         try:
@@ -60,7 +62,17 @@ async def sweep_for_ever(
                 observer(swept)
         except ClusterError as error:
             _log.info("no sweep now: %s", error)
-        await anyio.sleep(AGAIN_S if swept.unattended else next(pauses))
+        if not swept.unattended:
+            again = _again()
+        await anyio.sleep(next(again if swept.unattended else pauses))
+
+
+def _again() -> Iterator[float]:
+    yield from repeat(AGAIN_S, _SOON)
+    pause = AGAIN_S
+    while True:
+        pause = min(2 * pause, EVERY_S)
+        yield pause
 
 
 async def sweep(home: Cluster, busy: Callable[[str], bool], overdue: datetime | None = None) -> Swept:

@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
+import anyio
 import pytest
 
 from chaosplugin.core import ledger
@@ -10,6 +12,7 @@ from chaosplugin.core.ledger import TRACEPARENT
 from chaosplugin.core.topics import AnalysisRunsTopic
 from chaosplugin.core.trace import ROOT, Trace
 from chaosplugin.kube.client import connect
+from chaosplugin.provider import ports, sweeping
 from chaosplugin.provider.facts import Fact, Requested, Swept
 from chaosplugin.provider.sweeping import sweep
 from chaosplugin.sandbox.api import resources
@@ -224,3 +227,30 @@ async def test_what_somebody_elses_schedule_has_spawned_is_nobodys_here(tmp_path
         bed.cluster.api.create(resources.POD_CHAOS, {**podchaos(), "metadata": metadata}, NAMESPACE)
 
         assert await sweep(bed.home, nobody, clock() + timedelta(seconds=2)) == Swept()
+
+
+async def test_what_another_replica_works_on_is_looked_at_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, pauses = [1] * 14 + [0, 1], list[float]()
+
+    class Enough(Exception):
+        """All of it was swept."""
+
+    async def sweep(*_: object) -> Swept:
+        return Swept(unattended=found[len(pauses)])
+
+    async def none() -> ports.Cluster:
+        return cast("ports.Cluster", None)
+
+    async def sleep(pause: float) -> None:
+        pauses.append(pause)
+        if len(pauses) == len(found):
+            raise Enough
+
+    monkeypatch.setattr(sweeping, "sweep", sweep)
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    with pytest.raises(Enough):
+        await sweeping.sweep_for_ever(none, nobody, lambda _: None)
+
+    assert pauses == [*[10.0] * 8, 20, 40, 80, 160, 320, 600, 75, 10]
