@@ -176,9 +176,24 @@ def test_a_pod_that_is_down_just_before_its_firing_is_told_is_no_breach() -> Non
 
     world.pods(pod("web-a", ready=False), pod("web-b", ready=False))
     world.wait(1)
+    assert not [command for command in world.todo if isinstance(command, ReadReplicas)], "it may be told yet"
     world.child("firing-1", hit("web-a"), hit("web-b"))
     world.wait(3)
 
+    assert world.verdict is None
+
+
+def test_a_pod_that_flips_just_after_its_recovery_has_its_time_still() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.wait(1)
+    world.pods(pod("web-a", restarts=2))  # whole, but not for long enough to be believed
+
+    world.pods(pod("web-a", ready=False, restarts=2))
+    world.wait(3)
+
+    assert not [command for command in world.todo if isinstance(command, ReadReplicas)]
     assert world.verdict is None
 
 

@@ -154,7 +154,7 @@ def test_a_pod_that_is_down_before_its_record_is_no_breach() -> None:
     world.to_observing()
 
     world.pods(pod("web-a", ready=False))
-    assert world.verdict is None
+    assert not [command for command in world.todo if isinstance(command, ReadReplicas | Confirm)]
     world.experiment(hit("web-a"), desired="Run")
 
     assert world.verdict is None
@@ -197,6 +197,26 @@ def test_a_fault_that_is_on_at_the_timeout_fails() -> None:
     world.to_timeout(hit("web-a"), desired="Run")
 
     assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
+
+
+def test_a_kill_that_has_hit_only_some_until_the_timeout_tested_too_little() -> None:
+    world = World(one_shot=True, rules=Rules(unready_by_intent=True, replaces_pods=True))
+    world.to_observing()
+
+    world.to_timeout(hit("web-a"), Record(id="default/web-b", phase="Not Injected"), desired="Run")
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "1 of 2 targets" in world.message
+
+
+def test_a_record_of_another_namespace_is_a_violation_whatever_the_pod_is_called() -> None:
+    world = World()
+    world.to_observing()
+
+    world.experiment(Record(id="other/web-a", phase="Injected", injected_count=1), desired="Run")
+
+    assert world.verdict == (Phase.FAILED, Reason.SCOPE_VIOLATION)
+    assert "other/web-a" in world.message
 
 
 def test_a_fault_that_was_over_in_time_is_not_late_because_its_watch_is() -> None:

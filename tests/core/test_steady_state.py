@@ -1,0 +1,62 @@
+"""The rules of the steady state, and what a record is, one by one."""
+
+from datetime import timedelta
+
+import pytest
+
+from chaosplugin.core import fault
+from chaosplugin.core.objects import ChaosObject, ChaosStatus, ExperimentStatus, Metadata, Record
+from chaosplugin.core.steady_state import Baseline, Rules, baseline, breach, recovery, toll
+from tests.core.given import START, hit, pod
+
+_NOBODY = toll(Rules(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("rules", "ready", "said"),
+    [
+        (Rules(min_ready_percent=50), 2, ""),
+        (Rules(min_ready_percent=50), 1, "1 pods Ready, 2 wanted (3 were Ready before)"),
+        (Rules(min_ready=1), 1, ""),
+        (Rules(min_ready=1), 0, "0 pods Ready, 1 wanted (3 were Ready before)"),
+        (Rules(min_ready=9), 3, ""),
+        (Rules(min_ready=9), 2, "2 pods Ready, 3 wanted (3 were Ready before)"),
+    ],
+)
+def test_a_share_is_rounded_up_and_nobody_wants_more_pods_than_there_were(
+    rules: Rules, ready: int, said: str
+) -> None:
+    pods = [pod(f"web-{number}", ready=number < ready) for number in range(3)]
+
+    assert breach(rules, Baseline(3, {}), pods, _NOBODY, None) == said
+
+
+def test_a_pod_that_was_killed_and_still_looks_ready_is_not_back() -> None:
+    killed = toll(Rules(unready_by_intent=True, replaces_pods=True), frozenset({"web-a"}))
+    before = baseline([pod("web-a"), pod("web-b")])
+
+    dying = recovery(before, [pod("web-a"), pod("web-b")], killed, None, START)
+    replaced = recovery(before, [pod("web-b"), pod("web-c")], killed, None, START)
+
+    assert (dying.ready, dying.since) == (1, None)
+    assert (replaced.ready, replaced.since) == (2, START)
+
+
+def test_pods_that_traffic_is_only_aimed_at_are_no_targets() -> None:
+    aimed_at = Record(id="default/stable-a", selector_key=".Target", phase="Injected", injected_count=1)
+    status = ExperimentStatus(desired_phase="Run", container_records=[hit("web-a"), aimed_at])
+    found = ChaosObject(kind="NetworkChaos", metadata=Metadata(), status=ChaosStatus(experiment=status))
+
+    seen = fault.read(found, one_shot=False)
+
+    assert seen.targets == ("default/web-a",)
+    assert seen.complete
+
+
+def test_a_pod_that_is_back_too_late_is_told_by_its_own_time() -> None:
+    before = baseline([pod("web-a"), pod("web-b")])
+    late = START + timedelta(seconds=70)
+
+    state = recovery(before, [pod("web-a"), pod("web-b", since=late)], _NOBODY, None, START)
+
+    assert state.since == late
