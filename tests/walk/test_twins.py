@@ -23,16 +23,26 @@ from chaosplugin.core import ledger
 from chaosplugin.sandbox.api.faults import Fault
 from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, Object
 from chaosplugin.sandbox.api.store import Change
-from tests.e2e.manifests import POD_FAILURE
+from tests.e2e.manifests import PLUGIN, POD_FAILURE
 from tests.observability.judges import free_ports
 from tests.serving.test_telemetry import counted
 from tests.telemetry.test_http import get
 from tests.walk.bed import Bed, Controller, bed
-from tests.walk.gate import CHAOS, KINDS, Gate, metric, settle
+from tests.walk.gate import CHAOS, Gate, metric, settle, spawning
 from tests.walk.test_restart import of_host
 
 SURVIVED = ("Successful", "Survived")
 BROKEN = ("Failed", "SteadyStateBroken")
+_FAIL = {"action": "pod-failure", "mode": "all"}
+_STEP = {"name": "fail", "templateType": "PodChaos", "deadline": "6s", "podChaos": _FAIL}
+FORMS: dict[str, Object] = {
+    "PodChaos": metric(duration="6s"),
+    "Schedule": spawning(
+        "Schedule", schedule="@every 8s", type="PodChaos", podChaos=_FAIL | {"duration": "5s"}
+    ),
+    "Workflow": spawning("Workflow", entry="fail", templates=[_STEP]),
+}
+"""One fault of each form, which lasts longer than a busy machine may take to begin it."""
 SOON_OVER = ("PodChaos", "Workflow")
 """Forms that are judged before a controller takes a frozen plugin for dead, which is after 40 s."""
 
@@ -78,9 +88,10 @@ class Twins:
 
     async def deploy(self, *kinds: str, config: Object | None = None, **changes: Any) -> list[Gate]:
         """Deploy a gate of each of these forms, and begin its canary."""
-        self.gates = [Gate(self.bed, f"{self.name}-{kind}".lower()) for kind in kinds or KINDS]
-        for gate, kind in zip(self.gates, kinds or KINDS, strict=True):
-            gate.deploy(metric(config=KINDS[kind] | (config or {}), **changes))
+        self.gates = [Gate(self.bed, f"{self.name}-{kind}".lower()) for kind in kinds or FORMS]
+        for gate, kind in zip(self.gates, kinds or FORMS, strict=True):
+            asked = FORMS[kind]["provider"]["plugin"][PLUGIN]
+            gate.deploy(metric(config=asked | (config or {}), **changes))
         return self.gates
 
     async def roll(self) -> None:
