@@ -2,11 +2,9 @@
 
 import pytest
 
-from tests.e2e.conftest import Ground, daemon, grounds
+from tests.e2e.conftest import grounds
 from tests.e2e.manifests import POD_FAILURE, Json, gate
 from tests.e2e.story import Story
-from tests.e2e.test_orphans import STRESS
-from tests.e2e.test_spawned import as_json
 
 
 def abort(story: Story) -> None:
@@ -48,26 +46,3 @@ def test_a_fault_that_is_on_is_undone_and_its_experiment_stays(story: Story) -> 
     assert story.measurement()["phase"] == "Inconclusive"
     assert len(story.experiments_created()) == 1
     let_go(story)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("ground", grounds("real-v1.10"), indirect=True)
-def test_a_pause_that_does_not_take_is_told_and_the_experiment_stays(ground: Ground, story: Story) -> None:
-    """Somebody lets Chaos Mesh try again, once chaos-daemon is back."""
-    story = Story(story.api, story.namespace, "stresschaos", patience=150)
-    with daemon(ground, CancelStressors={"Error": "cannot stop it"}):
-        experiment = as_json("StressChaos", **STRESS, duration="60s")
-        story.begin(gate(experiment, timeout="90s", cleanupOnFinish=False))
-        story.until_injected()
-        abort(story)
-        story.until("it is told", lambda: stuck(story))
-    story.touch_experiments()
-
-    until_undone(story)
-    assert "which is kept, and whose fault is not over 60s after it was paused" in stuck(story)[0]
-    let_go(story)
-
-
-def stuck(story: Story) -> list[str]:
-    events = story.events("Rollout")
-    return [each["message"] for each in events if each["reason"] == "ExperimentStuck"]
