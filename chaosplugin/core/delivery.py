@@ -42,7 +42,9 @@ def deliver(run: Run, now: datetime) -> tuple[list[Command], datetime | None]:
     if not tell and not clean and over and late is None:
         run.stage = Stage.DONE
         return [], None
-    times = [at for at in (tell_at, clean_at, late) if at is not None]
+    stuck_at = _stuck_at(run)
+    ahead = stuck_at if stuck_at is not None and stuck_at > now else None
+    times = [at for at in (tell_at, clean_at, late, ahead) if at is not None]
     return tell + clean, min(times, default=None)
 
 
@@ -115,12 +117,18 @@ def stuck(run: Run, now: datetime) -> str:
 
     The verdict stands by then: nothing is deleted or kept without one.
     """
-    deleting = _deleting_since(run)
-    since = deleting or (None if run.left else run.kept_at)
-    if since is None or run.gone or now < since + judge.STUCK:
+    stuck_at = _stuck_at(run)
+    if stuck_at is None or now < stuck_at:
         return ""
-    text = judge.residue(run, now - since) if deleting else judge.unpaused(run, now - since)
+    since = now - stuck_at + judge.STUCK
+    text = judge.residue(run, since) if _deleting_since(run) else judge.unpaused(run, since)
     return Redactor.of(run.spec.secrets).text(text)
+
+
+def _stuck_at(run: Run) -> datetime | None:
+    """Return when a deletion, or a pause, that is under way counts as stuck."""
+    since = _deleting_since(run) or (None if run.left else run.kept_at)
+    return None if since is None or run.gone else since + judge.STUCK
 
 
 def _deleting_since(run: Run) -> datetime | None:

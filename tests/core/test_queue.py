@@ -112,3 +112,21 @@ def test_a_pause_that_ends_no_fault_holds_the_canary_for_a_minute_and_is_tried_o
     world.done(world.expect(Keep), Done())
     world.experiment(recovered("web-a", world.now), desired="Stop")
     assert world.stage is Stage.DONE
+
+
+def test_a_pause_that_was_answered_after_a_moment_is_told_a_minute_after_its_answer() -> None:
+    """It is tried again every 30 s, which is a moment too early."""
+    world = World(keep=True)
+    world.to_observing()
+    world.to_timeout(hit("web-a"), desired="Run")
+    pause = world.expect(Keep)
+    world.wait(0.2)
+    world.done(pause, Done())
+    world.run_seen(phase="Running", metric_results=[MetricResult(name="chaos", count=1)])
+    world.wait(30)
+    world.done(world.expect(Keep), Done())
+
+    world.wait(30.1)
+
+    (told,) = [each for each in world.registry.announcements if each.notice is Notice.STUCK]
+    assert "is not over 60s after it was paused" in told.message
