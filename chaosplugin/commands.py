@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -334,12 +334,12 @@ def _tell(event: GateEvent, *, as_json: bool) -> bool:
         return _write(_json_of(gate))
     words = gate.message if gate.phase.completed else f"{gate.stage}: {gate.message}"
     at = event.at.astimezone().strftime("%H:%M:%S")
-    return _write(f"{at} {gate.namespace}/{gate.id} {gate.phase} {words}")
+    return _write(_plain(f"{at} {gate.namespace}/{gate.id} {gate.phase} {words}"))
 
 
 def _json_of(gate: Gate) -> str:
     fields = {_camel(key): value for key, value in msgspec.to_builtins(gate).items() if value is not None}
-    if gate.value:
+    with suppress(msgspec.DecodeError):  # by whoever has written it down
         fields["value"] = msgspec.json.decode(gate.value)
     return msgspec.json.encode(fields).decode()
 
@@ -352,7 +352,12 @@ def _camel(key: str) -> str:
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield "  ".join(_plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _plain(text: str) -> str:
+    """Leave out what would be no text to a terminal: others have written it."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _write(*lines: str) -> bool:

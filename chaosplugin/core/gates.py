@@ -5,7 +5,7 @@ verdict, and the measurement that Argo has stored.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -14,11 +14,14 @@ from chaosplugin.core.analysis import Phase
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, MetricResult, StoredMeasurement
 from chaosplugin.core.progress import Transition
+from chaosplugin.core.redaction import MESSAGE_LIMIT
 from chaosplugin.core.run import Run, Stage, progress
 from chaosplugin.core.verdict import Reason, reason_of
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 """when something began of which that is not known"""
+_SHORT = 512
+"""characters; kind, namespace and name of an object have fewer"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,24 @@ def event_of(transition: Transition) -> GateEvent:
     return GateEvent(gate_of(transition.run), transition.before, transition.at)
 
 
+def bounded(gate: Gate) -> Gate:
+    """Return a gate that others have written down with no more of its texts than one of ours has.
+
+    Whoever may write an AnalysisRun, or a record, in one namespace must not fill the lists of all.
+    """
+    texts = (gate.metric, gate.owner, gate.experiment, gate.message)
+    if max(map(len, texts)) <= _SHORT and len(gate.value) <= MESSAGE_LIMIT:
+        return gate
+    return replace(
+        gate,
+        metric=gate.metric[:_SHORT],
+        owner=gate.owner[:_SHORT],
+        experiment=gate.experiment[:_SHORT],
+        message=gate.message[:MESSAGE_LIMIT],
+        value=gate.value if len(gate.value) <= MESSAGE_LIMIT else "",
+    )
+
+
 def gates_in(run: AnalysisRun, gone_at: datetime | None = None) -> Iterator[Gate]:
     """Yield the gates of an AnalysisRun, as it tells of them; `gone_at`: when it was seen to be deleted."""
     for result in run.status.metric_results or ():
@@ -104,7 +125,7 @@ def _gate_in(
 ) -> Gate:
     metadata = run.metadata
     owner, experiment = metadata.controller, stored.metadata.experiment
-    begun = moments.read(stored.started_at) or metadata.creation_timestamp or EPOCH
+    begun = moments.read(stored.started_at) or moments.usable(metadata.creation_timestamp) or EPOCH
     recorded = ledger.read_verdict(run, identity)
     finished_at, value = None, ""
     over = _over(run, gone_at)
@@ -116,12 +137,12 @@ def _gate_in(
         finished_at = moments.read(recorded.finished_at) or begun
     elif over:
         stage, phase, message = Stage.DONE, Phase.INCONCLUSIVE, f"{Reason.TERMINATED}: {over}"
-        finished_at = gone_at or metadata.deletion_timestamp or begun
+        finished_at = gone_at or moments.usable(metadata.deletion_timestamp) or begun
     else:
         marked = ledger.read_mark(run, identity) is not None
         stage, phase = Stage.OBSERVING if marked else Stage.PROVING, Phase.RUNNING
         message = progress(stage, experiment)
-    return Gate(
+    gate = Gate(
         id=identity.digest,
         namespace=metadata.namespace,
         name=metadata.name,
@@ -136,6 +157,7 @@ def _gate_in(
         started_at=begun,
         finished_at=finished_at,
     )
+    return bounded(gate)
 
 
 _ENDED = frozenset(phase.value for phase in Phase if phase.completed)

@@ -13,9 +13,10 @@ import msgspec
 from chaosplugin.core import ledger, moments
 from chaosplugin.core.analysis import Measurement, Metric, Phase
 from chaosplugin.core.config import HASH_LABEL
-from chaosplugin.core.gates import EPOCH, Gate
+from chaosplugin.core.gates import EPOCH, Gate, bounded
 from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, AnalysisRunStatus, Metadata, Rollout
 from chaosplugin.core.run import Stage
+from chaosplugin.core.verdict import reason_of
 
 SELECTOR = f"{ledger.MANAGED_BY}={ledger.MANAGER},{ledger.GATE}"
 METRIC = "gate"
@@ -135,10 +136,10 @@ def ended(record: Record) -> datetime | None:
 def as_gate(record: Record) -> Gate:
     """Tell of a gate what stands in its record: how it has ended, or that it is open."""
     metadata, found = record.metadata, _ended(record)
-    begun = metadata.creation_timestamp or EPOCH
+    begun = moments.usable(metadata.creation_timestamp) or EPOCH
     marked = ledger.read_mark(as_analysis_run(metadata), identity(metadata))
     owner = metadata.controller
-    return Gate(
+    gate = Gate(
         id=identity(metadata).digest,
         namespace=metadata.namespace,
         name=metadata.name,
@@ -147,12 +148,13 @@ def as_gate(record: Record) -> Gate:
         experiment=f"{marked.kind} {marked.namespace}/{marked.name}" if marked else "",
         stage=Stage.DONE if found else Stage.OBSERVING if marked else Stage.RESTORING,
         phase=found.phase if found else Phase.RUNNING,
-        reason=found.message.partition(":")[0] if found else "",
+        reason=(reason_of(found.message) or "") if found else "",
         message=found.message if found else "open, and not worked on by this process",
         value=found.value if found else "",
         started_at=found.started_at if found else begun,
         finished_at=found.finished_at if found else None,
     )
+    return bounded(gate)
 
 
 def _ended(record: Record) -> _Ended | None:

@@ -1,15 +1,16 @@
 """What an AnalysisRun tells of its gates to whoever does not work on them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from chaosplugin.core import delivery, ledger
+from chaosplugin.core import delivery, ledger, record
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.gates import Gate, gate_of, gates_in
 from chaosplugin.core.ledger import Identity
-from chaosplugin.core.objects import AnalysisRun, MetricResult, StoredMeasurement, StoredMetadata
+from chaosplugin.core.objects import AnalysisRun, Metadata, MetricResult, StoredMeasurement, StoredMetadata
 from chaosplugin.core.run import Stage
 from tests.core.given import START, analysis_run, make_spec
 from tests.core.world import World
@@ -57,8 +58,8 @@ def test_mark_and_verdict_say_where_a_gate_is_as_the_process_does_that_works_on_
     observing, known = only(run), gate_of(here)
     world.terminate()
     assert here.verdict is not None
-    record = delivery.record_of(here.verdict, "here")
-    run = annotated(run, ledger.verdict_patch(FIRST, record, "w", "8"))
+    written = delivery.record_of(here.verdict, "here")
+    run = annotated(run, ledger.verdict_patch(FIRST, written, "w", "8"))
     here.recorded = True
     decided, judged = only(run), gate_of(here)
 
@@ -110,3 +111,16 @@ def test_what_is_not_of_this_analysis_run_is_none_of_its_gates() -> None:
     assert not list(gates_in(with_measurements(stored("Running", stranger))))
     assert not list(gates_in(with_measurements(StoredMeasurement(phase="Running"))))
     assert not list(gates_in(analysis_run()))
+
+
+def test_of_what_others_have_written_down_no_more_is_shown_than_of_a_gate_of_ours() -> None:
+    long = "x" * 100_000
+    text = replace(stored("Failed", message=long), value=f'"{long}"')
+    written = replace(text, metadata=StoredMetadata(run=FIRST.digest, experiment=long))
+    ended = {"phase": "Failed", "message": long, "value": long, "startedAt": START, "finishedAt": NOW}
+    metadata = Metadata(uid="record-1", namespace="default", name="g", creation_timestamp=datetime(1, 1, 1))  # noqa: DTZ001 - hostile
+    data = {"ended": msgspec.json.encode(ended).decode()}
+
+    for gate in (only(with_measurements(written, count=1)), record.as_gate(record.Record(metadata, data))):
+        assert (gate.phase, gate.reason, gate.value) == (Phase.FAILED, "", "")
+        assert len(msgspec.json.encode(gate)) < 4096

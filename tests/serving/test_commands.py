@@ -7,13 +7,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import anyio
 import pytest
 
+from chaosplugin import commands
+from chaosplugin.core.analysis import Phase
+from chaosplugin.core.gates import GateEvent
 from chaosplugin.sandbox.api import resources
+from tests.core.test_feed import event
 from tests.provider.gate import HASH, NAMESPACE, podchaos
 from tests.serving.bed import Served, served
 
@@ -277,3 +282,16 @@ async def test_a_watch_of_a_gate_that_has_ended_ends_and_of_none_is_an_error(
         assert watched.code == 0, watched.said
         assert json.loads(watched.lines[-1])["stage"] == "done"
         assert (missed.code, missed.said) == (3, "chaosplugin: no gate 0123456789 in any namespace\n")
+
+
+def test_what_others_have_written_is_no_command_to_a_terminal_and_need_not_be_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gate = replace(event(1).gate, phase=Phase.FAILED, message="a\x1b[2J\nb", value="no JSON")
+
+    commands._tell(GateEvent(gate, None, event(1).at), as_json=False)
+    commands._tell(GateEvent(gate, None, event(1).at), as_json=True)
+
+    line, shown = capsys.readouterr().out.splitlines()
+    assert line.endswith("Failed a?[2J?b")
+    assert json.loads(shown)["value"] == "no JSON"
