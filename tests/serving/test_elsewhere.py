@@ -58,7 +58,9 @@ class Argo:
 
 
 @asynccontextmanager
-async def elsewhere(folder: Path, duration: str) -> AsyncIterator[tuple[Served, Client, Argo]]:
+async def elsewhere(
+    folder: Path, duration: str, *, ready: bool = True
+) -> AsyncIterator[tuple[Served, Client, Argo]]:
     """An analysis that is asked for at one server, and a client at another one."""
     async with (
         served(folder) as bed,
@@ -67,7 +69,7 @@ async def elsewhere(folder: Path, duration: str) -> AsyncIterator[tuple[Served, 
         bridge(a.address) as by,
         connect(b.address) as client,
     ):
-        bed.gate.deploy()
+        bed.gate.deploy(annotations={} if ready else {"sandbox.chaosplugin.io/ready": "false"})
         yield bed, client, Argo(bed, by, duration)
 
 
@@ -113,6 +115,22 @@ async def test_a_gate_of_an_analysis_is_ended_at_a_replica_that_does_not_work_on
 
         assert (last.phase, last.reason) == (Phase.INCONCLUSIVE, "Terminated")
         await bed.gate.until(lambda: not bed.gate.experiments)
+
+
+async def test_a_gate_that_waits_for_its_pods_is_known_and_ended_at_the_other_replica(tmp_path: Path) -> None:
+    async with elsewhere(tmp_path, "2s", ready=False) as (bed, client, argo):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(argo.measure)
+            with anyio.fail_after(60):
+                while not (listed := await client.list()):
+                    await anyio.sleep(0.2)
+            assert listed[0].stage is Stage.PROVING
+
+            await client.terminate(NAMESPACE, listed[0].id)
+            last = (await told_to_the_end(client, listed[0]))[-1].gate
+
+        assert (last.phase, last.reason) == (Phase.INCONCLUSIVE, "Terminated")
+        assert bed.created == 0
 
 
 async def test_a_command_with_a_kubeconfig_lists_watches_and_stops_the_gate_of_an_analysis(
