@@ -113,6 +113,9 @@ class _Nobody:
     def home(self) -> None:
         raise AssertionError("a cluster was asked")
 
+    def home_now(self) -> None:
+        raise AssertionError("a cluster was asked")
+
     def start_soon(self, *_: object) -> None:
         raise AssertionError("a task was started")
 

@@ -256,7 +256,8 @@ async def judge(folder: Path, trouble: Trouble) -> tuple[str, int]:
         answer = await bed.judge(
             bed.analysis_run(), config(podchaos(duration="3s"), timeout="40s"), seconds=90
         )
-        await bed.until(lambda: not bed.experiments)
+        # one whose create might have come to nothing stays for a minute, so that its name is taken
+        await bed.until(lambda: not bed.experiments, seconds=150)
     return answer.message, len(created)
 
 
