@@ -35,7 +35,7 @@ AGAIN_S = 10.0
 """Pause while experiments are seen that nobody here takes care of, and whose analysis has not ended:
 mostly a Resume is about to bring them, but an analysis that ends in Error asks nobody any more. What is there
 for longer is mostly another replica's: then it doubles, up to EVERY_S."""
-_SOON = 8
+_SOON = 8  # pauses of AGAIN_S before it doubles
 _MANY = 10  # experiments of one kind whose AnalysisRuns are not read one by one
 
 

@@ -32,6 +32,16 @@ def _on(rules: Rules, *records: Record) -> World:
     return world
 
 
+def _breaks_by_a_dip(world: World) -> None:
+    _read(world)
+    world.wait(3)
+    _read(world)
+    _read(world)
+
+    assert world.verdict == BROKEN
+    assert "1 pods were not Ready for a while" in world.message
+
+
 def _read(world: World) -> None:
     """Let all that is asked be read as it was told."""
     if any(isinstance(each, ReadReplicas) for each in world.todo):
@@ -135,13 +145,7 @@ def test_a_pod_that_was_there_before_the_kill_of_another_and_dipped_breaks_the_s
     world = _killed()
 
     world.pods(pod("web-b", created=OLD, since=START + timedelta(seconds=5)))
-    _read(world)
-    world.wait(3)
-    _read(world)
-    _read(world)
-
-    assert world.verdict == BROKEN
-    assert "1 pods were not Ready for a while" in world.message
+    _breaks_by_a_dip(world)
 
 
 def test_who_may_stand_in_for_a_pod_that_was_killed_tells_of_no_dip() -> None:
@@ -168,13 +172,7 @@ def test_a_pod_that_no_firing_has_hit_and_that_dipped_breaks_the_state() -> None
     assert world.verdict is None
 
     world.pods(pod("web-b", since=START + timedelta(seconds=4)))
-    _read(world)
-    world.wait(3)
-    _read(world)
-    _read(world)
-
-    assert world.verdict == BROKEN
-    assert "1 pods were not Ready for a while" in world.message
+    _breaks_by_a_dip(world)
 
 
 def test_who_stands_in_for_a_pod_that_was_down_by_intent_and_replaced_tells_of_no_dip() -> None:

@@ -1,18 +1,36 @@
 """Gates that another process has begun: a restart may bring thousands of them at once."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic
-from chaosplugin.kube.clusters import open_clusters
+from chaosplugin.kube.clusters import KubernetesClusters, open_clusters
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
 from tests.provider.gate import NAMESPACE, Gate, clock, config, gate, into, podchaos
 
 LONG = config(podchaos(duration="30s"), timeout="5m")
+
+
+@asynccontextmanager
+async def _successor(bed: Gate, stages: list[str]) -> AsyncIterator[tuple[ChaosProvider, KubernetesClusters]]:
+    """Begin another process's provider, with connections of its own, which appends its stages."""
+    async with (
+        open_clusters(str(bed.cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock) as clusters,
+        anyio.create_task_group() as tasks,
+    ):
+        yield (
+            ChaosProvider(
+                tasks, clusters, clock=clock, policy=Policy(), load_yaml=load, observer=into(stages)
+            ),
+            clusters,
+        )
+        tasks.cancel_scope.cancel()
 
 
 async def test_restored_gates_are_found_in_two_lists(tmp_path: Path) -> None:
@@ -22,18 +40,11 @@ async def test_restored_gates_are_found_in_two_lists(tmp_path: Path) -> None:
         begun = await bed.inject(run, LONG)
         await bed.until(lambda: any("mark" in key for key in bed.annotations()))
         bed.cluster.server.seen.clear()
-        async with (
-            open_clusters(str(bed.cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock) as clusters,
-            anyio.create_task_group() as tasks,
-        ):
-            stages: list[str] = []
-            successor = ChaosProvider(
-                tasks, clusters, clock=clock, policy=Policy(), load_yaml=load, observer=into(stages)
-            )
+        stages: list[str] = []
+        async with _successor(bed, stages) as (successor, _):
             successor.resume(run, Gate.metric(LONG), begun)
             await bed.heard(lambda: "observing" in stages)
             read = [(seen.verb, seen.resource) for seen in bed.cluster.server.seen if seen.verb == "get"]
-            tasks.cancel_scope.cancel()
 
     assert not {("get", "analysisruns"), ("get", "podchaos")} & set(read)
 
@@ -45,14 +56,8 @@ async def test_what_the_watches_tell_already_is_answered_by_the_first_resume(tmp
         first, second = bed.analysis_run(), bed.analysis_run("web-2")
         begun = await bed.inject(first, LONG)
         await bed.until(lambda: any("mark" in key for key in bed.annotations()))
-        async with (
-            open_clusters(str(bed.cluster.kubeconfig(ARGO_ROLLOUTS)), clock=clock) as clusters,
-            anyio.create_task_group() as tasks,
-        ):
-            stages: list[str] = []
-            successor = ChaosProvider(
-                tasks, clusters, clock=clock, policy=Policy(), load_yaml=load, observer=into(stages)
-            )
+        stages: list[str] = []
+        async with _successor(bed, stages) as (successor, clusters):
             home = await clusters.home()
             spec = next(iter(bed.provider.runs.values())).spec
             topics = (AnalysisRunsTopic(NAMESPACE), ChaosTopic(spec.kind, spec.namespace))
@@ -61,7 +66,6 @@ async def test_what_the_watches_tell_already_is_answered_by_the_first_resume(tmp
             bed.cluster.server.seen.clear()
             answer = successor.resume(first, Gate.metric(LONG), begun)
             unknown = successor.resume(second, Gate.metric(LONG), begun)
-            tasks.cancel_scope.cancel()
 
     assert stages == ["observing"]
     assert answer.message.endswith("is running against the canary")

@@ -96,7 +96,7 @@ async def test_a_pause_that_does_not_take_is_repeated_and_told_and_holds_nobody_
         told = notices(gate, "ExperimentStuck")[0]
         assert "which is kept, and whose fault is not over 60s after it was paused" in told
         assert "no daemon" in told
-        assert any("whose fault is not over" in line for line in bed_.logs)
+        await bed_.until("it is logged", lambda: any("whose fault is not over" in line for line in bed_.logs))
         assert pauses(gate) >= 2
         found = {each["phase"]: each["message"] for each in gate.measurements}
         assert found.keys() == {"Failed", "Inconclusive"}, gate.state
