@@ -100,12 +100,12 @@ async def test_gates_that_begin_at_the_same_time_take_turns(tmp_path: Path) -> N
         answers: list[Measurement] = []
 
         async def judge() -> None:
-            answers.append(await bed.gate.judge(bed.gate.analysis_run(), config()))
+            answers.append(await bed.gate.judge(bed.gate.analysis_run(), config(), seconds=180))
 
         gates: list[Gate] = []
 
         async def run(by: Client, name: str) -> None:
-            gates.append(await ended(by, await by.start("default", "web", config(delay("1s")), name=name)))
+            gates.append(await ended(by, await by.start("default", "web", config(delay("3s")), name=name)))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(judge)
