@@ -122,12 +122,12 @@ class WriteVerdict:
 class WriteWake:
     """Make the controller call Resume, and all watches tell of the AnalysisRun.
 
-    `unmark`: take the mark back, as nothing was created.
+    `unmark`: take this mark back, as nothing was created, and leave one that was made since.
     """
 
     run: str
     wake: str
-    unmark: bool = False
+    unmark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)

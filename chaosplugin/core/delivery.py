@@ -68,7 +68,7 @@ def _tell(run: Run, verdict: Verdict, now: datetime) -> tuple[list[Command], dat
     if not run.push:
         command = Look(run.spec.id)
     elif run.recorded or run.error:  # an Error is retried: it must not stand there
-        command = WriteWake(run.spec.id, wake, unmark=run.error and run.mark_made)
+        command = WriteWake(run.spec.id, wake, unmark=run.mark if run.error and run.mark_made else None)
     else:
         command = WriteVerdict(run.spec.id, record_of(verdict, run.by), wake)
     return [command], run.wake_at

@@ -267,12 +267,17 @@ def verdict_patch(
     return _patch({_VERDICT + identity.digest: _json(body), _WAKE: wake}, resource_version)
 
 
-def wake_patch(wake: str, *, unmark: Identity | None = None) -> dict[str, object]:
-    """Return a patch that wakes. `wake` must be new: a patch that changes nothing wakes nobody.
+def wake_patch(wake: str) -> dict[str, object]:
+    """Return a patch that wakes. `wake` must be new: a patch that changes nothing wakes nobody."""
+    return _patch({_WAKE: wake})
 
-    `unmark` takes the mark of an intent back of which certainly nothing was created.
+
+def unmark_patch(identity: Identity, wake: str, resource_version: str) -> dict[str, object]:
+    """Return a patch that wakes, and takes the mark back of which certainly nothing was created.
+
+    With the resourceVersion of the AnalysisRun that bears it: another process, or a retry, may mark anew.
     """
-    return _patch({_WAKE: wake, **({_MARK + unmark.digest: None} if unmark else {})})
+    return _patch({_WAKE: wake, _MARK + identity.digest: None}, resource_version)
 
 
 def _patch(annotations: Mapping[str, str | None], resource_version: str = "") -> dict[str, object]:

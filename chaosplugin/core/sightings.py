@@ -182,22 +182,27 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
         run.stored = True
     run.shown = run.shown or analysis_run.metadata.label(ledger.GATE) is not None
-    if (mark := ledger.read_mark(analysis_run, run.spec.identity)) is not None:
-        _see_mark(run, mark)
+    _see_mark(run, ledger.read_mark(analysis_run, run.spec.identity))
     if analysis_run.spec.terminate:
         return _terminated(run, "its AnalysisRun is being terminated")
     return None
 
 
-def _see_mark(run: Run, mark: ledger.Mark) -> None:
+def _see_mark(run: Run, mark: ledger.Mark | None) -> None:
     """Take in a mark. Where another process has begun meanwhile, the ledger is read anew.
 
     Its whole gate may be over before a create of ours, that waits for its turn, reaches the API server.
+    Where it has taken back the mark that ours relies on, as it has ended in an error, ours marks itself.
     """
+    theirs = run.mark is not None and run.mark.by != run.by
+    if mark is None:
+        run.marked = run.marked and not theirs
+        return
     met_before = run.mark is not None and run.mark.by == mark.by
     if mark.by != run.by and not met_before and not run.create_sent and run.stage in BEGINNING:
-        run.mark_made, run.stage = False, Stage.RESTORING
-    run.marked = True
+        run.stage = Stage.RESTORING
+    run.mark_made = run.mark_made and mark.by == run.by
+    run.mark, run.marked = mark, True
 
 
 def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:

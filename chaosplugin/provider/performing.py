@@ -101,9 +101,10 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return await _patch(spec, home, ledger.claim_patch(spec.identity, claim))
             case WriteMark():
                 return await _write_mark(command, spec, home)
-            case WriteWake(wake=wake, unmark=unmark):
-                patch = ledger.wake_patch(wake, unmark=spec.identity if unmark else None)
-                return await _patch(spec, home, patch)
+            case WriteWake(wake=wake, unmark=None):
+                return await _patch(spec, home, ledger.wake_patch(wake))
+            case WriteWake():
+                return await _unmark(command, spec, home)
             case WriteVerdict():
                 return await _write_verdict(command, spec, home)
             case Look():
@@ -281,6 +282,25 @@ async def _write_mark(command: WriteMark, spec: Spec, home: Cluster) -> Outcome:
         except NotFound:
             return AnalysisRunSeen(None)
     return Failed(f"AnalysisRun {metadata.name} changed {_CONFLICTS} times while it was marked")
+
+
+async def _unmark(command: WriteWake, spec: Spec, home: Cluster) -> Outcome:
+    """Wake, and take back the very mark that the command names; of another one its maker may live by now."""
+    metadata = spec.analysis_run.metadata
+    for _ in range(_CONFLICTS):
+        found = await analysis_run(spec, home)
+        if found is None:
+            return AnalysisRunSeen(None)
+        if ledger.read_mark(found, spec.identity) != command.unmark:
+            return await _patch(spec, home, ledger.wake_patch(command.wake))
+        patch = ledger.unmark_patch(spec.identity, command.wake, found.metadata.resource_version)
+        try:
+            return AnalysisRunSeen(await home.patch_analysis_run(metadata.namespace, metadata.name, patch))
+        except Conflict:
+            continue
+        except NotFound:
+            return AnalysisRunSeen(None)
+    return Failed(f"AnalysisRun {metadata.name} changed {_CONFLICTS} times while its mark was taken back")
 
 
 async def _write_verdict(command: WriteVerdict, spec: Spec, home: Cluster) -> Outcome:

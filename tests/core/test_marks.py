@@ -148,7 +148,33 @@ def test_the_mark_of_a_refused_create_is_taken_back_with_the_wake() -> None:
     world = World()
     world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
 
-    assert world.expect(WriteWake).unmark
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+    assert run.mark is not None
+    assert world.expect(WriteWake).unmark == run.mark
+
+
+def test_the_mark_that_another_process_has_made_meanwhile_is_not_taken_back() -> None:
+    world = World()
+    world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
+    theirs = ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, version="9", by="there")
+    world.run_seen(marked(world, theirs))
+    world.done(world.expect(WriteWake), Failed("away"))
+    world.wait(2)
+
+    assert world.expect(WriteWake).unmark is None
+
+
+def test_where_the_mark_that_was_found_is_taken_back_the_gate_marks_itself() -> None:
+    theirs = ledger.Mark(kind="PodChaos", namespace="default", name="kill", version="7", by="there")
+    world = restored_with_a_mark(theirs)
+    world.done(world.expect(ReadHistory), HistoryRead(created=False))
+    world.pods(pod("web-a"), pod("web-b"))
+
+    world.prove(scope_inputs())  # there the create was refused
+
+    assert not [command for command in world.todo if isinstance(command, Create)]
+    assert world.expect(WriteMark).mark.by == "here"
 
 
 def _ended_without_it() -> World:

@@ -38,6 +38,7 @@ from chaosplugin.core.commands import (
     ReadScope,
     Recall,
     Recalled,
+    Refused,
     Release,
     ReplicasRead,
     ScopeRead,
@@ -63,7 +64,7 @@ from chaosplugin.core.objects import (
 from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.topics import OthersTopic, PodsTopic
-from chaosplugin.core.verdict import Reason
+from chaosplugin.core.verdict import Finding, Reason
 from tests.core.given import START, analysis_run, pod, scope_inputs
 from tests.core.world import World
 
@@ -164,7 +165,8 @@ class Gates(RuleBasedStateMachine):
                     self.patch(ledger.verdict_patch(identity, record, wake, "1"))
                 return VerdictWritten(first or record, self.analysis_run)
             case WriteWake(wake=wake, unmark=unmark):
-                self.patch(ledger.wake_patch(wake, unmark=identity if unmark else None))
+                marked = unmark is not None and ledger.read_mark(self.analysis_run, identity) == unmark
+                self.patch(ledger.unmark_patch(identity, wake, "7") if marked else ledger.wake_patch(wake))
             case Delete(uid=uid):
                 if self.experiment is None or self.experiment.metadata.uid != uid:
                     return Found(None)
@@ -205,13 +207,17 @@ class Gates(RuleBasedStateMachine):
 
     # -- what may happen
 
-    @rule(data=st.data(), fate=st.sampled_from(["done", "done", "done", "answer lost", "not sent"]))
+    @rule(
+        data=st.data(), fate=st.sampled_from(["done", "done", "done", "answer lost", "not sent", "refused"])
+    )
     @precondition(lambda self: self.world.todo)
     def do(self, data: st.DataObject, fate: str) -> None:
         command = data.draw(st.sampled_from(self.world.todo))
         self.world.todo.remove(command)
-        if fate == "not sent":
-            outcome: Outcome = Unanswered("away") if isinstance(command, Create) else Failed("away")
+        if fate == "refused" and isinstance(command, Create):
+            outcome: Outcome = Refused(Finding(reason=Reason.UNAVAILABLE, text="too many requests"))
+        elif fate in {"not sent", "refused"}:
+            outcome = Unanswered("away") if isinstance(command, Create) else Failed("away")
         else:
             outcome = self.perform(command)
             if fate == "answer lost":
