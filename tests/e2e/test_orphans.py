@@ -2,8 +2,8 @@
 
 import os
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -38,9 +38,19 @@ def everywhere(ground: Ground) -> None:
             deployed.create(ground.api, manifest)
 
 
-def kill_plugins(ground: Ground) -> None:
-    for pid in ground.plugins():
-        os.kill(pid, signal.SIGKILL)
+@contextmanager
+def without_plugins(ground: Ground) -> Iterator[None]:
+    """Kill them, and hold the controller, which would start another for any gate of a test before."""
+    held = [ground.argo.pid] if ground.argo else []
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for pid in ground.plugins():
+            os.kill(pid, signal.SIGKILL)
+        yield
+    finally:
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
 
 
 def begin_another(ground: Ground, namespace: str) -> None:
@@ -66,11 +76,11 @@ def test_what_was_orphaned_is_deleted_by_the_next_sweep(ground: Ground, story: S
     story = Story(story.api, story.namespace, "schedules", ("podchaos",), patience=120)
     story.begin(gate(schedule(every="5s", duration="60s"), timeout="150s"))
     story.until_injected()
-    kill_plugins(ground)
-    (fired_by,) = story.api.items(story.chaos)
-    story.api.delete(f"{story.chaos}/{fired_by['metadata']['name']}", {"propagationPolicy": "Orphan"})
-    story.api.delete(f"{story.argo}/rollouts/web")
-    until_alone([story])
+    with without_plugins(ground):
+        (fired_by,) = story.api.items(story.chaos)
+        story.api.delete(f"{story.chaos}/{fired_by['metadata']['name']}", {"propagationPolicy": "Orphan"})
+        story.api.delete(f"{story.argo}/rollouts/web")
+        until_alone([story])
 
     begin_another(ground, f"{story.namespace}-other")
 
@@ -91,10 +101,10 @@ def test_what_is_stuck_when_all_that_knew_of_it_is_gone_is_forced(ground: Ground
             stories[-1].begin(gate(experiment, timeout="150s"))
         for each in stories:
             each.until_injected()
-        kill_plugins(ground)
-        for each in stories:
-            each.api.delete(f"{each.argo}/rollouts/web")
-        until_alone(stories)
+        with without_plugins(ground):
+            for each in stories:
+                each.api.delete(f"{each.argo}/rollouts/web")
+            until_alone(stories)
 
         begin_another(ground, f"{story.namespace}-other")
 

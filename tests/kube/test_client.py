@@ -228,9 +228,10 @@ async def test_pods_and_replica_sets_and_secrets_are_found(
             "metadata": {"name": "canary", "labels": {"hash": "new"}},
             "spec": {
                 "replicas": 0,
-                "selector": {"matchLabels": {"hash": "new"}},
+                # else its controller would adopt the pod, and delete it
+                "selector": {"matchLabels": {"app": "another"}},
                 "template": {
-                    "metadata": {"labels": {"hash": "new"}},
+                    "metadata": {"labels": {"app": "another"}},
                     "spec": {"containers": [{"name": "main", "image": "shop:1"}]},
                 },
             },

@@ -85,8 +85,12 @@ class Api:
         headers = {"Content-Type": content, "Connection": "close"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-        response = connection.getresponse()
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            response = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
         if response.status < 400:
             return response
         with response:
