@@ -295,7 +295,8 @@ class Family:
         for member in self._members.values():
             effect, seen = member.part.effect, member.fault
             hit = seen.hit if seen.injected else frozenset()
-            restarts.update(dict.fromkeys(hit, effect.restarts))
+            if effect.restarts and seen.injected:
+                restarts.update(dict.fromkeys(seen.targets, effect.restarts))
             if effect.replaces_pods:
                 replaced |= hit
             if not effect.unready:

@@ -234,7 +234,7 @@ def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> J
 def toll(run: Run, pods: PodStore, seen: Fault, server_now: datetime) -> steady_state.Toll:
     """Return what the fault takes by intent; of faults that come and go, those that are on or just over."""
     if run.family is None or run.baseline is None:
-        return steady_state.toll(run.rules, seen.hit)
+        return steady_state.toll(run.rules, seen.targets)
     whole = steady_state.whole(run.baseline, canary(run, pods), run.wanted)
     names = (pod.metadata.name for pod in pods.live)
     return run.family.toll(server_now, run.rules.recover_within, whole=whole, names=names)
@@ -380,7 +380,7 @@ def figures_of(
     excess = 0
     if pods is not None and run.baseline is not None:
         at = run.server_ended_at or run.server_created_at
-        caused = toll(run, pods, seen, at) if at else steady_state.toll(run.rules, seen.hit)
+        caused = toll(run, pods, seen, at) if at else steady_state.toll(run.rules, seen.targets)
         excess = steady_state.restarts(run.baseline, canary(run, pods), caused)
     return Figures(
         targets=len(seen.targets),

@@ -26,7 +26,7 @@ class Effect:
     replaces_pods: bool = False
     """a pod that is hit does not come back: another takes its place"""
     restarts: int = 0
-    """restarts per container of a hit pod that the fault itself causes"""
+    """restarts that the fault itself causes of each container that it hits"""
     needs_containers: bool = False
 
 

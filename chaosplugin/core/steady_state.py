@@ -7,11 +7,12 @@ is Ready in the second of the recovery and falls over in the third has not survi
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chaosplugin.core import moments
+from chaosplugin.core.fault import pod_of
 from chaosplugin.core.objects import Pod
 
 SETTLE = timedelta(seconds=5)
@@ -34,7 +35,7 @@ class Rules:
     replaces_pods: bool = False
     """hit pods never come back: others take their place"""
     restarts_by_fault: int = 0
-    """container restarts which the fault itself causes, per container of a hit pod"""
+    """restarts which the fault itself causes of each container that it hits"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Toll:
     replaced: frozenset[str]
     """names of pods that do not come back: others take their place"""
     restarts: Mapping[str, int]
-    """caused so far for each container of a pod, by its name"""
+    """caused so far of each container, by target: a pod stands for all of its containers"""
     until: datetime | None = None
     """when the first of those spared is spared no more"""
     excused: frozenset[str] = frozenset()
@@ -94,12 +95,13 @@ class Toll:
     """each pod that was hit is known"""
 
 
-def toll(rules: Rules, hit: frozenset[str]) -> Toll:
-    """Return what one experiment takes from those that it hits."""
+def toll(rules: Rules, targets: Collection[str]) -> Toll:
+    """Return what one experiment takes from its targets, by the ids of their records."""
+    hit = frozenset(map(pod_of, targets))
     return Toll(
         spared=hit if rules.unready_by_intent else frozenset(),
         replaced=hit if rules.replaces_pods else frozenset(),
-        restarts=dict.fromkeys(hit, rules.restarts_by_fault),
+        restarts=dict.fromkeys(targets, rules.restarts_by_fault) if rules.restarts_by_fault else {},
         excused=hit if rules.unready_by_intent else frozenset(),
         replaces=rules.replaces_pods,
     )
@@ -139,9 +141,16 @@ def restarts(before: Baseline, pods: Iterable[Pod], toll: Toll) -> int:
     """Count container restarts beyond those that the fault itself causes."""
     excess = 0
     for pod in pods:
-        caused = toll.restarts.get(pod.metadata.name, 0) * len(pod.spec.containers)
-        excess += max(0, pod.restarts - before.restarts.get(pod.metadata.uid, 0) - caused)
+        excess += max(0, pod.restarts - before.restarts.get(pod.metadata.uid, 0) - _caused(pod, toll))
     return excess
+
+
+def _caused(pod: Pod, toll: Toll) -> int:
+    if not toll.restarts:
+        return 0
+    target = f"{pod.metadata.namespace}/{pod.metadata.name}"
+    named = (toll.restarts.get(f"{target}/{each.name}", 0) for each in pod.spec.containers)
+    return toll.restarts.get(target, 0) * len(pod.spec.containers) + sum(named)
 
 
 def excess(rules: Rules, before: Baseline, pods: Iterable[Pod], toll: Toll) -> str:

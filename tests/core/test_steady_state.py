@@ -3,13 +3,23 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from chaosplugin.core import fault
-from chaosplugin.core.objects import ChaosObject, ChaosStatus, ExperimentStatus, Metadata, Record
-from chaosplugin.core.steady_state import Baseline, Rules, baseline, breach, recovery, toll
+from chaosplugin.core.objects import (
+    ChaosObject,
+    ChaosStatus,
+    Container,
+    ExperimentStatus,
+    Metadata,
+    Pod,
+    PodSpec,
+    Record,
+)
+from chaosplugin.core.steady_state import Baseline, Rules, baseline, breach, excess, recovery, toll
 from tests.core.given import START, hit, pod
 
-_NOBODY = toll(Rules(), frozenset())
+_NOBODY = toll(Rules(), ())
 
 
 @pytest.mark.parametrize(
@@ -32,7 +42,7 @@ def test_a_share_is_rounded_up_and_nobody_wants_more_pods_than_there_were(
 
 
 def test_a_pod_that_was_killed_and_still_looks_ready_is_not_back() -> None:
-    killed = toll(Rules(unready_by_intent=True, replaces_pods=True), frozenset({"web-a"}))
+    killed = toll(Rules(unready_by_intent=True, replaces_pods=True), ["default/web-a"])
     before = baseline([pod("web-a"), pod("web-b")])
 
     dying = recovery(before, [pod("web-a"), pod("web-b")], killed, None, START)
@@ -60,3 +70,28 @@ def test_a_pod_that_is_back_too_late_is_told_by_its_own_time() -> None:
     state = recovery(before, [pod("web-a"), pod("web-b", since=late)], _NOBODY, None, START)
 
     assert state.since == late
+
+
+def test_a_killed_container_excuses_no_restart_but_its_own() -> None:
+    """Of a pod with two containers the one is killed: it starts anew once, and then falls over by itself."""
+    rules = Rules(unready_by_intent=True, restarts_by_fault=1)
+    app_only = toll(rules, ["default/web-a/app"])
+    before = baseline([_pair(0)])
+
+    assert excess(rules, before, [_pair(1)], app_only) == ""
+    assert excess(rules, before, [_pair(2)], app_only).startswith("1 container restarts")
+    assert excess(rules, before, [_pair(2)], toll(rules, ["default/web-a/app", "default/web-a/proxy"])) == ""
+
+
+def test_a_fault_of_a_whole_pod_excuses_restarts_of_each_container() -> None:
+    rules = Rules(unready_by_intent=True, restarts_by_fault=2)
+    whole = toll(rules, ["default/web-a"])
+    before = baseline([_pair(0)])
+
+    assert excess(rules, before, [_pair(4)], whole) == ""
+    assert excess(rules, before, [_pair(5)], whole).startswith("1 container restarts")
+
+
+def _pair(restarts: int) -> Pod:
+    alone = pod("web-a", restarts=restarts)
+    return replace(alone, spec=PodSpec(containers=[Container(name="app"), Container(name="proxy")]))
