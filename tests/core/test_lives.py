@@ -105,6 +105,8 @@ class Lives(Gates):
         self.over_at: datetime | None = None
         self.fell = self.excess = False
         """what a canary that survives has not done"""
+        self.early = False
+        """it did so while the create was on its way, and after the look at it that comes before"""
         self.whole_since = START
         self.stages: set[Stage] = set()
         self.checked: Verdict | None = None
@@ -138,8 +140,14 @@ class Lives(Gates):
         same = known is not None and known.ready is ready and known.ready_condition
         since = same.last_transition_time if same else None
         restarts += known.restarts if known else 0
+        created = known.metadata.creation_timestamp if known else now
         self.there[name] = pod(
-            name, ready=ready, restarts=restarts, since=since or now, version=str(self.number)
+            name,
+            ready=ready,
+            restarts=restarts,
+            since=since or now,
+            version=str(self.number),
+            created=created,
         )
 
     @property
@@ -167,6 +175,11 @@ class Lives(Gates):
         run = self.world.registry.run(self.world.spec.id)
         return self.creates > 0 and run is not None and run.verdict is None
 
+    @property
+    def on_its_way(self) -> bool:
+        run = self.world.registry.run(self.world.spec.id)
+        return self.creates == 0 and run is not None and run.create_sent
+
     @rule(name=st.sampled_from([A, B]), back=st.booleans())
     @precondition(lambda self: self.there)
     def fall(self, name: str, back: bool) -> None:
@@ -175,6 +188,7 @@ class Lives(Gates):
         self.world.wait(1)  # the times of pods are whole seconds
         if name != A and self.over_at is None:  # which is the one that is hit
             self.fell |= self.creates > 0
+            self.early |= self.on_its_way
         self.change(name, ready=False)
         if back:
             self.change(name)
@@ -191,6 +205,7 @@ class Lives(Gates):
     @precondition(lambda self: B in self.there)
     def restart(self) -> None:
         self.excess |= self.creates > 0
+        self.early |= self.on_its_way
         self.change(B, ready=self.there[B].ready, restarts=1)
 
     @rule()
@@ -303,6 +318,8 @@ class Lives(Gates):
             )
             self.show(Record(id=f"default/{A}", phase="Not Injected", events=[failed]), desired="Run")
             return
+        if self.kill:
+            self.world.wait(1)  # as before each fall
         self.hit_at = self.world.now
         self.over_at = self.hit_at if self.kill else None
         self.show(self._record("Injected"), desired="Run")
@@ -379,11 +396,11 @@ class Lives(Gates):
             case Reason.SURVIVED | Reason.CONDITION_NOT_MET:
                 assert self.over_at, "it was not hit, or the fault is on"
                 assert not self.excess
-                assert self.kill or not self.fell or self.covered(self.over_at), "what the pods tell for ever"
+                assert not self.fell or self.covered(self.over_at), "what the pods tell for ever"
                 assert self.whole
                 assert not late
             case Reason.STEADY_STATE_BROKEN:
-                assert self.fell or self.excess or late or not self.whole
+                assert self.fell or self.excess or self.early or late or not self.whole
             case Reason.NOT_INJECTED:
                 assert not self.hit_at or self.meddled
             case Reason.NOT_STEADY:
