@@ -28,6 +28,7 @@ class Fault(Struct, frozen=True, kw_only=True, gc=False):
     stopping: bool
     """Chaos Mesh wants the fault gone, as its time is up, or it was paused or deleted"""
     paused: bool
+    """it is, or was: nothing else lets Chaos Mesh inject twice"""
     deleting: bool
     touched: bool
     """Chaos Mesh's controller has seen the experiment at all"""
@@ -83,7 +84,7 @@ def read(experiment: ChaosObject, *, one_shot: bool, cut: bool = False) -> Fault
         recovered=sum(1 for r in clear if r.injected_count),
         over=over,
         stopping=stopping,
-        paused=metadata.annotation(PAUSE) == "true",
+        paused=metadata.annotation(PAUSE) == "true" or any(r.injected_count > 1 for r in injected),
         deleting=deleting,
         touched=bool(status.desired_phase or records or _FINALIZER in (metadata.finalizers or ())),
         failure=_failure(records),

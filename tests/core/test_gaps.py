@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
     Confirm,
@@ -47,6 +49,21 @@ def test_evidence_of_a_gap_comes_before_the_deadline() -> None:
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
     assert "9s after the fault" in world.message
+
+
+def test_a_pause_that_is_over_again_is_told_by_the_second_injection() -> None:
+    """Each one restarts the containers, so that a healthy canary had too many restarts."""
+    before = World()
+    before.to_create()
+    world = World()
+    world.succeed(before)
+    ended = START + timedelta(seconds=20)
+    twice = replace(recovered("web-a", ended), injected_count=2)
+    world.found(world.chaos(twice, desired="Stop"))
+
+    world.pods(pod("web-a", restarts=4, since=ended), pod("web-b"))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.PAUSED)
 
 
 def test_pods_that_were_ready_too_late_fail_also_when_seen_afterwards() -> None:
