@@ -75,10 +75,11 @@ class Registry:
 
         `given` is a Resume's measurement, which tells of its beginning; `push` as for `allow`, where known;
         `told` the ledger, where it needs not be read, with the offset as for `outcome`.
-        A retry after an Error begins anew; a copy of the call that got the Error does not.
+        A retry after an Error begins anew, or, where another process has begun it, is restored; a copy of the
+        call that got the Error is neither.
         """
         known = self._runs.get(spec.id)
-        retried = known is not None and known.error and errors > known.errors and given is None
+        retried = known is not None and known.error and errors > known.errors
         if known is not None and not retried:
             return self._advance(now, [known]) if sightings.adopt_first(known, found, now) else []
         run = Run(

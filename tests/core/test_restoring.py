@@ -58,6 +58,22 @@ def test_a_retry_after_an_error_begins_anew_and_a_stale_copy_does_not() -> None:
     world.expect(ReadLedger)
 
 
+def test_a_retry_that_another_replica_has_begun_is_not_answered_with_the_error_before_it() -> None:
+    """Behind one address each call may reach another one."""
+    world = World()
+    world.start()
+    world.resume()
+    refused = Refused(Finding(reason=Reason.DENIED, text="no"))
+    world.done(world.expect(ReadLedger), refused)
+    world.done(world.expect(WriteWake), AnalysisRunSeen(analysis_run()))
+    assert world.start(errors=0, resume=True).phase is Phase.ERROR
+
+    assert world.start(errors=1, resume=True).phase is Phase.RUNNING
+
+    world.found(world.chaos(hit("web-a"), desired="Run"))
+    assert world.stage is Stage.OBSERVING
+
+
 def test_a_live_experiment_is_adopted_with_its_baseline() -> None:
     before = World()
     before.to_create()
