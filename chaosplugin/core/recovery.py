@@ -97,10 +97,25 @@ def _back(
     holds_at = max(since, run.whole_at or since) + steady_state.SETTLE
     if server_now < holds_at:
         return Judgement(look_at=holds_at - run.offset)
+    if run.confirmed_at != now and (_was_late(run) or _shows_nothing(run, seen, pods, server_now)):
+        return _unread(run, seen, pods, now)
     text = (
         f"{sum(pod.ready for pod in canary(run, pods))} pods Ready {took:.0f}s after the fault, and they held"
     )
     return Judgement(finding=_survived(run, seen, text, recovery_seconds=took))
+
+
+def _was_late(run: Run) -> bool:
+    """Tell whether the fault's end had to be looked up, as no watch had told it by the deadline."""
+    if run.found_at is None or run.server_created_at is None:
+        return False
+    return run.found_at + run.offset >= run.server_created_at + run.spec.timeout
+
+
+def _shows_nothing(run: Run, seen: Fault, pods: PodStore, server_now: datetime) -> bool:
+    """Tell whether a pod that was down by intent looks as if it had not been: its watch may be silent."""
+    caused = toll(run, pods, seen, server_now)
+    return run.baseline is not None and steady_state.unmoved(run.baseline, canary(run, pods), caused)
 
 
 def _lasting(

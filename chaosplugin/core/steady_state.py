@@ -137,6 +137,17 @@ def _was_there(pod: Pod, since: datetime) -> bool:
     return created is not None and created < since
 
 
+def unmoved(before: Baseline, pods: Iterable[Pod], toll: Toll) -> bool:
+    """Tell whether a pod that was down by intent looks as if it had not been."""
+    return any(
+        pod.ready
+        and pod.metadata.name in toll.excused
+        and pod.restarts == before.restarts.get(pod.metadata.uid)
+        and (before.since is None or (at := _changed_at(pod)) is None or at <= before.since)
+        for pod in pods
+    )
+
+
 def restarts(before: Baseline, pods: Iterable[Pod], toll: Toll) -> int:
     """Count container restarts beyond those that the fault itself causes."""
     excess = 0

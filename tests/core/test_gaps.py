@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from msgspec.structs import replace
 
 from chaosplugin.core.analysis import Phase
@@ -17,6 +18,7 @@ from chaosplugin.core.commands import (
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import Pod, Record
 from chaosplugin.core.run import Stage
+from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.topics import ChaosTopic, Deleted
 from chaosplugin.core.verdict import Reason
 from tests.core.given import START, hit, pod, recovered
@@ -263,3 +265,53 @@ def test_while_its_watch_is_cut_a_fault_past_its_deadline_is_asked_for_every_fiv
     assert not [each for each in world.todo if isinstance(each, Find)]
     world.wait(6)
     world.expect(Find)
+
+
+def _confirm(world: World, *pods: Pod) -> None:
+    world.done(world.expect(Confirm), Confirmed(list(pods), experiment=world.chaos()))
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_watch_that_shows_nothing_of_a_fault_that_takes_pods_down_proves_no_survival(restarts: int) -> None:
+    """Its connection is dead, and nothing has told it: the canary looks as it was before."""
+    killed = restarts == 1  # a container, which is over at once
+    world = World(one_shot=killed, rules=Rules(unready_by_intent=True, restarts_by_fault=restarts))
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    if not killed:
+        world.wait(10)
+        world.experiment(recovered("web-a", world.now), desired="Stop")
+    world.wait(6)
+    assert world.verdict is None
+
+    _confirm(world, pod("web-a", ready=False, restarts=restarts, version="new"), pod("web-b"))
+    world.wait(200)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def test_a_watch_that_shows_the_same_as_a_reading_proves_survival() -> None:
+    world = World(one_shot=True)
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.wait(6)
+
+    _confirm(world, pod("web-a"), pod("web-b"))
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_after_an_end_that_no_watch_has_told_the_pods_are_read_too() -> None:
+    """The watches have fallen silent together."""
+    world = World(rules=Rules())
+    world.to_observing()
+    world.experiment(hit("web-a"), desired="Run")
+    world.wait(61)
+    ended = world.chaos(recovered("web-a", START + timedelta(seconds=59)), desired="Stop")
+    world.done(world.expect(Find), Found(ended))
+    world.wait(6)
+    assert world.verdict is None
+
+    _confirm(world, pod("web-a", ready=False, version="new"), pod("web-b"))
+
+    assert world.verdict is None

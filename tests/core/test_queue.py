@@ -51,6 +51,7 @@ def test_a_fault_that_is_over_and_judged_holds_up_nobody_though_its_experiment_i
     world.experiment(hit("web-a"), desired="Run")
 
     world.wait(6)
+    world.confirm()
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
     world.prove()

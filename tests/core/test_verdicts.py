@@ -230,6 +230,7 @@ def test_a_fault_that_was_over_in_time_is_not_late_because_its_watch_is() -> Non
     found = world.chaos(recovered("web-a", ended_at), desired="Stop")
     world.done(world.expect(Find), Found(found))
     world.wait(6)
+    world.confirm()
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
