@@ -139,7 +139,8 @@ class Family:
         known = self._members.get(uid)
         if known is not None and known.gone:
             return False
-        cut = part.cron is not None and _over(parent) and _paused(child)
+        deleted = part.step and child.metadata.deletion_timestamp  # with its Schedule, at its step's end
+        cut = part.cron is not None and bool(deleted or (_over(parent) and _paused(child)))
         seen = fault.read(child, one_shot=part.effect.one_shot, cut=cut)
         if known is None:
             owner = child.metadata.controller

@@ -60,8 +60,9 @@ def pod_of(target: str) -> str:
 
 
 def read(experiment: ChaosObject, *, one_shot: bool, cut: bool = False) -> Fault:
-    """Read an experiment's status; `cut`: we have ended it early, and what it had not hit does not count.
+    """Read an experiment's status.
 
+    `cut`: its Schedule's end has ended it early, and what it had not hit does not count.
     A record counts as injected by its counter, or by its phase where Chaos Mesh is older than 2.3
     and counts nothing: then only the phase at this moment can be seen.
     """

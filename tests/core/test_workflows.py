@@ -26,6 +26,7 @@ from chaosplugin.core.objects import (
     Event,
     InvolvedObject,
     Metadata,
+    Record,
 )
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
@@ -126,6 +127,48 @@ def test_a_schedule_within_a_workflow_passes_no_label_on_and_its_firings_are_fou
     world.child("inner", kind="Schedule", step="again")
 
     assert world.registry.run(world.spec.id).fault.targets == ("default/web-a",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("missed", [(), ("web-b",), ("web-a", "web-b")])
+def test_a_firing_that_its_step_s_end_cuts_short_does_not_count(missed: tuple[str, ...]) -> None:
+    """The Schedule fires once more as its step ends, and what it has fired is deleted before it has hit."""
+    schedule = {"schedule": "@every 2s", "type": "PodChaos", "podChaos": FAIL}
+    inner = {"name": "again", "templateType": "Schedule", "deadline": "4s", "schedule": schedule}
+    world = Spawning("Workflow", {"entry": "again", "templates": [inner]})
+    world.begin()
+    world.child("inner", kind="Schedule", step="again")
+    world.child("firing-1", hit("web-a"), owner="uid-inner")
+    world.pods(pod("web-a", ready=False, restarts=1))
+    world.wait(1)
+    ended = recovered("web-a", world.now)
+    world.child("firing-1", ended, owner="uid-inner", desired="Stop")
+    world.pods(pod("web-a", restarts=2, since=world.now))
+    world.wait(1)
+
+    cut = [Record(id=f"default/{name}", phase="Not Injected") for name in missed]
+    world.child("firing-2", *cut, owner="uid-inner", desired="Stop", deletion_timestamp=world.now)
+    for name, records in {"firing-1": [ended], "firing-2": cut}.items():
+        end = {"desired": "Stop", "deletion_timestamp": world.now}
+        world.child(name, *records, owner="uid-inner", gone=True, **end)  # type: ignore[arg-type]
+    world.see_parent(world.parent(accomplished=world.now))
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_schedule_whose_only_firing_its_step_s_end_cuts_short_tested_nothing() -> None:
+    schedule = {"schedule": "@every 2s", "type": "PodChaos", "podChaos": FAIL}
+    inner = {"name": "again", "templateType": "Schedule", "deadline": "2s", "schedule": schedule}
+    world = Spawning("Workflow", {"entry": "again", "templates": [inner]})
+    world.begin()
+    world.child("inner", kind="Schedule", step="again")
+    cut = Record(id="default/web-a", phase="Not Injected")
+    world.child("firing-1", cut, owner="uid-inner", deletion_timestamp=world.now, gone=True)
+
+    world.see_parent(world.parent(accomplished=world.now))
+    world.done(world.expect(Recall), Recalled([_node("again")], ()))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
 
 
 @pytest.mark.parametrize(
