@@ -5,7 +5,7 @@ order and tells each one's outcome. At most one command of a kind is under way f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chaosplugin.core.ledger import Hold, Mark, VerdictRecord
 from chaosplugin.core.objects import AnalysisRun, ChaosObject, Event, Pod
@@ -51,11 +51,13 @@ class ReadReplicas:
 class Confirm:
     """Read the canary's pods, the experiment and what it has spawned beside their watches.
 
-    `version` is what the watch of the pods has shown; -1: only what was spawned is wanted.
+    `version` is what the watch of the pods has shown; -1: only what was spawned is wanted. `told` is what the
+    watches have told last of all the rest, by uid: of what they tell meanwhile the reading may be older.
     """
 
     run: str
     version: int
+    told: Mapping[str, ChaosObject | None] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Source: chaos-mesh controllers/schedule (cron, pause, gc), pkg/workflow/controll
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -109,6 +109,11 @@ class Family:
         return frozenset(found)
 
     @property
+    def told_last(self) -> dict[str, ChaosObject | None]:
+        """What was told last of each member, by uid."""
+        return {uid: member.last for uid, member in self._members.items()}
+
+    @property
     def alive(self) -> list[ChaosObject]:
         """What was spawned and is there still."""
         return [member.last for member in self._members.values() if member.last and not member.gone]
@@ -150,14 +155,22 @@ class Family:
         known.fault, known.gone, known.last = seen, gone, child
         return True
 
-    def take_all(self, parent: ChaosObject, children: Iterable[ChaosObject]) -> None:
-        """Take in all that is there: what is not among it is gone, as last seen."""
-        there = set()
-        for child in children:
-            there.add(child.metadata.uid)
-            self.take(parent, child, gone=False)
+    def take_all(
+        self,
+        parent: ChaosObject,
+        children: Iterable[ChaosObject],
+        told: Mapping[str, ChaosObject | None],
+    ) -> None:
+        """Take in all that was there: what is not among it is gone, as last seen.
+
+        What was told since `told` is newer than that.
+        """
+        there = {child.metadata.uid: child for child in children}
+        newer = {uid for uid, member in self._members.items() if member.last is not told.get(uid)}
+        for uid in there.keys() - newer:
+            self.take(parent, there[uid], gone=False)
         for uid, member in self._members.items():
-            member.gone = member.gone or uid not in there
+            member.gone = member.gone or (uid not in there and uid not in newer)
 
     def recall(self, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
         """Take in what is gone without having been watched, by the Events that it has left.

@@ -6,6 +6,7 @@ from chaosplugin.core import ledger, sightings
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Command,
+    Confirm,
     Confirmed,
     Create,
     Delete,
@@ -84,11 +85,13 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
         case Recalled(nodes, events):
             sightings.recall(run, nodes, events)
         case Confirmed(_, children, recalled, experiment):
-            if experiment is not None and run.is_about(experiment.metadata.uid):
+            told = command.told if isinstance(command, Confirm) else {}
+            uid = experiment.metadata.uid if experiment else ""
+            if experiment is not None and run.is_about(uid) and told.get(uid) is run.experiment:
                 sightings.see_experiment(run, experiment)
             if recalled:
                 sightings.recall(run, recalled.nodes, recalled.events)
-            sightings.see_children(run, children, now)
+            sightings.see_children(run, children, told, now)
         case ScopeRead() | PodsFound() | NameExists() | Unanswered():
             pass
     return None

@@ -3,7 +3,7 @@
 It may settle the gate: then the finding is returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -127,11 +127,13 @@ def see_child(run: Run, child: ChaosObject, *, gone: bool) -> bool:
     return True
 
 
-def see_children(run: Run, children: Sequence[ChaosObject], now: datetime) -> None:
-    """Take in what is there of all that was spawned, whatever the watches have told."""
+def see_children(
+    run: Run, children: Sequence[ChaosObject], told: Mapping[str, ChaosObject | None], now: datetime
+) -> None:
+    """Take in what was there of all that was spawned; `told` is what the watches had told before."""
     run.children_read_at = now
     if run.family and run.experiment:
-        run.family.take_all(run.experiment, children)
+        run.family.take_all(run.experiment, children, told)
         run.fault = run.family.read(run.experiment)
 
 

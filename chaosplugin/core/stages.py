@@ -182,13 +182,20 @@ def _observing(run: Run, pods: PodStore, now: datetime, step: Step, *, chaos_los
     if judgement.over_at is not None and uncounted and now < judge.last_look(run):
         step.by(judge.last_look(run))
         if due(run, now, step):
-            step.give(run, Confirm(run.spec.id, -1))  # a cut watch may not have told the last firing
+            step.give(run, _confirm(run, -1))  # a cut watch may not have told the last firing
         return
     if judgement.over_at is not None and not step.commands and run.strangers_at is None:
         run.server_ended_at = judgement.over_at
         run.stage = Stage.RECOVERING
         return
     _follow(run, pods, judgement, now, step)
+
+
+def _confirm(run: Run, version: int) -> Confirm:
+    told = run.family.told_last if run.family else {}
+    if run.experiment is not None:
+        told[run.experiment.metadata.uid] = run.experiment
+    return Confirm(run.spec.id, version, told)
 
 
 def _recalling(run: Run, now: datetime, step: Step) -> None:
@@ -266,6 +273,6 @@ def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, now: datetime,
     elif judgement.ask_replicas:
         run.wanted_version = pods.version
     if judgement.confirm and due(run, now, step):
-        step.give(run, Confirm(run.spec.id, pods.version))
+        step.give(run, _confirm(run, pods.version))
     if judgement.find_experiment and due(run, now, step):
         step.give(run, Find(run.spec.id))

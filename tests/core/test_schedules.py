@@ -7,6 +7,8 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    Confirm,
+    Confirmed,
     Delete,
     Done,
     Find,
@@ -356,5 +358,41 @@ def test_a_fault_that_was_over_in_time_is_not_late_because_the_watch_of_firings_
     world.wait(61)
     world.confirm()
     world.confirm()
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_firing_that_is_told_while_all_are_being_read_is_not_gone_because_the_reading_misses_it() -> None:
+    """What is read was so before: the firing came between, as it does where its time is the window's end."""
+    world = _twice_and_paused()
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+    before = world.children
+
+    world.child("firing-3", hit("web-a"))
+    world.done(world.expect(Confirm), Confirmed((), before))
+    world.wait(5)
+
+    assert (world.stage, world.verdict) == (Stage.OBSERVING, None)
+    world.child("firing-3", recovered("web-a", world.now), desired="Stop")
+    world.pods(pod("web-a", restarts=6, since=world.now))
+    world.wait(6)
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+    assert "3 firings" in world.message
+
+
+def test_an_end_that_is_told_while_all_are_being_read_is_not_taken_back_by_the_reading() -> None:
+    world = _twice_and_paused()
+    world.child("firing-3", hit("web-a"))
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+    world.pods(pod("web-b", ready=False, restarts=4, since=world.now))
+    world.wait(3)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    confirm, before = world.expect(Confirm), world.children
+
+    world.child("firing-3", recovered("web-a", world.now), desired="Stop")
+    world.pods(pod("web-a", restarts=6, since=world.now), pod("web-b", restarts=4, since=world.now))
+    world.done(confirm, Confirmed((), before))
+    world.confirm()
+    world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
