@@ -6,6 +6,7 @@ is over it follows its experiment there, and undoes it with the credentials that
 """
 
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ class KubernetesClusters:
         self._observer = observer
         self._kept_s = kept_s
         self._endpoints: dict[tuple[str, str, str], _Endpoint] = {}
-        self._connecting = anyio.Lock()
+        self._connecting: defaultdict[tuple[str, str, str], anyio.Lock] = defaultdict(anyio.Lock)
+        """a lock for each endpoint, as a Secret that cannot be read is to hold up nobody else"""
         self.records = RecordCluster.beside(home)
         """home once more, with records in the place of AnalysisRuns"""
 
@@ -69,14 +71,16 @@ class KubernetesClusters:
         self, url: str, namespace: str, secret: str, *, begins: bool = False
     ) -> KubernetesCluster:
         key = (url, namespace, secret)
-        async with self._connecting:
-            known = self._endpoints.get(key)
-            if known is None:
-                known = self._endpoints[key] = await self._tasks.start(self._hold, key)
-            else:
-                known.used_at = time.monotonic()
-                if begins:
-                    await known.credential.refresh()
+        known = self._endpoints.get(key)
+        if known is None:
+            async with self._connecting[key]:
+                known = self._endpoints.get(key)
+                if known is None:
+                    known = await self._tasks.start(self._hold, key)
+                    begins = False  # it has just been read
+        known.used_at = time.monotonic()
+        if begins:
+            await known.credential.refresh()
         return known.cluster
 
     async def _hold(self, key: tuple[str, str, str], *, task_status: TaskStatus[_Endpoint]) -> None:
@@ -88,13 +92,14 @@ class KubernetesClusters:
         async with connect_endpoint(
             credential, clock=self._clock, rate=self._rate, observer=self._observer
         ) as cluster:
-            made = _Endpoint(credential, cluster, used_at=time.monotonic())
+            made = self._endpoints[key] = _Endpoint(credential, cluster, used_at=time.monotonic())
             task_status.started(made)
             while time.monotonic() - made.used_at < self._kept_s:
                 await anyio.sleep(self._kept_s / 4)
                 if not cluster.idle:
                     made.used_at = time.monotonic()
             del self._endpoints[key]
+            self._connecting.pop(key, None)
 
 
 @asynccontextmanager

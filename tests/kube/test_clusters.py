@@ -3,10 +3,12 @@
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+from aiohttp import web
 
 from chaosplugin.core.topics import PodsTopic
 from chaosplugin.kube.client import connect
@@ -75,6 +77,43 @@ async def test_an_endpoint_at_which_a_gate_follows_its_experiment_stays_open(
         assert await clusters.endpoint(tls_script.url, "shop", "far") is far
         leave()
     assert len(secret.seen) == 1
+
+
+async def test_gates_that_begin_while_no_secret_can_be_read_hold_up_nobody_who_undoes_a_fault(
+    secret: Script, script_config: str, tls_script: Script
+) -> None:
+    async def never(_: web.Request) -> web.StreamResponse:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with opened(script_config) as clusters, anyio.create_task_group() as tasks:
+        far = await clusters.endpoint(tls_script.url, "shop", "far", begins=True)
+        secret.always = never
+        for name in ("far", "other"):
+            tasks.start_soon(partial(clusters.endpoint, tls_script.url, "shop", name, begins=True))
+        await until(lambda: len(secret.seen) == 3)
+
+        with anyio.fail_after(10):
+            assert await clusters.endpoint(tls_script.url, "shop", "far") is far
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_endpoint_is_opened_once_for_all_gates_that_begin_at_once(
+    secret: Script, script_config: str, tls_script: Script
+) -> None:
+    found = []
+
+    async def begin(clusters: KubernetesClusters) -> None:
+        found.append(await clusters.endpoint(tls_script.url, "shop", "far", begins=True))
+
+    async with opened(script_config) as clusters:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(begin, clusters)
+
+        assert {*found} == {found[0]}
+        assert len(secret.seen) == 3  # each gate that begins wants the Secret as it is
+        await until(lambda: not clusters._endpoints)
 
 
 async def test_requests_of_gates_without_an_analysis_to_an_endpoint_are_told_as_others_are(
