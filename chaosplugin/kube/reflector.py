@@ -119,6 +119,10 @@ class Reflector:
                 broke = self._open and isinstance(error, Unavailable) and not error.status
                 if not broke or self._version is None:
                     self._fail(str(error))
+            except Exception as error:  # noqa: BLE001  the boundary: a defect in one watch must not end all
+                why = "defect"
+                _log.exception("an error of chaosplugin itself in a watch; please report it")
+                self._fail(f"an error of chaosplugin itself: {error}")
             self._open = False
             self._tell_observer(WatchCut(self._pulse, why))
             if self._told:

@@ -164,7 +164,7 @@ class WatchCut:
 
     pulse: Pulse
     reason: str
-    """end, expired, refused, garbled or broken"""
+    """end, expired, refused, garbled, broken or defect"""
 
 
 @dataclass(frozen=True, slots=True)

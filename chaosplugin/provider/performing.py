@@ -124,9 +124,14 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
     except ClusterError as error:
         return translate(error, command, run)
     except Exception as error:  # noqa: BLE001  the boundary: a defect in one gate must not end the others
-        _log.exception("an error of chaosplugin itself in %s; please report it", type(command).__name__)
-        text = f"an error of chaosplugin itself: {type(error).__name__}: {error}"
-        return Unanswered(text) if isinstance(command, Create) else Failed(text)
+        return defect(error, command)
+
+
+def defect(error: Exception, command: Command) -> Outcome:
+    """Tell of an error of this program, in whose handling this is called: it is no answer."""
+    _log.exception("an error of chaosplugin itself in %s; please report it", type(command).__name__)
+    text = f"an error of chaosplugin itself: {type(error).__name__}: {error}"
+    return Unanswered(text) if isinstance(command, Create) else Failed(text)
 
 
 def translate(error: ClusterError, command: Command, run: Run) -> Outcome:

@@ -35,7 +35,7 @@ from chaosplugin.provider.announcing import Announcer
 from chaosplugin.provider.background import keep
 from chaosplugin.provider.facts import Observer
 from chaosplugin.provider.lanes import Lanes
-from chaosplugin.provider.performing import AT_HOME, ledger_as_told, perform, translate
+from chaosplugin.provider.performing import AT_HOME, defect, ledger_as_told, perform, translate
 from chaosplugin.provider.ports import Access, Cluster, ClusterError, Clusters
 from chaosplugin.provider.specs import Specs, require
 from chaosplugin.provider.sweeping import sweep_for_ever
@@ -101,7 +101,7 @@ class ChaosProvider:
 
         `turn` tells whether it is for this process to sweep; without it, it is.
         """
-        self._tasks.start_soon(self._learn_origin)
+        self._tasks.start_soon(keep, self._learn_origin)
         self._tasks.start_soon(keep, self._announcer.serve)
         clock = self._clock if self._policy.force_cleanup else None
         sweep = partial(
@@ -237,7 +237,7 @@ class ChaosProvider:
         finally:
             facts.gate.reset(before)
         if begun is not known and begun.push is None:
-            self._tasks.start_soon(self._review, spec, facts.gate_of(begun))
+            self._tasks.start_soon(keep, partial(self._review, spec, facts.gate_of(begun)))
 
     def _may_wake(self, spec: Spec) -> bool | None:
         """Tell whether the AnalysisRun may be patched, if that is known; answers are cached by the cluster.
@@ -356,6 +356,8 @@ class ChaosProvider:
             there = home if alone else await self._there(run.spec, begins=isinstance(command, ReadLedger))
         except ClusterError as error:
             outcome = translate(error, command, run)
+        except Exception as error:  # noqa: BLE001  the boundary, as of what is performed
+            outcome = defect(error, command)
         else:
             outcome = await perform(command, run, home, there)
             offset = None if alone and run.spec.endpoint else there.clock_offset

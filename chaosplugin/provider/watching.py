@@ -86,11 +86,15 @@ class Watching:
                     end = await cluster.follow(watch.topic, partial(self._tell, watch))
                 except ClusterError as error:
                     _log.warning("cannot watch %s: %s", watch.topic, error)
-                    self._tell(watch, Lost(watch.topic, str(error)))
-                    await anyio.sleep(RETRY_S)
-                    continue
-                self._begun(wish, end)
-                return
+                    why = str(error)
+                except Exception as error:  # noqa: BLE001  the boundary: other watches go on
+                    _log.exception("an error of chaosplugin itself; please report it")
+                    why = f"an error of chaosplugin itself: {error}"
+                else:
+                    self._begun(wish, end)
+                    return
+                self._tell(watch, Lost(watch.topic, why))
+                await anyio.sleep(RETRY_S)
 
 
 @dataclass(slots=True)

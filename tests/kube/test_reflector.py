@@ -7,8 +7,10 @@ import anyio
 import pytest
 from aiohttp import web
 
+from chaosplugin.core.objects import Pod
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.session import Limits
+from chaosplugin.kube.store import Store
 from tests.kube.answers import answer
 from tests.kube.conftest import QUICK, Script, Step, clock, in_one_task
 from tests.kube.watches import TOPIC, added, bookmark, error, hang, line, page, pod, stream, take
@@ -99,6 +101,25 @@ async def test_a_watch_that_cannot_be_had_is_told_and_then_all_anew(
 
     async with cluster.watch(TOPIC) as events:
         assert await take(events, 3) == ["lost", "+a@5", "synced"]
+
+
+async def test_an_error_of_the_program_in_one_watch_is_told_and_then_all_anew(
+    script: Script, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Store.remove
+
+    def wrong(store: Store, found: Pod) -> object:
+        monkeypatch.setattr(Store, "remove", right)
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr(Store, "remove", wrong)
+    script.then(
+        stream(added("a", 5), bookmark(7, ends=True), line("DELETED", pod("a", 8)), then="hang"),
+        stream(bookmark(9, ends=True), then="hang"),
+    )
+
+    async with cluster.watch(TOPIC) as events:
+        assert await take(events, 5) == ["+a@5", "synced", "lost", "-a@5", "synced"]
 
 
 async def test_a_stream_that_cannot_be_taken_up_at_once_is_read_anew(

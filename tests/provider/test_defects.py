@@ -1,7 +1,7 @@
 """An error of the plugin itself, of which nobody knows yet, ends one gate at most, and is told."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from chaosplugin.core.judge import Judgement
 from chaosplugin.core.objects import ChaosObject
 from chaosplugin.core.pods import PodStore
 from chaosplugin.core.run import Run
-from chaosplugin.provider import background
+from chaosplugin.provider import background, watching
 from tests.provider.gate import clock, config, gate
 
 
@@ -62,6 +62,42 @@ async def test_a_create_that_meets_an_error_is_looked_for_before_it_is_tried_aga
 
         assert (answer.phase, tries) == (Phase.SUCCESSFUL, 2)
         assert "uncertain" in bed.stages
+
+
+async def test_errors_on_the_way_to_the_cluster_end_no_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(watching, "RETRY_S", 0.0)
+    async with gate(tmp_path) as bed:
+        bed.deploy()
+        monkeypatch.setattr(bed.home, "follow_now", lambda *_: None)
+        for broken, method in (
+            (bed.provider._clusters, "home"),
+            (bed.home, "allowed"),
+            (bed.home, "follow"),
+        ):
+            monkeypatch.setattr(broken, method, errs_once(getattr(broken, method)))
+
+        answer = await bed.judge(bed.analysis_run(), config())
+
+        assert answer.phase is Phase.SUCCESSFUL, answer.message
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.exc_info is not None for record in told] == [True] * 3
+
+
+def errs_once(right: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+    """Return what does the same from its second call on."""
+    calls = 0
+
+    async def either(*given: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise LookupError("no such thing")
+        return await right(*given)
+
+    return either
 
 
 async def test_what_is_done_beside_the_gates_begins_anew_after_an_error(
