@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from chaosplugin.app import Clock, keep_collections_short, now
+from chaosplugin.app import Clock, keep_collections_short
 from chaosplugin.kube.clusters import KubernetesClusters, open_clusters
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.leases import Lease
@@ -78,7 +78,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
     )
     async with (
         opened as clusters,
-        _turns(clusters.records, listening.lease) as turn,
+        _turns(clusters.records, listening.lease, clock) as turn,
         anyio.create_task_group() as tasks,
     ):
         home = await clusters.home()
@@ -247,7 +247,9 @@ def _tokens(listening: Listening, home: RecordCluster) -> Callers | None:
 
 
 @asynccontextmanager
-async def _turns(home: RecordCluster, name: str) -> AsyncIterator[Callable[[], Awaitable[bool]] | None]:
+async def _turns(
+    home: RecordCluster, name: str, clock: Callable[[], datetime]
+) -> AsyncIterator[Callable[[], Awaitable[bool]] | None]:
     """Sweep in turns under a Lease; where none is named, and no namespace is ours, there is nobody else."""
     namespace, _, lease_name = name.rpartition("/")
     namespace = namespace or await anyio.to_thread.run_sync(_own_namespace)
@@ -258,18 +260,18 @@ async def _turns(home: RecordCluster, name: str) -> AsyncIterator[Callable[[], A
     lease = home.lease(namespace, lease_name or "chaosplugin", holder)
 
     async def turn() -> bool:
-        return await lease.take(now(), _SWEEPER)
+        return await lease.take(clock(), _SWEEPER)
 
     try:
         yield turn
     finally:
         with anyio.move_on_after(_GIVE_BACK_S, shield=True):
-            await _give_back(lease)
+            await _give_back(lease, clock)
 
 
-async def _give_back(lease: Lease) -> None:
+async def _give_back(lease: Lease, clock: Callable[[], datetime]) -> None:
     try:
-        await lease.give_back(now())
+        await lease.give_back(clock())
     except ClusterError as error:
         log.info("the Lease of the sweep was not given back: %s", error)
 

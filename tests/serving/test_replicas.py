@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from chaosplugin import serving
 from chaosplugin.client import connect
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.run import Stage
@@ -213,6 +214,17 @@ async def test_a_lease_is_one_holders_until_it_runs_out(tmp_path: Path) -> None:
         assert not await one.take(clock(), A_WHILE), "it was not one's to give back"
         await two.give_back(clock())
         assert await one.take(clock(), A_WHILE)
+
+
+async def test_a_lease_is_taken_by_the_clock_that_is_compared_with_the_api_servers(tmp_path: Path) -> None:
+    """The machine's may be set meanwhile: by an hour, and nobody would sweep for that long after a death."""
+    async with served(tmp_path) as bed:
+        home = RecordCluster.beside(bed.gate.home)
+        async with serving._turns(home, NAME, lambda: clock() - timedelta(hours=1)) as turn:
+            assert turn is not None
+            assert await turn()
+
+            assert await home.lease("default", "chaosplugin", "another").take(clock(), A_WHILE)
 
 
 async def test_who_has_no_turn_does_not_sweep() -> None:
