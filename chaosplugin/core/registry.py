@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from chaosplugin.core import delivery, ledger, sightings, stages
+from chaosplugin.core import delivery, ledger, outcomes, sightings, stages
 from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
 from chaosplugin.core.commands import Command, LedgerRead, Outcome, ReadLedger
@@ -74,7 +74,8 @@ class Registry:
         """Begin the run of this intent, unless it has been begun; `found` is the call's AnalysisRun.
 
         `given` is a Resume's measurement, which tells of its beginning; `push` as for `allow`, where known;
-        `told` the ledger, where it needs not be read, with the offset as for `outcome`.
+        `told` the ledger, where it needs not be read, with the offset as for `outcome`. Then the run is first
+        looked at by `answer` or `terminate`, or as soon as its watches, which are known by now, tell of it.
         A retry after an Error begins anew, or, where another process has begun it, is restored; a copy of the
         call that got the Error is neither.
         """
@@ -111,8 +112,8 @@ class Registry:
         self._of_analysis_run.setdefault(spec.identity.analysis_run_uid, {})[spec.id] = None
         self._interests.drop(spec.id)
         if told is not None and run.stage is Stage.RESTORING:
-            run.pending.add(ReadLedger)
-            return self.outcome(now, ReadLedger(spec.id), *told)
+            self._restore(run, now, *told)
+            return []
         return self._advance(now, [run])
 
     def answer(
@@ -123,7 +124,7 @@ class Registry:
         run.begun_at, run.asked_at = given.started_at if given else run.begun_at, now
         resumed, answered = run.resumed or given is not None, run.settled(now)
         commands: list[Command] = []
-        if (resumed, answered) != (run.resumed, run.answered):
+        if (resumed, answered) != (run.resumed, run.answered) or run.stage is not run.told:
             run.resumed, run.answered = resumed, answered
             commands = self._advance(now, [run])
         return run.measurement(now, given), commands
@@ -168,29 +169,46 @@ class Registry:
             self._contain(run, error, now)
         return self._advance(now, [run])
 
-    def observe(self, now: datetime, watch: Watch, event: WatchEvent) -> list[Command]:
-        """Take in one event of a watch."""
+    def _restore(self, run: Run, now: datetime, found: LedgerRead, offset: timedelta) -> None:
+        """Take in the ledger, and find out what is to be watched."""
+        run.offset = offset
+        try:
+            finding = outcomes.absorb(run, ReadLedger(run.spec.id), found, now)
+            if finding and run.verdict is None:
+                self._decide(run, finding, now)
+        except Exception as error:  # noqa: BLE001  as in _advance
+            self._contain(run, error, now)
+        self._interests.of(run)
+
+    def observe(self, now: datetime, watch: Watch, *events: WatchEvent) -> list[Command]:
+        """Take in events of a watch, in their order."""
         if not self._interests.wants(watch):  # its end is under way
             return []
+        concerned = {run.spec.id: run for event in events for run in self._take(now, watch, event)}
+        return self._advance(now, concerned.values())
+
+    def _take(self, now: datetime, watch: Watch, event: WatchEvent) -> Iterable[Run]:
+        """Take in one event; return the runs that it concerns."""
+        topic = watch.topic
         try:
             shows = self._views.take(watch, event)
-            if isinstance(watch.topic, AnalysisRunsTopic | OthersTopic):
+            if isinstance(topic, AnalysisRunsTopic | OthersTopic):
                 self._turns.take(watch, event)
         except Exception as error:  # noqa: BLE001  as in _advance; what was told is lost to all of them
             for run in (followers := self._followers(watch)):
                 self._contain(run, error, now)
-            return self._advance(now, followers)
-        if isinstance(watch.topic, OthersTopic):
+            return followers
+        if isinstance(topic, OthersTopic):
             told = () if isinstance(event, Applied | Deleted) else self._followers(watch)
-            return self._advance(now, [run for run in told if run.stage is Stage.PROVING])
-        if isinstance(event, Applied | Deleted) and not isinstance(watch.topic, PodsTopic):
-            return self._observe_object(now, watch, event.object, gone=isinstance(event, Deleted))
-        return self._advance(now, self._followers(watch) if shows else ())
+            return [run for run in told if run.stage is Stage.PROVING]
+        if isinstance(event, Applied | Deleted) and not isinstance(topic, PodsTopic):
+            return self._take_object(now, watch, event.object, gone=isinstance(event, Deleted))
+        return self._followers(watch) if shows else ()
 
     def _followers(self, watch: Watch) -> list[Run]:
         return [self._runs[run_id] for run_id in self._interests.followers(watch)]
 
-    def _observe_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Command]:
+    def _take_object(self, now: datetime, watch: Watch, thing: object, *, gone: bool) -> list[Run]:
         concerned: list[Run] = []
         for run in self._concerned(watch, thing):
             try:
@@ -199,7 +217,7 @@ class Registry:
             except Exception as error:  # noqa: BLE001  as in _advance
                 self._contain(run, error, now)
                 concerned.append(run)
-        return self._advance(now, concerned)
+        return concerned
 
     def _see(self, run: Run, now: datetime, watch: Watch, thing: object, *, gone: bool) -> bool:
         """Take in what an object tells of a run; returns whether it does."""

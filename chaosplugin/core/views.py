@@ -30,11 +30,14 @@ class Views:
 
     def take(self, watch: Watch, event: WatchEvent) -> bool:
         """Take in one event; tell whether all who follow the watch see anything else than before."""
-        if isinstance(watch.topic, PodsTopic):
+        topic = watch.topic
+        if isinstance(topic, PodsTopic):
             store = self._pods.setdefault(watch, PodStore())
             _show(store, event)
             return store.synced or isinstance(event, Lost)
-        spawned = isinstance(watch.topic, ChildrenTopic)
+        spawned = isinstance(topic, ChildrenTopic)
+        if isinstance(event, Applied) and not spawned:  # as nearly all: it concerns whom it is about
+            return False
         if spawned:
             self._children.setdefault(watch, Children()).take(event)
         before = self._lost.get(watch)
@@ -42,7 +45,7 @@ class Views:
             self._lost[watch] = event.reason
         elif isinstance(event, Synced):
             self._lost.pop(watch, None)
-        return spawned or (isinstance(watch.topic, ChaosTopic) and self._lost.get(watch) != before)
+        return spawned or (isinstance(topic, ChaosTopic) and self._lost.get(watch) != before)
 
     def drop(self, watch: Watch) -> None:
         """Forget what a watch has shown that nobody wants any more."""

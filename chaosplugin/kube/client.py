@@ -54,6 +54,7 @@ from chaosplugin.provider.ports import (
     Denied,
     Invalid,
     NotFound,
+    Tell,
 )
 
 _MANY = 100  # streams of single canaries; beyond that one stream tells the pods of all
@@ -232,14 +233,14 @@ class KubernetesCluster:
         with self._streams.subscribe(await self._collection(topic), topic) as subscription:
             yield subscription
 
-    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+    async def follow(self, topic: Topic, tell: Tell) -> Callable[[], None]:
         collection = await self._collection(topic)
         if isinstance(topic, OthersTopic) and collection.namespace and not await self._may_watch(collection):
             tell(Synced(topic))
             return _leave
         return self._streams.follow(collection, topic, tell)
 
-    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+    def follow_now(self, topic: Topic, tell: Tell) -> Callable[[], None] | None:
         collection = None if isinstance(topic, OthersTopic) else self._collection_now(topic)
         return self._streams.follow(collection, topic, tell) if collection else None
 

@@ -16,7 +16,7 @@ from chaosplugin.kube.client import KubernetesCluster
 from chaosplugin.kube.leases import Lease
 from chaosplugin.kube.resources import Collection
 from chaosplugin.kube.tokens import TokenReviews
-from chaosplugin.provider.ports import Access, NotFound
+from chaosplugin.provider.ports import Access, NotFound, Tell
 
 _ORIGIN = ".gates"
 """ends the origin of their experiments: a plugin's sweep, which knows no records, leaves them alone"""
@@ -58,12 +58,12 @@ class RecordCluster(KubernetesCluster):
         async with super().watch(topic) as events:
             yield _all_translated(events) if isinstance(topic, AnalysisRunsTopic) else events
 
-    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+    async def follow(self, topic: Topic, tell: Tell) -> Callable[[], None]:
         if isinstance(topic, AnalysisRunsTopic):
-            return await super().follow(topic, lambda event: tell(_translated(event)))
+            return await super().follow(topic, lambda *events: tell(*map(_translated, events)))
         return await super().follow(topic, tell)
 
-    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+    def follow_now(self, topic: Topic, tell: Tell) -> Callable[[], None] | None:
         translated = isinstance(topic, AnalysisRunsTopic | OthersTopic)
         return None if translated else super().follow_now(topic, tell)
 

@@ -32,20 +32,19 @@ from chaosplugin.kube.resources import EVERYTHING, Collection, Part, Resource, b
 from chaosplugin.kube.session import Session
 from chaosplugin.kube.store import Absent, Change, Complete, Failing, Present, Store
 from chaosplugin.provider.facts import Observer, gate
+from chaosplugin.provider.ports import Tell
 
 _SYNC_S = 2.0
 _SETTLE_S = 5.0
 _FULL = 1024  # events that wait for a slow subscriber before they are coalesced
 _AT_ONCE = 100  # listeners that are told the same in one go, before others have their turn
 
-Tell = Callable[[WatchEvent], None]
-
 
 class Listener(Protocol):
     """Whom a stream tells its changes; called by the loop, so it must not wait."""
 
-    def put(self, change: Change) -> None:
-        """Take a change, if it is of the topic."""
+    def put(self, *changes: Change) -> None:
+        """Take changes, as far as they are of the topic."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +54,10 @@ class Follower:
     topic: Topic
     tell: Tell
 
-    def put(self, change: Change) -> None:
-        event = event_of(change, self.topic)
-        if event is not None:
-            self.tell(event)
+    def put(self, *changes: Change) -> None:
+        events = [event for change in changes if (event := event_of(change, self.topic)) is not None]
+        if events:
+            self.tell(*events)
 
 
 def event_of(change: Change, topic: Topic) -> WatchEvent | None:
@@ -87,11 +86,12 @@ class Subscription(AsyncIterator[WatchEvent]):
         self._ready: list[WatchEvent] = []  # newest first
         self._news = anyio.Event()
 
-    def put(self, change: Change) -> None:
-        """Queue a change, if it is of the topic."""
-        event = event_of(change, self._topic)
-        if event is not None:
-            self._add(event)
+    def put(self, *changes: Change) -> None:
+        """Queue changes, as far as they are of the topic."""
+        for change in changes:
+            event = event_of(change, self._topic)
+            if event is not None:
+                self._add(event)
 
     async def __anext__(self) -> WatchEvent:
         while not self._ready:
@@ -169,12 +169,13 @@ class _Stream:
             await self._reflector.run()
 
     def join(self, part: Part, listener: Listener) -> None:
-        """Tell a newcomer what the others know, then all that follows."""
+        """Tell a newcomer what the others know, all at once, then what follows."""
         self._listeners.setdefault(part, []).append(listener)
-        for found in self.part(part):
-            listener.put(Present(found))
+        known: list[Change] = [Present(found) for found in self.part(part)]
         if self._last_word is not None:
-            listener.put(self._last_word)
+            known.append(self._last_word)
+        if known:
+            listener.put(*known)
 
     def leave(self, part: Part, listener: Listener) -> None:
         self.used_at = time.monotonic()

@@ -129,7 +129,11 @@ class Analyses:
 
     # -- what the watch tells
 
-    def _take(self, event: WatchEvent) -> None:
+    def _take(self, *events: WatchEvent) -> None:
+        for event in events:
+            self._take_event(event)
+
+    def _take_event(self, event: WatchEvent) -> None:
         namespace = event.topic.namespace
         match event:
             case Applied(_, AnalysisRun() as run):

@@ -59,6 +59,12 @@ class Unavailable(ClusterError):
         self.sent = sent
 
 
+class Tell(Protocol):
+    """Is told events of a watch, in their order: several at once, if they come together."""
+
+    def __call__(self, *events: WatchEvent) -> None: ...
+
+
 class Access(NamedTuple):
     """A question to SelfSubjectAccessReview; an empty namespace means cluster-wide."""
 
@@ -164,7 +170,7 @@ class Cluster(Protocol):
         """Merge-patch an Event, likewise."""
         ...
 
-    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+    async def follow(self, topic: Topic, tell: Tell) -> Callable[[], None]:
         """Let `tell` be called with all that is there of a topic, and then as it changes.
 
         It is called by the loop, and must not wait; what this returns ends it. One stream per topic is
@@ -172,7 +178,7 @@ class Cluster(Protocol):
         """
         ...
 
-    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+    def follow_now(self, topic: Topic, tell: Tell) -> Callable[[], None] | None:
         """Do the same without waiting; None: what may be watched has to be asked for first."""
         ...
 

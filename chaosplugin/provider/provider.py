@@ -388,8 +388,8 @@ class ChaosProvider:
             return await self._clusters.home()
         return await self._clusters.endpoint(watch.endpoint, watch.credentials_namespace, watch.credentials)
 
-    def _observe(self, watch: Watch, event: WatchEvent) -> None:
-        self._apply(self._registry.observe(self._clock(), watch, event))
+    def _observe(self, watch: Watch, *events: WatchEvent) -> None:
+        self._apply(self._registry.observe(self._clock(), watch, *events))
 
 
 def _patch_in(spec: Spec) -> Access:

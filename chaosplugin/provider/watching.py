@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,6 +20,12 @@ RETRY_S = 5.0
 """Pause before a cluster that cannot be reached at all is tried again."""
 
 
+class TellOf(Protocol):
+    """Is told events of a watch, in their order."""
+
+    def __call__(self, watch: Watch, /, *events: WatchEvent) -> None: ...
+
+
 class Watching:
     """The streams are shared, and linger, in the cluster's own care; to begin with one may take a task."""
 
@@ -27,7 +34,7 @@ class Watching:
         tasks: TaskGroup,
         home_now: Callable[[], Cluster | None],
         cluster_of: Callable[[Watch], Awaitable[Cluster]],
-        tell: Callable[[Watch, WatchEvent], None],
+        tell: TellOf,
     ) -> None:
         self._tasks = tasks
         self._home_now = home_now

@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from chaosplugin.core.analysis import Phase
+from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Create,
@@ -14,6 +14,7 @@ from chaosplugin.core.commands import (
     Find,
     Found,
     HistoryRead,
+    LedgerRead,
     NameExists,
     Outcome,
     ReadHistory,
@@ -22,6 +23,8 @@ from chaosplugin.core.commands import (
     Unanswered,
     WriteWake,
 )
+from chaosplugin.core.config import HASH_LABEL
+from chaosplugin.core.interests import Watch
 from chaosplugin.core.objects import (
     AnalysisRun,
     AnalysisRunSpec,
@@ -29,8 +32,9 @@ from chaosplugin.core.objects import (
     Metadata,
 )
 from chaosplugin.core.run import Stage
+from chaosplugin.core.topics import Applied, PodsTopic, Synced
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import analysis_run, hit, pod, recovered
+from tests.core.given import HASH, analysis_run, hit, pod, recovered
 from tests.core.world import World, marked
 
 
@@ -92,6 +96,53 @@ def test_a_live_experiment_is_adopted_with_its_baseline() -> None:
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
     assert not [command for command in world.todo if isinstance(command, Create)]
+
+
+def begun_as_told() -> World:
+    """Let a Resume begin a gate whose ledger is told by watches: its experiment is on."""
+    before = World()
+    before.to_create()
+    world = World()
+    experiment = before.chaos(hit("web-a"), desired="Run")
+    ledger = LedgerRead(analysis_run=analysis_run(), experiment=experiment, value=HASH)
+    begun = world.registry.start(
+        world.now,
+        world.spec,
+        analysis_run(),
+        errors=0,
+        given=Measurement(phase=Phase.RUNNING),
+        push=True,
+        told=(ledger, timedelta()),
+    )
+    assert begun == []
+    assert world.registry.progress == [], "it is not looked at yet"
+    return world
+
+
+def test_a_gate_whose_ledger_is_told_is_looked_at_with_what_its_watches_tell() -> None:
+    """After a restart thousands begin so: a look costs as much as all else that is done for one of them."""
+    world = begun_as_told()
+    topic = PodsTopic("default", HASH_LABEL, HASH)
+    watch = Watch("", "", "", topic)
+    assert world.registry.watch_changes()[watch]
+
+    events = [*(Applied(topic, pod(name)) for name in ("web-a", "web-b")), Synced(topic)]
+    world.take(world.registry.observe(world.now, watch, *events))
+
+    assert len(world.registry.progress) == 1
+    assert world.registry.runs[world.spec.id].min_ready == 2
+    assert "is running against the canary" in world.resume().message
+
+
+def test_a_gate_whose_ledger_is_told_is_looked_at_by_its_resume_if_nothing_else_is() -> None:
+    world = begun_as_told()
+    assert world.registry.next_deadline() is None
+
+    world.resume()
+
+    assert world.stage is Stage.OBSERVING
+    assert len(world.registry.progress) == 1
+    assert world.registry.next_deadline() is not None
 
 
 def test_a_foreign_object_of_that_name_is_left_alone() -> None:

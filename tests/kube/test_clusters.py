@@ -71,7 +71,7 @@ async def test_an_endpoint_at_which_a_gate_follows_its_experiment_stays_open(
     tls_script.always = stream(bookmark(7, ends=True), then="hang")
     async with opened(script_config) as clusters:
         far = await clusters.endpoint(tls_script.url, "shop", "far", begins=True)
-        leave = await far.follow(PodsTopic("shop", "hash", "new"), lambda _: None)
+        leave = await far.follow(PodsTopic("shop", "hash", "new"), lambda *_: None)
         await anyio.sleep(3 * KEPT_S)
 
         assert await clusters.endpoint(tls_script.url, "shop", "far") is far

@@ -49,6 +49,21 @@ async def test_one_stream_serves_all_namespaces_and_all_subscribers(
     assert watches[0].query["labelSelector"] == "app.kubernetes.io/managed-by=chaosplugin"
 
 
+async def test_who_follows_a_stream_that_is_open_is_told_all_that_it_knows_at_once(
+    script: Script, cluster: KubernetesCluster
+) -> None:
+    """Each time something is told to a gate it is looked at."""
+    script.then(stream(added("a", 5), added("b", 6), bookmark(7, ends=True), then="hang"))
+    told: list[tuple[WatchEvent, ...]] = []
+
+    async with cluster.watch(TOPIC) as events:
+        await take(events, 3)
+        end = await cluster.follow(TOPIC, lambda *events: told.append(events))
+        end()
+
+    assert [[type(event) for event in events] for events in told] == [[Applied, Applied, Synced]]
+
+
 async def test_who_may_not_watch_everywhere_watches_the_namespace(
     script: Script, cluster: KubernetesCluster
 ) -> None:

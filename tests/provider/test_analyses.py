@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun
 from chaosplugin.core.run import Stage
-from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Deleted, Lost, Synced, Topic, WatchEvent
+from chaosplugin.core.topics import AnalysisRunsTopic, Applied, Deleted, Lost, Synced, Topic
 from chaosplugin.provider.analyses import KEEP, Analyses
-from chaosplugin.provider.ports import Cluster, Denied
+from chaosplugin.provider.ports import Cluster, Denied, Tell
 from tests.core.test_gates import NOW, stored, with_measurements
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ class Home:
         self.followed: list[str] = []
         self.patched: list[tuple[str, str, object]] = []
         self.denied: set[str] = set()
-        self.tell: Callable[[WatchEvent], None] = lambda _: None
+        self.tell: Tell = lambda *_: None
 
-    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+    async def follow(self, topic: Topic, tell: Tell) -> Callable[[], None]:
         self.followed.append(topic.namespace)
         self.tell = tell
         for each in self.listed:

@@ -72,7 +72,7 @@ async def test_an_analysis_that_a_watch_shows_alive_is_not_read(tmp_path: Path) 
             resources.ANALYSIS_RUNS, NAMESPACE, "web-1", {"metadata": {"labels": {ledger.GATE: "true"}}}
         )
         topic = AnalysisRunsTopic(NAMESPACE)
-        end = await bed.home.follow(topic, lambda _: None)
+        end = await bed.home.follow(topic, lambda *_: None)
         await bed.until(lambda: bed.home.told(topic, "web-1") is not None)
         bed.cluster.server.seen.clear()
 

@@ -6,6 +6,7 @@ import anyio
 
 from chaosplugin.core.interests import Watch
 from chaosplugin.core.topics import ChaosTopic, Synced, Topic, WatchEvent
+from chaosplugin.provider.ports import Tell
 from chaosplugin.provider.watching import Watching
 
 FIRST, SECOND, THIRD = (Watch("", "", "", ChaosTopic("PodChaos", name)) for name in ("1", "2", "3"))
@@ -18,13 +19,13 @@ class Told:
         self.late = late
         self.open: list[Topic] = []
 
-    async def follow(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+    async def follow(self, topic: Topic, tell: Tell) -> Callable[[], None]:
         return self._open(topic, tell)
 
-    def follow_now(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None] | None:
+    def follow_now(self, topic: Topic, tell: Tell) -> Callable[[], None] | None:
         return None if self.late else self._open(topic, tell)
 
-    def _open(self, topic: Topic, tell: Callable[[WatchEvent], None]) -> Callable[[], None]:
+    def _open(self, topic: Topic, tell: Tell) -> Callable[[], None]:
         self.open.append(topic)
         tell(Synced(topic))
         return lambda: self.open.remove(topic)
@@ -36,7 +37,7 @@ async def followed(cluster: Told, changes: dict[Watch, bool], told: dict[Watch, 
     async def later(_: Watch) -> Told:
         return cluster
 
-    def tell(watch: Watch, _: WatchEvent) -> None:
+    def tell(watch: Watch, *_: WatchEvent) -> None:
         watching.follow(told.pop(watch, {}))
 
     async with anyio.create_task_group() as tasks:
