@@ -100,12 +100,12 @@ def errors(run: AnalysisRun, metric: str) -> int:
 
 
 class Mark(Struct, frozen=True, kw_only=True, gc=False):
-    """A fault will be asked for: where, and by which name."""
+    """A fault will be asked for: where, and by which name. Its JSON is the annotation."""
 
-    kind: str
-    namespace: str
-    name: str
-    version: str
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    version: str = ""
     """the AnalysisRun's resourceVersion before the mark, so before the create; "" where the experiment's
     cluster counts its own"""
     canary: str = ""
@@ -114,6 +114,18 @@ class Mark(Struct, frozen=True, kw_only=True, gc=False):
     """when the fault is over at the latest; RFC 3339 text"""
     by: str = ""
     """a word of the process that has made it, unlike any other's"""
+
+
+class _Held(Struct, gc=False):
+    """What a mark and a claim have in common."""
+
+    canary: str = ""
+    until: str = ""
+
+
+_marks = msgspec.json.Decoder(Mark)
+_held = msgspec.json.Decoder(_Held)
+_UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +149,20 @@ class VerdictRecord:
     """a word of the process that has recorded it, unlike any other's; "" where Argo has"""
 
 
+def is_marked(run: AnalysisRun, identity: Identity) -> bool:
+    """Tell whether there is a mark of this intent, whatever it says."""
+    return run.metadata.annotation(_MARK + identity.digest) is not None
+
+
 def read_mark(run: AnalysisRun, identity: Identity) -> Mark | None:
     """Return the mark of this intent; one that somebody has mangled counts as a mark without a name."""
     text = run.metadata.annotation(_MARK + identity.digest)
     if text is None:
         return None
-    fields = _fields(text)
-    return Mark(
-        kind=fields.get("kind", ""),
-        namespace=fields.get("namespace", ""),
-        name=fields.get("name", ""),
-        version=fields.get("version", ""),
-        canary=fields.get("canary", ""),
-        until=fields.get("until", ""),
-        by=fields.get("by", ""),
-    )
+    try:
+        return _marks.decode(text)
+    except _UNREADABLE:
+        return Mark()
 
 
 def read_verdict(run: AnalysisRun, identity: Identity) -> VerdictRecord | None:
@@ -201,25 +212,29 @@ def holds(run: AnalysisRun) -> dict[str, Hold]:
         for key, text in annotations.items():
             if key.startswith(prefix):
                 intent = key.removeprefix(prefix)
-                hold = _hold(_fields(text), annotations.get(_VERDICT + intent), claim=prefix == _CLAIM)
+                hold = _hold(text, annotations.get(_VERDICT + intent), claim=prefix == _CLAIM)
                 found |= {intent: hold} if hold else {}
     return found
 
 
-def _hold(fields: Mapping[str, str], verdict: str | None, *, claim: bool) -> Hold | None:
-    canary, until = fields.get("canary", ""), moments.read(fields.get("until", ""))
+def _hold(text: str, verdict: str | None, *, claim: bool) -> Hold | None:
+    try:
+        held = _held.decode(text)
+    except _UNREADABLE:
+        return None
+    until = moments.read(held.until)
     if verdict is not None:
         judged = _fields(verdict)
         finished = moments.read(judged.get("finishedAt", ""))
         cut_short = judged.get("phase") != Phase.SUCCESSFUL
         until = min(until, finished + _CUT_SHORT) if until and finished and cut_short else None
-    return Hold(canary, until, claim) if canary and until else None
+    return Hold(held.canary, until, claim) if held.canary and until else None
 
 
 def _fields(text: str) -> dict[str, str]:
     try:
         found: object = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+    except _UNREADABLE:
         return {}
     if not isinstance(found, dict):
         return {}
@@ -231,16 +246,7 @@ def mark_patch(identity: Identity, mark: Mark, resource_version: str) -> dict[st
 
     With the AnalysisRun's resourceVersion: of two processes only one makes the mark.
     """
-    body = {
-        "kind": mark.kind,
-        "namespace": mark.namespace,
-        "name": mark.name,
-        "version": mark.version,
-        "canary": mark.canary,
-        "until": mark.until,
-        "by": mark.by,
-    }
-    return _patch({_MARK + identity.digest: _json(body)}, resource_version)
+    return _patch({_MARK + identity.digest: msgspec.json.encode(mark).decode()}, resource_version)
 
 
 def claim_patch(identity: Identity, hold: Hold) -> dict[str, object]:

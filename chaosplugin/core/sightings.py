@@ -184,7 +184,9 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     if ledger.finished(analysis_run, run.spec.identity) or (retried and run.error):
         run.stored = True
     run.shown = run.shown or analysis_run.metadata.label(ledger.GATE) is not None
-    _see_mark(run, ledger.read_mark(analysis_run, run.spec.identity))
+    known = run.marked and run.create_sent and ledger.is_marked(analysis_run, run.spec.identity)
+    if not known:  # else it tells nothing new, whose ever it is
+        _see_mark(run, ledger.read_mark(analysis_run, run.spec.identity))
     if analysis_run.spec.terminate:
         return _terminated(run, "its AnalysisRun is being terminated")
     return None
