@@ -43,7 +43,10 @@ class Metadata(_Object, frozen=True):
     @property
     def controller(self) -> OwnerReference | None:
         """The owner that controls this object; at most one has `controller: true`."""
-        return next((owner for owner in self.owner_references or () if owner.controller), None)
+        for owner in self.owner_references or ():
+            if owner.controller:
+                return owner
+        return None
 
     def label(self, key: str) -> str | None:
         return (self.labels or _NONE).get(key)
@@ -89,7 +92,10 @@ class Pod(_Object, frozen=True):
 
     @property
     def ready_condition(self) -> Condition | None:
-        return next((c for c in self.status.conditions or () if c.type == "Ready"), None)
+        for condition in self.status.conditions or ():
+            if condition.type == "Ready":
+                return condition
+        return None
 
     @property
     def ready(self) -> bool:

@@ -11,6 +11,7 @@ from chaosplugin.kube.session import Request
 from chaosplugin.provider.ports import Access
 
 _REMEMBER_S = 600.0  # a right that is granted or taken is noticed after that
+_NEVER = (0.0, False)
 
 
 class Review(msgspec.Struct):
@@ -32,11 +33,13 @@ class Reviews:
 
     def remembered(self, access: Access) -> bool | None:
         """Return an answer without a question; None: there is none, or it is too old."""
-        for each in (access, access._replace(namespace="")):
-            until, allowed = self._known.get(each, (0.0, False))
-            if time.monotonic() < until and (allowed or each == access):
-                return allowed
-        return None
+        now = time.monotonic()
+        if access.namespace:  # mostly it is allowed everywhere
+            until, allowed = self._known.get(Access(access.verb, access.group, access.resource), _NEVER)
+            if allowed and now < until:
+                return True
+        until, allowed = self._known.get(access, _NEVER)
+        return allowed if now < until else None
 
     async def allowed(self, access: Access) -> bool:
         """Ask, unless it is remembered."""
