@@ -80,7 +80,7 @@ def entries(
 ) -> Iterator[str]:
     """Yield the lines of one entry; `moment` is in UTC. Only a message that is too long makes several."""
     timestamp = f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-    pieces = list(_pieces(_shorten(message, _MAX_MESSAGE))) or [""]
+    pieces = [message] if _is_short(message, _MAX_PIECE) else list(_pieces(_shorten(message, _MAX_MESSAGE)))
     values = _values(fields)
     for number, piece in enumerate(pieces, 1):
         entry = {"@level": level, "@message": piece, "@module": _fit(module, 1000), "@timestamp": timestamp}
@@ -90,10 +90,6 @@ def entries(
 
 
 def _pieces(message: str) -> Iterator[str]:
-    if len(message) * _MOST_ESCAPED + 2 <= _MAX_PIECE:
-        if message:
-            yield message
-        return
     while message:
         size = _MAX_PIECE
         while len(json.dumps(message[:size])) > _MAX_PIECE:
@@ -103,8 +99,11 @@ def _pieces(message: str) -> Iterator[str]:
 
 
 def _values(fields: Mapping[str, object]) -> dict[str, str]:
-    values = {key.replace("@", "_"): str(value) for key, value in fields.items()}
-    if _MOST_ESCAPED * sum(len(key) + len(text) + 4 for key, text in values.items()) <= _FEW:
+    values, size = {}, 0
+    for key, value in fields.items():
+        text = values[key.replace("@", "_")] = str(value)
+        size += len(key) + len(text) + 4
+    if _MOST_ESCAPED * size <= _FEW:
         return values  # as nearly always
     values = {}
     room = _MAX_FIELDS
@@ -118,9 +117,14 @@ def _values(fields: Mapping[str, object]) -> dict[str, str]:
     return values
 
 
+def _is_short(text: str, size: int) -> bool:
+    """Tell whether the JSON of it takes at most `size` bytes, whatever it holds."""
+    return len(text) * _MOST_ESCAPED + 2 <= size
+
+
 def _fit(text: str, size: int) -> str:
     """Cut the middle out until the JSON of it takes at most `size` bytes."""
-    if len(text) * _MOST_ESCAPED + 2 <= size:  # as nearly always
+    if _is_short(text, size):  # as nearly always
         return text
     keep = size
     text = _shorten(text, keep)

@@ -31,7 +31,7 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record) + fields
 
 
-class HostHandler(logging.StreamHandler[Writer]):
+class HostHandler(logging.Handler):
     """Takes fd 2 over for a host; see `stderr` for who may write what.
 
     A record that cannot be formatted is told by logging itself on fd 2, and so comes by way of the pump.
@@ -40,7 +40,7 @@ class HostHandler(logging.StreamHandler[Writer]):
     def __init__(self) -> None:
         self._host = os.dup(2)
         self._writer = Writer(self._host, self._tell_dropped)
-        super().__init__(self._writer)
+        super().__init__()
         self.setFormatter(HclogFormatter())
         reading, writing = os.pipe()
         os.dup2(writing, 2)
@@ -48,6 +48,12 @@ class HostHandler(logging.StreamHandler[Writer]):
         self._pump = Pump(reading, self._foreign)
         # A crashing process runs no thread that could wrap lines: the host gets them as they are, as text.
         faulthandler.enable(file=self._host)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self.format(record))
+        except Exception:  # noqa: BLE001  as handlers do, so that no log entry ends what it is about
+            self.handleError(record)
 
     def close(self) -> None:
         """Give fd 2 back, and write what is queued within half a second; logging calls it at exit, too."""
@@ -128,6 +134,7 @@ def _configure(handler: logging.Handler, level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # which no line tells
+    logging._srcfile = None  # noqa: SLF001  likewise, as Python's logging HOWTO advises: no look for the caller
     sys.excepthook = _log_exception
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread_exception
