@@ -1,7 +1,6 @@
 """TLS contexts for API servers. Building one takes about 40 ms: it is done in a thread."""
 
 import logging
-import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import anyio
 
-from chaosplugin import files
+from chaosplugin import certificates, files
+from chaosplugin.certificates import BadCertificate
 from chaosplugin.kube.errors import NoCluster
 
 _log = logging.getLogger(__name__)
@@ -81,14 +81,11 @@ def client_context(*, ca: bytes | None, verify: bool = True) -> ssl.SSLContext:
     Raises:
         NoCluster: `ca` holds no certificate.
     """
-    if ca is not None and not ca.strip():
-        raise NoCluster("CA certificate: it is empty")
     try:
-        # what is not ASCII can only be a comment
-        text = ca.decode("ascii", "ignore") if ca is not None else None
-        context = ssl.create_default_context(cadata=text)
-    except (ssl.SSLError, ValueError) as error:
-        raise NoCluster(f"CA certificate: {error}") from None
+        text = certificates.text_of(ca, "CA certificate: it") if ca is not None else None
+    except BadCertificate as error:
+        raise NoCluster(str(error)) from None
+    context = ssl.create_default_context(cadata=text)
     # Newer Pythons ask for extensions which many clusters' own CAs lack, and which Go does not ask for.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
@@ -103,12 +100,7 @@ def load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: by
     Raises:
         NoCluster: the two are not a certificate and its key.
     """
-    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
     try:
-        Path(f"/proc/self/fd/{descriptor}").write_bytes(certificate + b"\n" + key)
-        # An encrypted key would make OpenSSL ask at a terminal; with an answer given, it fails.
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: "-")
-    except (ssl.SSLError, OSError) as error:
+        certificates.load_pair(context, certificate, key)
+    except BadCertificate as error:
         raise NoCluster(f"client certificate: {error}") from None
-    finally:
-        os.close(descriptor)

@@ -20,7 +20,8 @@ import anyio
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from chaosplugin import files
+from chaosplugin import certificates, files
+from chaosplugin.certificates import BadCertificate
 from chaosplugin.provider.settings import Metrics as Address
 from chaosplugin.telemetry.metrics import Metrics
 from chaosplugin.telemetry.runs import listed
@@ -97,8 +98,8 @@ async def serve(address: Address, pages: Pages) -> None:
         context = tls(address) if address.certificate else None
         await _listen(runner, address, context)
         await _follow(address, seen, context, pages)
-    except (OSError, ssl.SSLError) as error:
-        _log.warning("no metrics: the certificate or its key cannot be used: %s", error)
+    except BadCertificate as error:
+        _log.warning("no metrics: %s", error)
     finally:
         with anyio.CancelScope(shield=True):
             await runner.cleanup()
@@ -133,12 +134,11 @@ async def _follow(
             continue
         seen = found
         try:
-            if context is not None and address.certificate:
-                tls(address)  # a pair that does not belong together would leave the context with neither
-                context.load_cert_chain(address.certificate, address.key)
+            if context is not None:
+                certificates.load_pair(context, *_pair(address))
             if address.token is not None:
                 pages.want(token_of(address))
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        except (OSError, ValueError, BadCertificate) as error:
             _log.warning("the new certificate or token cannot be used, the old one stays: %s", error)
 
 
@@ -147,11 +147,17 @@ def _version(address: Address) -> files.Version:
 
 
 def tls(address: Address) -> ssl.SSLContext:
-    """Raises: OSError or ssl.SSLError."""
+    """Raises: BadCertificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(address.certificate or "", address.key)
+    certificates.load_pair(context, *_pair(address))
     return context
+
+
+def _pair(address: Address) -> tuple[bytes, bytes]:
+    """Read them; one that does not belong together would leave the context with neither."""
+    certificate = address.certificate or ""
+    return certificates.read_pair(certificate, address.key or certificate)
 
 
 def token_of(address: Address) -> str:

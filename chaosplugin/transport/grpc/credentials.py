@@ -1,12 +1,11 @@
 """The server's certificate, read again when its files change: connections from then on see the new one."""
 
 import logging
-import ssl
-from pathlib import Path
 
 import grpc
 
-from chaosplugin import files
+from chaosplugin import certificates, files
+from chaosplugin.certificates import BadCertificate
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +28,8 @@ class ServerCertificate:
         try:
             self._seen = files.version(self._paths)
             first = self._read()
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise CannotServeError(f"--tls-cert, --tls-key, --client-ca: {error}") from None
+        except BadCertificate as error:
+            raise CannotServeError(f"no TLS: {error}") from None
         return grpc.dynamic_ssl_server_credentials(
             first,
             self._fetch,  # type: ignore[arg-type]  # it may answer None
@@ -47,7 +46,7 @@ class ServerCertificate:
             return None
         try:
             fresh = self._read()
-        except (OSError, ssl.SSLError, ValueError) as error:
+        except BadCertificate as error:
             self._complained = found
             _log.warning("the new certificate is not usable, the old one stays: %s", error)
             return None
@@ -56,11 +55,6 @@ class ServerCertificate:
         return fresh
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        # gRPC would find out only when somebody calls that these do not belong together
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key, lambda: "-")
-        pair = (Path(self._key).read_bytes(), Path(self._certificate).read_bytes())
-        if self._client_ca is None:
-            return grpc.ssl_server_certificate_configuration([pair])
-        roots = Path(self._client_ca).read_bytes()
-        ssl.create_default_context(cadata=roots.decode("ascii", "ignore"))  # comments may be anything
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
+        chain, key = certificates.read_pair(self._certificate, self._key)
+        roots = certificates.read_authorities(self._client_ca) if self._client_ca else None
+        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
