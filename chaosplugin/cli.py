@@ -2,10 +2,11 @@
 
 Started by a host of Argo Rollouts (its cookie is in the environment) the program is the plugin. Started
 by hand it explains itself, or runs the demo and the sandbox. Exit codes: 0 done, 1 not done, 2 bad
-arguments, 130 ended by ctrl-C.
+arguments, 130 ended by ctrl-C, 143 by SIGTERM before it served.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -68,6 +69,8 @@ exit codes: 0 nothing is missing; 1 something is; 2 bad arguments; 130 ctrl-C
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if os.getpid() == 1:
+        _end_as_others_do()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each failed handshake is a line, and no JSON
     if startup.is_wanted(os.environ):
         return _plugin(arguments)
@@ -78,6 +81,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _self_check(arguments[1:]) if arguments[0] == "--self-check" else _by_hand(arguments)
     except KeyboardInterrupt:
         return 130
+
+
+def _end_as_others_do() -> None:
+    """Let SIGTERM end the first process of a container, too: by default the kernel keeps it from that.
+
+    The launcher has let it wait. Who serves handles it in its own way later.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 # -- as a plugin

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -163,8 +164,20 @@ static void become(char path[PATH_LENGTH], char *self, int argc, char **argv)
 	die("cannot start %s: %s", loader, strerror(errno));
 }
 
+// Let SIGTERM wait for Python: of a container's first process the kernel drops what nobody handles yet, and
+// its pod would be killed only after the grace period.
+static void keep_signal(void)
+{
+	sigset_t kept;
+	sigemptyset(&kept);
+	sigaddset(&kept, SIGTERM);
+	sigprocmask(SIG_BLOCK, &kept, NULL);
+}
+
 int main(int argc, char **argv)
 {
+	if (getpid() == 1)
+		keep_signal();
 	static char path[PATH_LENGTH], absolute[PATH_LENGTH], folder[PATH_LENGTH];
 	struct trailer trailer;
 	char *name = (char *)getauxval(AT_EXECFN);
