@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from chaosplugin.provider.settings import Metrics, Settings, Traces
+from chaosplugin.provider.settings import Settings, Traces
 from chaosplugin.transport import startup
 
 if TYPE_CHECKING:
@@ -142,12 +142,19 @@ def _settings(arguments: Sequence[str]) -> "Settings":
     parser = HostParser(prog="chaosplugin", add_help=False)
     add_plugin(parser)
     found = parser.parse_args(arguments)
-    return _observed(found)._replace(grpc=found.protocol == "grpc")
+    return _observed(parser, found)._replace(grpc=found.protocol == "grpc")
 
 
-def _observed(found: "argparse.Namespace") -> Settings:
+def _observed(parser: "argparse.ArgumentParser", found: "argparse.Namespace") -> Settings:
     """Read the settings of a process that metrics and traces may tell of."""
-    return _of_options(found)._replace(metrics=_metrics(found), traces=traces_of(os.environ))
+    from chaosplugin import options  # noqa: PLC0415
+    from chaosplugin.transport.grpc.addresses import BadAddress  # noqa: PLC0415
+
+    try:
+        metrics = options.metrics(found)
+    except BadAddress as error:
+        parser.error(str(error))
+    return _of_options(found)._replace(metrics=metrics, traces=traces_of(os.environ))
 
 
 def _of_options(found: "argparse.Namespace") -> Settings:
@@ -167,13 +174,6 @@ def _of_options(found: "argparse.Namespace") -> Settings:
     )
     kubeconfig = found.kubeconfig or os.environ.get("KUBECONFIG") or None
     return Settings(policy, kubeconfig, found.log_level, found.kube_api_qps)
-
-
-def _metrics(found: "argparse.Namespace") -> Metrics | None:
-    if found.metrics_address is None:
-        return None
-    host, port = found.metrics_address
-    return Metrics(host, port, found.metrics_cert, found.metrics_key, found.metrics_token_file)
 
 
 def traces_of(environ: Mapping[str, str]) -> Traces | None:
@@ -327,6 +327,7 @@ def _serve(parser: "argparse.ArgumentParser", found: "argparse.Namespace") -> in
         listening = options.listening(found)
     except BadAddress as error:
         parser.error(str(error))
+    settings = _observed(parser, found)
     from chaosplugin import serving  # noqa: PLC0415
 
-    return serving.run(_observed(found), listening, found.log_format)
+    return serving.run(settings, listening, found.log_format)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from chaosplugin.parsers import GateParser, HostParser, Parser
+from chaosplugin.provider.settings import Metrics
 from chaosplugin.transport.grpc.addresses import BadAddress, Listening, Target, parse
 
 _ADDRESS = "unix:///PATH, HOST:PORT or [IPV6]:PORT"
@@ -93,6 +94,16 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def metrics(found: argparse.Namespace) -> Metrics | None:
+    """Return how a process can be watched. Raises: BadAddress, as what is left out would be left open."""
+    files = (found.metrics_cert, found.metrics_key, found.metrics_token_file)
+    if found.metrics_address is None and any(files):
+        raise BadAddress("--metrics-cert, --metrics-key and --metrics-token-file want --metrics-address")
+    if found.metrics_key and not found.metrics_cert:
+        raise BadAddress("--metrics-key wants --metrics-cert")
+    return Metrics(*found.metrics_address, *files) if found.metrics_address else None
+
+
 def plugin_help() -> str:
     """Return what `--help` says of the plugin's args."""
     wide = partial(argparse.HelpFormatter, max_help_position=32, width=110)
@@ -138,7 +149,13 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add what `serve` knows beside the plugin's own options."""
     parser.epilog, parser.formatter_class = _SERVE, argparse.RawDescriptionHelpFormatter
     group = parser.add_argument_group("where it listens")
-    group.add_argument("--listen", action="append", required=True, metavar="ADDRESS", help=_ADDRESS)
+    group.add_argument(
+        "--listen",
+        action="append",
+        required=True,
+        metavar="ADDRESS",
+        help=f"{_ADDRESS}; port 0 is a free one, which the log tells",
+    )
     group.add_argument("--socket-group", type=int, metavar="GID", help="may use the unix sockets, too")
     group = parser.add_argument_group("who may call, over TCP (files are read again when they change)")
     group.add_argument("--tls-cert", metavar="FILE", help="certificate chain of the server")

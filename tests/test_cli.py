@@ -201,6 +201,25 @@ def test_what_is_misspelt_is_named_in_one_line_with_what_was_meant(
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--metrics-address", ":9464", "--metrics-key", "tls.key"], "--metrics-key wants --metrics-cert"),
+        (["--metrics-token-file", "token"], "--metrics-token-file want --metrics-address"),
+    ],
+)
+def test_what_would_be_left_open_in_silence_is_refused(
+    options: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CannotStartError, match=why):
+        cli._settings(options)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--listen", "unix:///nowhere/socket", *options])
+
+    assert ended.value.code == 2
+    assert why in capsys.readouterr().err
+
+
 def test_a_misspelt_arg_of_the_plugin_is_named_for_the_hosts_log() -> None:
     with pytest.raises(CannotStartError, match="no option --alow-stable; did you mean --allow-stable"):
         cli._settings(["--alow-stable"])
