@@ -118,7 +118,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
                 running.set_ready()
                 watched.not_ready = ""
                 tasks.start_soon(keep, partial(wake_all, home, secrets.token_hex(4)))
-                log.info("serving at %s", ", ".join(each.target for each in listening.addresses))
+                log.info("serving at %s", ", ".join(running.targets))
                 await _signalled()
                 log.info("ending: nothing new begins, what runs is left to the cluster")
                 drain.begin()

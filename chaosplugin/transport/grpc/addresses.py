@@ -90,6 +90,8 @@ class Target(NamedTuple):
 
     def refusal(self) -> str:
         """Say what is wrong with the combination, "" for nothing."""
+        if not (self.address.path or self.address.port):
+            return f"{self.address.target}: no server is reached at port 0"
         if (self.certificate is None) != (self.key is None):
             return "--cert and --key go together"
         if self.certificate is not None and not self.secure:

@@ -11,10 +11,11 @@ import anyio
 import grpc
 
 from chaosplugin.transport.grpc import health, reflection
-from chaosplugin.transport.grpc.addresses import Address, Listening
+from chaosplugin.transport.grpc.addresses import Listening
 from chaosplugin.transport.grpc.callers import Anybody, Callers, Certified, LocalOr, parse_allowed
 from chaosplugin.transport.grpc.credentials import CannotServeError, ServerCertificate
 from chaosplugin.transport.grpc.dispatch import handlers
+from chaosplugin.transport.grpc.ports import bind_port
 from chaosplugin.transport.grpc.sockets import OwnSocket, bind_socket
 
 MAX_MESSAGE = 32 << 20  # as in net/rpc
@@ -54,6 +55,8 @@ class Server:
         self, server: grpc.aio.Server, services: Iterable[str], also_healthy: Iterable[str] = ()
     ) -> None:
         self._server = server
+        self.targets: list[str] = []
+        """where it listens, as gRPC writes it"""
         self._health = health.HealthMethods(("", *services, *also_healthy))
         methods = self._health.by_name
         server.add_generic_rpc_handlers((handlers(health.SERVICE, Anybody(), methods, _MAX_HEALTH_CALLS),))
@@ -94,7 +97,14 @@ async def serving(
     own: list[OwnSocket] = []
     try:
         for address in listening.addresses:
-            own += _bind(made, address, listening)
+            try:
+                if address.path:
+                    own.append(bind_socket(made, address.path, listening.socket_group))
+                    server.targets.append(address.target)
+                else:
+                    server.targets.append(bind_port(made, address, _credentials(listening)))
+            except (RuntimeError, OSError) as error:
+                raise CannotServeError(f"cannot listen at {address.target}: {error}") from None
         await made.start()
         yield server
     finally:
@@ -103,15 +113,7 @@ async def serving(
             each.remove()
 
 
-def _bind(server: grpc.aio.Server, address: Address, listening: Listening) -> Iterable[OwnSocket]:
-    try:
-        if address.path:
-            return [bind_socket(server, address.path, listening.socket_group)]
-        if listening.certificate is not None and listening.key is not None:
-            certificate = ServerCertificate(listening.certificate, listening.key, listening.client_ca)
-            server.add_secure_port(address.target, certificate.credentials())
-        else:
-            server.add_insecure_port(address.target)
-    except (RuntimeError, OSError) as error:
-        raise CannotServeError(f"cannot listen at {address.target}: {error}") from None
-    return []
+def _credentials(listening: Listening) -> grpc.ServerCredentials | None:
+    if listening.certificate is None or listening.key is None:
+        return None
+    return ServerCertificate(listening.certificate, listening.key, listening.client_ca).credentials()

@@ -54,3 +54,10 @@ def test_a_token_never_goes_over_a_network_without_tls() -> None:
     assert "not sent" in Target(parse("host:1"), token_file="t", plain=True).refusal()
     assert not Target(parse("host:1"), token_file="t").refusal()
     assert not Target(parse("unix:///s"), token_file="t").refusal()
+
+
+def test_nothing_is_reached_at_port_0_where_a_server_is_given_a_free_one() -> None:
+    address = parse("127.0.0.1:0")
+
+    assert not Listening((address,)).refusal()
+    assert Target(address).refusal() == "127.0.0.1:0: no server is reached at port 0"
