@@ -15,7 +15,7 @@ _NOT_ITS_KEY = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIF
 """as OpenSSL says it of a key of the same kind, and of another kind"""
 
 
-class BadCertificate(Exception):
+class BadCertificate(OSError):
     """It cannot be used; the text is one line for the operator, and names the file."""
 
 

@@ -156,7 +156,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=f"{_ADDRESS}; port 0 is a free one, which the log tells",
     )
-    group.add_argument("--socket-group", type=int, metavar="GID", help="may use the unix sockets, too")
+    group.add_argument("--socket-group", type=_group, metavar="GID", help="may use the unix sockets, too")
     group = parser.add_argument_group("who may call, over TCP (files are read again when they change)")
     group.add_argument("--tls-cert", metavar="FILE", help="certificate chain of the server")
     group.add_argument("--tls-key", metavar="FILE", help="its key")
@@ -192,6 +192,13 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json is hclog's, as the plugin logs"
     )
+
+
+def _group(text: str) -> int:
+    """Read the number of a group; the last one of 32 bits means none to the kernel."""
+    if not (text.isascii() and text.isdecimal()) or int(text) >= (1 << 32) - 1:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted the number of a group")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -137,6 +137,14 @@ def test_a_drain_that_is_no_time_is_refused(text: str) -> None:
     assert f"argument --drain: met '{text}', wanted seconds from 0 to 3600" in ended.stderr
 
 
+@pytest.mark.parametrize("text", ["-1", "argo", "4294967295"])
+def test_a_group_of_the_socket_that_is_no_number_of_one_is_refused(text: str) -> None:
+    ended = _run("serve", "--listen", "unix:///nowhere/socket", f"--socket-group={text}")
+
+    assert ended.returncode == 2
+    assert f"argument --socket-group: met '{text}', wanted the number of a group" in ended.stderr
+
+
 def test_a_setting_that_is_no_yaml_is_named_not_the_template(tmp_path: Path) -> None:
     template = tmp_path / "gate.yaml"
     template.write_text("kind: PodChaos\n")

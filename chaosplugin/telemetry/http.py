@@ -138,7 +138,7 @@ async def _follow(
                 certificates.load_pair(context, *_pair(address))
             if address.token is not None:
                 pages.want(token_of(address))
-        except (OSError, ValueError, BadCertificate) as error:
+        except (OSError, ValueError) as error:
             _log.warning("the new certificate or token cannot be used, the old one stays: %s", error)
 
 

@@ -132,7 +132,7 @@ class BridgeProvider:
         except grpc.aio.AioRpcError as error:
             why = f"{error.code().name}: {error.details()}"
         except OSError as error:
-            why = f"{error.filename}: {error.strerror}"
+            why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         except asyncio.CancelledError:
             # grpc/grpc#43502: the error has lost the mark by which a scope knows its own cancellation
             await anyio.lowlevel.checkpoint_if_cancelled()

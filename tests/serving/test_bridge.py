@@ -97,13 +97,20 @@ async def test_a_server_of_another_version_is_one_that_is_away(tmp_path: Path) -
     assert "UNIMPLEMENTED" in answer.message
 
 
-async def test_certificates_that_are_not_there_yet_are_waited_for_like_a_server(tmp_path: Path) -> None:
-    target = Target(Address(host="127.0.0.1", port=9), ca=str(tmp_path / "ca.crt"))
-    async with bridge(target) as by:
+@pytest.mark.parametrize(
+    ("text", "words"), [(None, ": No such file"), ("-----BEGIN CERT", " holds no certificate in PEM")]
+)
+async def test_certificates_that_are_not_there_yet_are_waited_for_like_a_server(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    file = tmp_path / "ca.crt"
+    if text is not None:
+        file.write_text(text)
+    async with bridge(Target(Address(host="127.0.0.1", port=9), ca=str(file))) as by:
         answer = await by.run(NOBODY, METRIC)
 
     assert answer.phase is Phase.RUNNING
-    assert "ca.crt: No such file" in answer.message
+    assert f"{file}{words}" in answer.message
 
 
 @pytest.mark.parametrize("half", [b"", b"good\nhalf", b"g\xff"])

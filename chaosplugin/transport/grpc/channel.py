@@ -10,7 +10,7 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from chaosplugin import files
+from chaosplugin import certificates, files
 from chaosplugin.transport.grpc.addresses import Target
 from chaosplugin.transport.grpc.server import MAX_MESSAGE
 
@@ -43,7 +43,7 @@ class _Way:
 
 
 class Channel:
-    """A channel to one target, opened by the first call. Without its files calls raise OSError."""
+    """A channel to one target, opened by the first call. Without usable files calls raise OSError."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -114,10 +114,12 @@ class Channel:
             return grpc.aio.insecure_channel(target.address.target, options)
         if target.server_name:
             options.append(("grpc.ssl_target_name_override", target.server_name))
-        read = (
-            Path(file).read_bytes() if file else None for file in (target.ca, target.key, target.certificate)
-        )
-        return grpc.aio.secure_channel(target.address.target, grpc.ssl_channel_credentials(*read), options)
+        ca = certificates.read_authorities(target.ca) if target.ca else None
+        chain = key = None
+        if target.certificate and target.key:
+            chain, key = certificates.read_pair(target.certificate, target.key)
+        credentials = grpc.ssl_channel_credentials(ca, key, chain)
+        return grpc.aio.secure_channel(target.address.target, credentials, options)
 
     def _metadata(self) -> _Metadata:
         """Show the token; read each time, as the kubelet replaces it."""
