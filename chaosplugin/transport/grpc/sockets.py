@@ -16,6 +16,7 @@ import grpc
 from chaosplugin.transport.folder import share
 
 _SUN_PATH = 108  # bytes on Linux, with a NUL at the end
+_OTHER = "choose another path"
 
 
 class OwnSocket:
@@ -89,11 +90,13 @@ def _check_free(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_socket():
-        raise OSError(f"{path} is there, and no socket")
+        raise OSError(f"what is there is no socket; remove it, or {_OTHER}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return
-    raise OSError(f"{path}: another process listens there")
+        except PermissionError:
+            raise OSError(f"another user's socket is there; {_OTHER}") from None
+    raise OSError(f"another process listens there; end it, or {_OTHER}")
