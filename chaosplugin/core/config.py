@@ -22,7 +22,7 @@ from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, names, quote
 from chaosplugin.core.steady_state import Rules
 from chaosplugin.core.template import KEY, SPEC, Template
-from chaosplugin.core.window import Window, check_length
+from chaosplugin.core.window import LONGEST_TIMEOUT, Window, check_length
 
 HASH_LABEL = "rollouts-pod-template-hash"
 """Argo Rollouts' label on pods and ReplicaSets (utils/conditions, DefaultRolloutUniqueLabelKey)."""
@@ -122,7 +122,7 @@ def read(plugin: Mapping[str, bytes], policy: Policy, load_yaml: Callable[[str],
     given = _settings(plugin)
     document = _document(given.get(KEY), load_yaml)
     experiment = template.read(document, policy)
-    timeout = span("timeout", given.get("timeout", "5m"), _LEAST_TIMEOUT, _DAY, "90s or 5m")
+    timeout = span("timeout", given.get("timeout", "5m"), _LEAST_TIMEOUT, LONGEST_TIMEOUT, "90s or 5m")
     _check_times(experiment, timeout)
     label = text("targetReplicaSetLabel", given.get("targetReplicaSetLabel", HASH_LABEL))
     if not _LABEL_KEY.fullmatch(label):

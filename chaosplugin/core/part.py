@@ -14,7 +14,10 @@ from chaosplugin.core.kinds import Effect, Kind
 from chaosplugin.core.refusal import InvalidConfig, nearest, quote
 
 _MODES = ("one", "all", "fixed", "fixed-percent", "random-max-percent")
-_SHORTEST = timedelta(seconds=1)
+SECOND = timedelta(seconds=1)
+SHORTEST = timedelta(seconds=2)
+"""of a fault that is created at any time of a second: Chaos Mesh counts from its begin"""
+_TOO_SHORT = "of a shorter one nothing may be left when it is injected, as Chaos Mesh counts in whole seconds"
 
 Path = tuple[str | int, ...]
 
@@ -71,7 +74,9 @@ def read(
             met(spec.get("containerNames")),
             f"the containers that {action} is to kill",
         )
-    lasting = span(f"{key}.duration", spec.get("duration"), "a shorter fault is over before it is injected")
+    # a Schedule fires as a second begins
+    shortest = SECOND if effect.one_shot or cron is not None else SHORTEST
+    lasting = span(f"{key}.duration", spec.get("duration"), shortest)
     return Part(
         where=where,
         kind=kind,
@@ -106,17 +111,17 @@ def _check_mode(key: str, spec: Mapping[str, object]) -> None:
         )
 
 
-def span(key: str, given: object, advice: str = "") -> timedelta | None:
-    """Read a Go duration of at least a second; absent is None."""
+def span(key: str, given: object, least: timedelta = SECOND) -> timedelta | None:
+    """Read a Go duration of at least so much; absent is None."""
     if given is None:
         return None
-    wanted = "a Go duration of at least 1s, such as 30s or 1m30s"
+    wanted = f"a Go duration of at least {duration.text(least)}, such as 30s or 1m30s"
     if not isinstance(given, str):
         raise InvalidConfig(key, met(given), wanted)
     try:
         lasting = duration.parse(given)
     except BadDuration as error:
         raise InvalidConfig(key, quote(given), wanted, str(error)) from None
-    if lasting < _SHORTEST:
-        raise InvalidConfig(key, quote(given), wanted, advice)
+    if lasting < least:
+        raise InvalidConfig(key, quote(given), wanted, _TOO_SHORT if least == SHORTEST else "")
     return lasting

@@ -135,7 +135,8 @@ def _template(reading: _Reading, where: Path, given: Mapping[str, object]) -> No
     if not name or name in reading.deadlines:
         raise InvalidConfig(f"{key}.name", met(given.get("name")), "a name that no other template has")
     type_ = text(f"{key}.templateType", given.get("templateType"))
-    deadline = part.span(f"{key}.deadline", given.get("deadline"))
+    shortest = part.SHORTEST if type_ in _KEYS.values() else part.SECOND
+    deadline = part.span(f"{key}.deadline", given.get("deadline"), shortest)
     reading.deadlines[name] = deadline
     _check_bare(key, type_, given)
     if type_ in _STEPS:

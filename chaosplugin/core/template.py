@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chaosplugin.core import kinds, part, spawning
-from chaosplugin.core.forms import known, mapping, met, pairs, text
+from chaosplugin.core.forms import known, mapping, met, optional, pairs, text
 from chaosplugin.core.kinds import API_VERSION, SCHEDULE, WORKFLOW, Kind
 from chaosplugin.core.part import Part
 from chaosplugin.core.policy import Policy
@@ -79,7 +79,7 @@ def read(given: object, policy: Policy) -> Template:
     if top.get("apiVersion") != API_VERSION:
         raise InvalidConfig(f"{KEY}.apiVersion", met(top.get("apiVersion")), f'"{API_VERSION}"')
     kind = kinds.find(top.get("kind"))
-    metadata = mapping(f"{KEY}.metadata", top.get("metadata", {}))
+    metadata = optional(f"{KEY}.metadata", top.get("metadata"))
     known(f"{KEY}.metadata", metadata, (*_KEPT_METADATA, *_SERVER_METADATA))
     spec = mapping(SPEC, top.get("spec"))
     template = Template(
@@ -112,7 +112,7 @@ def _scheduled(template: Template) -> Template:
     known(f"{SPEC}.scheduler", scheduler, ("cron",))
     when = spawning.read_cron(f"{SPEC}.scheduler.cron", scheduler.get("cron"))
     window = part.span(f"{SPEC}.duration", spec.get("duration"))
-    fault = replace(part.read(SPEC, (), kind, spec), where=(kind.key,), cron=when)
+    fault = replace(part.read(SPEC, (), kind, spec, cron=when), where=(kind.key,))
     return replace(
         template,
         kind=kinds.KINDS[SCHEDULE],

@@ -13,6 +13,7 @@ from chaosplugin.core.template import SPEC, Template
 
 RESERVE = timedelta(seconds=10)
 """What Chaos Mesh needs at most, in peace, to inject before and to recover after a duration."""
+LONGEST_TIMEOUT = timedelta(days=1)
 _DEFAULT_RESERVE = timedelta(seconds=30)
 _LEAST_DEFAULT = timedelta(seconds=5)
 _SECOND = timedelta(seconds=1)
@@ -92,12 +93,14 @@ def check_length(key: str, there: str, asked: timedelta, timeout: timedelta) -> 
     """
     most = timeout - RESERVE
     if asked > most:
+        enough = asked + RESERVE
+        or_else = f", or set timeout to at least {duration.text(enough)}" if enough <= LONGEST_TIMEOUT else ""
         raise InvalidConfig(
             key,
             there,
             f"at most {duration.text(most)}: timeout is {duration.text(timeout)}, "
             f"and {duration.text(RESERVE)} of it are for injection and recovery",
-            f"shorten it, or set timeout to at least {duration.text(asked + RESERVE)}",
+            f"shorten it{or_else}",
         )
 
 

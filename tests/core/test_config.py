@@ -113,6 +113,33 @@ def test_the_duration_of_a_one_shot_action_does_not_count() -> None:
     assert found.template.one_shot
 
 
+def test_metadata_of_null_is_none_as_to_kubernetes() -> None:
+    assert _parse(chaosExperimentCRD=_YAML.replace("{name: kill}", "")).template.name == ""
+
+
+def test_of_a_schedule_that_fires_as_a_second_begins_a_second_is_enough() -> None:
+    plain = {"action": "pod-failure", "mode": "all", "duration": "1s"}
+    for spec in (
+        {**plain, "scheduler": {"cron": "@every 1m"}},
+        {"schedule": "@every 1m", "type": "PodChaos", "podChaos": plain},
+    ):
+        found = _parse(
+            chaosExperimentCRD={
+                "apiVersion": "chaos-mesh.org/v1alpha1",
+                "kind": "PodChaos" if "scheduler" in spec else "Schedule",
+                "spec": spec,
+            }
+        )
+        assert found.template.parts[0].duration == timedelta(seconds=1)
+
+
+def test_no_timeout_is_proposed_that_would_be_refused() -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        _parse(chaosExperimentCRD=_with_spec(duration="100h"))
+
+    assert str(refused.value).endswith("of it are for injection and recovery; shorten it")
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -188,9 +215,14 @@ def test_a_wrong_setting_is_named_with_what_was_met_and_wanted(more: dict[str, o
         (_with_spec(mode="fixed"), 'a number as text for mode fixed, such as "50"'),
         (_with_spec(mode="fixed", value=2), "spec.value: met 2"),
         (_with_spec(duration="1d"), "there is no unit d: write 24h"),
-        (_with_spec(duration="-5s"), "a shorter fault is over before it is injected"),
+        *(
+            (_with_spec(duration=short), f'spec.duration: met "{short}", wanted a Go duration of at least 2s')
+            for short in ("0s", "500ms", "1s", "1.999s", "-5s")
+        ),
+        (_with_spec(duration=""), "such as 30s or 1m30s; it is empty"),
         (_with_spec(duration=30), "spec.duration: met 30"),
         (_with_spec(duration="4m51s"), "at most 4m50s: timeout is 5m, and 10s of it are for injection"),
+        (_with_spec(duration="23h59m50s"), "shorten it, or set timeout to at least 24h"),
     ],
 )
 def test_a_wrong_experiment_is_refused_by_the_field(given_: object, said: str) -> None:

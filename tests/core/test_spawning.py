@@ -215,6 +215,10 @@ def test_a_workflow_takes_what_its_templates_take() -> None:
         (_workflow(_step("a"), _step("a")), "templates[1].name: met"),
         (_workflow(_step("a", deadline=None)), "without one a PodChaos may never end"),
         (_workflow(_step("a", "Suspend")), "templates[0].deadline: met nothing"),
+        (
+            _workflow(_step("a", deadline="1s")),
+            'templates[0].deadline: met "1s", wanted a Go duration of at least 2s',
+        ),
         (_workflow(_step("a", deadline="5m")), "spec.templates: met up to 5m, wanted at most 4m50s"),
         (_workflow(_step("a", "PodChoas", deadline="5s")), "templates[0].templateType: met"),
         (

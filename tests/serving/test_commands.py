@@ -22,7 +22,6 @@ from tests.core.test_feed import event
 from tests.provider.gate import HASH, NAMESPACE, podchaos
 from tests.serving.bed import Served, served
 
-# 3s, as a fault of 1s that is created late in a second is over before it can be injected
 TEMPLATE = """\
 apiVersion: argoproj.io/v1alpha1
 kind: AnalysisTemplate

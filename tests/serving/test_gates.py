@@ -224,4 +224,4 @@ async def test_the_example_of_the_manual_tells_whether_a_canary_survives(tmp_pat
         names: dict[str, Any] = {}
         exec(example.replace("unix:///run/chaosplugin/socket", server.address), names)  # noqa: S102
         with anyio.fail_after(60):
-            assert await names["survives"](json.dumps(podchaos(duration="1s")))
+            assert await names["survives"](json.dumps(podchaos()))
