@@ -280,7 +280,7 @@ class Session:
         try:
             yield
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
-            words = one_line(str(error)) or type(error).__name__
+            words = one_line(_said(error)) or type(error).__name__
             message = f"{what}: no answer from {self._connection.server}: {words}"
             raise Unavailable(message, sent=progress.sent) from error
 
@@ -350,3 +350,10 @@ def keepalive_socket(address: _Address) -> socket.socket:
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
     return made
+
+
+def _said(error: Exception) -> str:
+    """Return why there is no connection: aiohttp's own text shows its TLS context, by address."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    return error.strerror or "" if isinstance(error, aiohttp.ClientConnectorError) else str(error)

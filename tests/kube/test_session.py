@@ -148,6 +148,23 @@ async def test_an_api_server_that_is_away_is_unavailable_and_nothing_was_sent(tm
             assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_what_keeps_a_connection_away_is_told_without_the_insides_of_a_library(
+    scheme: str, tmp_path: Path
+) -> None:
+    """The text is a gate's message: it must be the same each time."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(kubeconfig(f"{scheme}://127.0.0.1:1", {"token": "t"}))
+
+    async with connect(str(file), clock=clock, limits=Limits(total_s=0.1)) as cluster:
+        with pytest.raises(Unavailable) as caught:
+            await read(cluster)
+
+    assert str(caught.value).endswith(
+        f"no answer from {scheme}://127.0.0.1:1: Connect call failed ('127.0.0.1', 1)"
+    )
+
+
 async def test_a_server_that_hangs_is_given_up_in_time(script_config: str, script: Script) -> None:
     async def hang(_: web.Request) -> web.StreamResponse:
         await anyio.sleep_forever()
