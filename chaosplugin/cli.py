@@ -2,7 +2,8 @@
 
 Started by a host of Argo Rollouts (its cookie is in the environment) the program is the plugin. Started
 by hand it explains itself, or runs the demo and the sandbox. Exit codes: 0 done, 1 not done, 2 bad
-arguments, 130 ended by ctrl-C, 143 by SIGTERM before it served.
+arguments, 130 ended by ctrl-C, 143 by SIGTERM before it served; those of the commands about gates are in
+`commands`.
 """
 
 import os
@@ -38,7 +39,8 @@ examples:
   chaosplugin run template.yaml --rollout web
                                          a gate from a CI job; its exit code is the verdict
 
-exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C
+exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C; of `run`,
+`watch`, `ls` and `stop` others, which their own --help tells
 """
 _DEMO = """\
 examples:
@@ -257,7 +259,8 @@ def _by_hand(arguments: Sequence[str]) -> int:
     sandbox.add_argument(
         "--port", type=options.port, default=0, help="of the API server; by default a free one"
     )
-    serve = commands.add_parser("serve", help="serve gates to bridges and other programs, by gRPC")
+    about = "serve gates to bridges and other programs, by gRPC"
+    serve = commands.add_parser("serve", help=about, description=about)
     options.add_serve(serve)
     options.add_options(serve)
     options.add_metrics(serve)
@@ -299,7 +302,7 @@ def _gates(command: str, arguments: Sequence[str]) -> int:
     parser.set_defaults(log_level="warning")
     found = parser.parse_args(arguments)
     try:
-        server = options.target(found) if found.target else None
+        server = options.target(found)
     except BadAddress as error:
         parser.error(str(error))
     from chaosplugin import commands  # noqa: PLC0415

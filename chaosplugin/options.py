@@ -231,6 +231,10 @@ def listening(found: argparse.Namespace) -> Listening:
     return made
 
 
+_SHOWN = ("ca", "cert", "key", "token_file", "server_name", "insecure")
+"""What is said of a server beside its address."""
+
+
 def add_target(parser: argparse.ArgumentParser, flag: str) -> None:
     """Add how a server is reached; `flag` is --target or --server."""
     group = parser.add_argument_group("the server (files are read again when they change)")
@@ -243,8 +247,13 @@ def add_target(parser: argparse.ArgumentParser, flag: str) -> None:
     group.add_argument("--insecure", action="store_true", help="no TLS over a network")
 
 
-def target(found: argparse.Namespace) -> Target:
-    """Return the server to be reached. Raises: BadAddress, with what is wrong."""
+def target(found: argparse.Namespace) -> Target | None:
+    """Return the server to be reached, if one is. Raises: BadAddress, with what is wrong."""
+    if not found.target:
+        shown = {f"--{name.replace('_', '-')}": getattr(found, name) for name in _SHOWN}
+        if of_none := next((flag for flag, value in shown.items() if value), ""):
+            raise BadAddress(f"{of_none} is for a server, and none is named")
+        return None
     made = Target(
         address=parse(found.target),
         ca=found.ca,
@@ -263,12 +272,13 @@ def bridge(arguments: Sequence[str]) -> tuple[Target, str]:
     """Read the args of a bridge: the server, and the level of its log. Raises: CannotStartError."""
     parser = bridge_parser(HostParser)
     found = parser.parse_args(arguments)
-    if found.target is None:
-        parser.error("bridge wants --target ADDRESS")
     try:
-        return target(found), found.log_level
+        reached = target(found)
     except BadAddress as error:
         parser.error(str(error))
+    if reached is None:
+        parser.error("bridge wants --target ADDRESS")
+    return reached, found.log_level
 
 
 def bridge_parser(kind: type[Parser]) -> Parser:

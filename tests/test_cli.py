@@ -228,6 +228,17 @@ def test_what_would_be_left_open_in_silence_is_refused(
     assert why in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["run", "x.yaml", "--rollout", "web"], ["ls"], ["watch"], ["stop", "1"]])
+def test_who_forgets_the_server_starts_nothing_in_another_cluster(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--token-file", "token"])
+
+    assert ended.value.code == 3
+    assert "--token-file is for a server, and none is named" in capsys.readouterr().err
+
+
 def test_a_misspelt_arg_of_the_plugin_is_named_for_the_hosts_log() -> None:
     with pytest.raises(CannotStartError, match="no option --alow-stable; did you mean --allow-stable"):
         cli._settings(["--alow-stable"])
