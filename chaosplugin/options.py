@@ -101,7 +101,10 @@ def metrics(found: argparse.Namespace) -> Metrics | None:
         raise BadAddress("--metrics-cert, --metrics-key and --metrics-token-file want --metrics-address")
     if found.metrics_key and not found.metrics_cert:
         raise BadAddress("--metrics-key wants --metrics-cert")
-    return Metrics(*found.metrics_address, *files) if found.metrics_address else None
+    if found.metrics_address is None:
+        return None
+    host, port = found.metrics_address
+    return Metrics(host, port, *files)
 
 
 def plugin_help() -> str:

@@ -40,7 +40,7 @@ def replace_by_folder(file: Path) -> None:
 
 def encrypt(file: Path) -> None:
     """Protect a key by a passphrase, for which nobody may be asked."""
-    command = ["openssl", "ec", "-in", file, "-aes256", "-passout", "pass:secret", "-out", file]
+    command = ["openssl", "ec", "-in", str(file), "-aes256", "-passout", "pass:secret", "-out", str(file)]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -56,8 +56,8 @@ def exchange_by_another_kind(file: Path) -> None:
 
 def weaken(file: Path) -> None:
     """Certify a key that OpenSSL finds too short."""
-    key = ["-newkey", "rsa:1024", "-nodes", "-keyout", file.with_suffix(".key")]
-    command = ["openssl", "req", "-x509", *key, "-subj", "/CN=weak", "-out", file]
+    key = ["-newkey", "rsa:1024", "-nodes", "-keyout", str(file.with_suffix(".key"))]
+    command = ["openssl", "req", "-x509", *key, "-subj", "/CN=weak", "-out", str(file)]
     subprocess.run(command, check=True, capture_output=True)
 
 

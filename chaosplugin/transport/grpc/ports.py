@@ -13,7 +13,8 @@ import grpc
 
 from chaosplugin.transport.grpc.addresses import Address
 
-_Place = tuple[int, tuple[str | int, ...]]
+_Where = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]  # as getaddrinfo has it
+_Place = tuple[int, _Where]
 """Family and address of a socket"""
 _SEVERAL = {"localhost": ("127.0.0.1", "::1"), "::": ("::", "0.0.0.0")}  # noqa: S104 - as gRPC has it
 _NOT_OF_THIS_HOST = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -55,7 +56,7 @@ def _places(address: Address) -> Sequence[_Place]:
     return [(family, where) for family, _, _, _, where in found]
 
 
-def _try(family: int, where: tuple[str | int, ...]) -> bool:
+def _try(family: int, where: _Where) -> bool:
     """Return whether this is an address of ours. Raises: OSError, in words, if it cannot be listened at."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
