@@ -332,7 +332,7 @@ def _tell(event: GateEvent, *, as_json: bool) -> bool:
     gate = event.gate
     if as_json:
         return _write(_json_of(gate))
-    words = gate.message if gate.phase.completed else f"{gate.stage}: {gate.message}"
+    words = gate.message if gate.stage is Stage.DONE else f"{gate.stage}: {gate.message}"
     at = event.at.astimezone().strftime("%H:%M:%S")
     return _write(_plain(f"{at} {gate.namespace}/{gate.id} {gate.phase} {words}"))
 

@@ -174,10 +174,10 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
         adopt_first(run, analysis_run, now)
     if analysis_run is None or analysis_run.metadata.deletion_timestamp is not None:
         run.stored = run.run_over = True
-        return _terminated(run, "its AnalysisRun was deleted")
+        return _terminated(run, f"its {_record(run)} was deleted")
     if ledger.completed(analysis_run):
         run.stored = run.run_over = True
-        return _terminated(run, "its AnalysisRun has ended")
+        return _terminated(run, f"its {_record(run)} has ended")
     result = analysis_run.result(run.spec.identity.metric)
     run.dry_run = result.dry_run if result is not None else run.dry_run
     retried = result is not None and result.error > run.errors
@@ -188,8 +188,17 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     if not known:  # else it tells nothing new, whose ever it is
         _see_mark(run, ledger.read_mark(analysis_run, run.spec.identity))
     if analysis_run.spec.terminate:
-        return _terminated(run, "its AnalysisRun is being terminated")
+        return _terminated(run, "it was stopped" if _alone(run) else "its AnalysisRun is being terminated")
     return None
+
+
+def _alone(run: Run) -> bool:
+    """Whether no analysis is behind it: what stands for the AnalysisRun is a ConfigMap."""
+    return run.spec.policy.claims
+
+
+def _record(run: Run) -> str:
+    return "ConfigMap" if _alone(run) else "AnalysisRun"
 
 
 def _see_mark(run: Run, mark: ledger.Mark | None) -> None:

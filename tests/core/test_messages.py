@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Metric, Phase
@@ -21,11 +22,11 @@ from chaosplugin.core.commands import (
     ReplicasRead,
     WriteMark,
 )
-from chaosplugin.core.objects import ChaosObject, Metadata
+from chaosplugin.core.objects import AnalysisRun, AnalysisRunSpec, ChaosObject, Metadata
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.refusal import InvalidConfig, PolicyRefused
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import HASH, analysis_run, hit, pod, rollout, scope_inputs
+from tests.core.given import HASH, START, analysis_run, hit, pod, rollout, scope_inputs
 from tests.core.world import World, marked
 
 Way = Callable[[], World]
@@ -272,3 +273,29 @@ def test_the_message_says_what_was_met_what_was_wanted_and_what_to_do(reason: Re
     assert len(world.message.encode()) <= 1024
     for each in words:
         assert each in world.message
+
+
+_STOPPED = replace(analysis_run(), spec=AnalysisRunSpec(terminate=True))
+_GONE = replace(analysis_run(), metadata=replace(analysis_run().metadata, deletion_timestamp=START))
+
+
+@pytest.mark.parametrize(
+    ("alone", "ending", "words"),
+    [
+        (False, _STOPPED, "its AnalysisRun is being terminated"),
+        (True, _STOPPED, "it was stopped"),
+        (True, _GONE, "its ConfigMap was deleted"),
+    ],
+)
+def test_a_gate_that_was_ended_names_what_there_is_of_it(
+    *, alone: bool, ending: AnalysisRun, words: str
+) -> None:
+    world = World(policy=Policy(claims=alone))
+    world.start()
+    world.resume()
+    world.found()
+
+    world.run_seen(ending)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.TERMINATED)
+    assert world.message == f"Terminated: the gate ended early: {words}"

@@ -17,6 +17,7 @@ import pytest
 from chaosplugin import commands
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.gates import GateEvent
+from chaosplugin.core.run import Stage
 from chaosplugin.sandbox.api import resources
 from tests.core.test_feed import event
 from tests.provider.gate import HASH, NAMESPACE, podchaos
@@ -246,7 +247,7 @@ async def test_a_gate_whose_runner_died_is_stopped_by_its_id(tmp_path: Path, how
         stopped = await at.do("stop", gate_id, "--json")
 
         assert stopped.code == 0, stopped.said
-        assert json.loads(stopped.lines[-1])["reason"] == "Terminated"
+        assert json.loads(stopped.lines[-1])["message"] == "Terminated: the gate ended early: it was stopped"
         assert not at.bed.gate.experiments
         assert (await at.do("stop", "0123456789")).code == 3
 
@@ -286,7 +287,9 @@ async def test_a_watch_of_a_gate_that_has_ended_ends_and_of_none_is_an_error(
 def test_what_others_have_written_is_no_command_to_a_terminal_and_need_not_be_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gate = replace(event(1).gate, phase=Phase.FAILED, message="a\x1b[2J\nb", value="no JSON")
+    gate = replace(
+        event(1).gate, stage=Stage.DONE, phase=Phase.FAILED, message="a\x1b[2J\nb", value="no JSON"
+    )
 
     commands._tell(GateEvent(gate, None, event(1).at), as_json=False)
     commands._tell(GateEvent(gate, None, event(1).at), as_json=True)
@@ -294,3 +297,13 @@ def test_what_others_have_written_is_no_command_to_a_terminal_and_need_not_be_js
     line, shown = capsys.readouterr().out.splitlines()
     assert line.endswith("Failed a?[2J?b")
     assert json.loads(shown)["value"] == "no JSON"
+
+
+def test_a_verdict_and_the_end_of_the_clean_up_are_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in (Stage.DECIDED, Stage.DONE):
+        gate = replace(event(1).gate, stage=stage, phase=Phase.FAILED, message="Timeout: x")
+        commands._tell(GateEvent(gate, None, event(1).at), as_json=False)
+
+    decided, done = capsys.readouterr().out.splitlines()
+    assert decided.endswith(" Failed decided: Timeout: x")
+    assert done.endswith(" Failed Timeout: x")
