@@ -28,6 +28,13 @@ OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u", "cont
         ({"name": "x" * 254}, 422, "must be no more than 253 characters"),
         ({"name": "x", "labels": {"a": "b" * 64}}, 422, "must be no more than 63 bytes"),
         ({"name": "x", "labels": {"a": "b c"}}, 422, 'metadata.labels: Invalid value: "b c": a valid label'),
+        ({"name": "x", "labels": {"k" * 64: ""}}, 422, "name part must be no more than 63 characters"),
+        ({"name": "x", "labels": {"A_b/c": ""}}, 422, 'Invalid value: "A_b/c": prefix part a lowercase RFC'),
+        (
+            {"name": "x", "annotations": {"a b": ""}},
+            422,
+            'metadata.annotations: Invalid value: "a b": name part',
+        ),
         ({"name": "x", "labels": {"a": 1}}, 400, "ObjectMeta.metadata.labels of type string"),
         ({"name": "x", "finalizers": "one"}, 400, "ObjectMeta.metadata.finalizers of type slice"),
         ({"name": "x", "ownerReferences": [{"kind": "A"}]}, 422, "metadata.ownerReferences[0].uid"),

@@ -26,6 +26,12 @@ _LABEL_VALUE_RULE = (
     "and must start and end with an alphanumeric character "
     f"(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_LABEL_VALUE}')"
 )
+_KEY_NAME = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_KEY_NAME_RULE = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character "
+    f"(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_KEY_NAME}')"
+)
 _KEPT = (
     "name",
     "namespace",
@@ -126,13 +132,29 @@ def refusals(resource: Resource, obj: Object) -> Iterator[Cause]:
         yield Cause("metadata.name", "FieldValueInvalid", message)
     yield from _labels(metadata.get("labels") or {})
     annotations = metadata.get("annotations") or {}
+    yield from _keys("metadata.annotations", annotations)
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > ANNOTATION_BYTES:
         message = f"Too long: may not be more than {ANNOTATION_BYTES} bytes"
         yield Cause("metadata.annotations", "FieldValueTooLong", message)
     yield from _owners(metadata.get("ownerReferences") or ())
 
 
+def _keys(field: str, given: Iterable[str]) -> Iterator[Cause]:
+    for key in given:
+        prefix, slash, name = key.rpartition("/")
+        if slash and not re.fullmatch(_SUBDOMAIN, prefix.lower()):
+            wrong = f"prefix part {_SUBDOMAIN_RULE}"
+        elif len(name) > LABEL_BYTES:
+            wrong = f"name part must be no more than {LABEL_BYTES} characters"
+        elif not re.fullmatch(_KEY_NAME, name):
+            wrong = _KEY_NAME_RULE
+        else:
+            continue
+        yield Cause(field, "FieldValueInvalid", f'Invalid value: "{key}": {wrong}')
+
+
 def _labels(labels: dict[str, str]) -> Iterator[Cause]:
+    yield from _keys("metadata.labels", labels)
     for value in labels.values():
         if len(value) > LABEL_BYTES:
             message = f'Invalid value: "{value}": must be no more than {LABEL_BYTES} bytes'
