@@ -29,7 +29,7 @@ OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u", "cont
         ({"name": "x", "labels": {"a": "b" * 64}}, 422, "must be no more than 63 bytes"),
         ({"name": "x", "labels": {"a": "b c"}}, 422, 'metadata.labels: Invalid value: "b c": a valid label'),
         ({"name": "x", "labels": {"k" * 64: ""}}, 422, "name part must be no more than 63 characters"),
-        ({"name": "x", "labels": {"A_b/c": ""}}, 422, 'Invalid value: "A_b/c": prefix part a lowercase RFC'),
+        ({"name": "x", "labels": {"A.b/c": ""}}, 422, 'Invalid value: "A.b/c": prefix part a lowercase RFC'),
         (
             {"name": "x", "annotations": {"a b": ""}},
             422,

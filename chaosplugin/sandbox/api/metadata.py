@@ -141,8 +141,8 @@ def refusals(resource: Resource, obj: Object) -> Iterator[Cause]:
 
 def _keys(field: str, given: Iterable[str]) -> Iterator[Cause]:
     for key in given:
-        prefix, slash, name = key.rpartition("/")
-        if slash and not re.fullmatch(_SUBDOMAIN, prefix.lower()):
+        prefix, slash, name = (key.lower() if field == "metadata.annotations" else key).rpartition("/")
+        if slash and not re.fullmatch(_SUBDOMAIN, prefix):
             wrong = f"prefix part {_SUBDOMAIN_RULE}"
         elif len(name) > LABEL_BYTES:
             wrong = f"name part must be no more than {LABEL_BYTES} characters"
