@@ -126,8 +126,8 @@ def test_a_gate_whose_ledger_is_told_is_looked_at_with_what_its_watches_tell() -
     watch = Watch("", "", "", topic)
     assert world.registry.watch_changes()[watch]
 
-    events = [*(Applied(topic, pod(name)) for name in ("web-a", "web-b")), Synced(topic)]
-    world.take(world.registry.observe(world.now, watch, *events))
+    events = [Applied(topic, pod(name)) for name in ("web-a", "web-b")]
+    world.take(world.registry.observe(world.now, watch, *events, Synced(topic)))
 
     assert len(world.registry.progress) == 1
     assert world.registry.runs[world.spec.id].min_ready == 2

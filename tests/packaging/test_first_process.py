@@ -21,7 +21,7 @@ def _holds_back(pid: int) -> bool:
 
 @pytest.mark.parametrize("serving", [False, True])
 def test_sigterm_ends_it_whenever_it_comes(tmp_path: Path, serving: bool) -> None:
-    program = [release.file(), "sandbox", "--folder", tmp_path / "bed"]
+    program = [str(release.file()), "sandbox", "--folder", str(tmp_path / "bed")]
     container = ["unshare", "--pid", "--fork", "--kill-child"]
     with subprocess.Popen(
         [*container, *program],
