@@ -75,14 +75,24 @@ def spawning(kind: str, **spec: Any) -> Object:
     return metric(config=config | ({"scheduleFor": "12s"} if kind == "Schedule" else {}))
 
 
+def forms(duration: str, *, every: str = "3s", each: str = "") -> dict[str, Object]:
+    """Return a metric of each form, with one fault that lasts so long; `each`: of a Schedule."""
+    step = {"name": "fail", "templateType": "PodChaos", "deadline": duration, "podChaos": _FAIL}
+    repeated = _FAIL | {"duration": each or duration}
+    return {
+        "podchaos": metric(duration=duration),
+        "schedule": spawning("Schedule", schedule=f"@every {every}", type="PodChaos", podChaos=repeated),
+        "workflow": spawning("Workflow", entry="fail", templates=[step]),
+    }
+
+
 def twice() -> tuple[Object, Object]:
     """Return a Schedule and a Workflow that let the canary fail, and fail again.
 
     With a rest in between: pod-failure puts the image back that it has found, which is that of the fault
     before if this one is undone late, as by a sandbox that is busy; then the pod stays down for ever.
     """
-    fail = {"action": "pod-failure", "mode": "all"}
-    step = {"templateType": "PodChaos", "deadline": "2s", "podChaos": fail}
+    step = {"templateType": "PodChaos", "deadline": "2s", "podChaos": _FAIL}
     templates = [
         {"name": "all", "templateType": "Serial", "children": ["fail", "rest", "again"]},
         {"name": "fail"} | step,
@@ -90,7 +100,7 @@ def twice() -> tuple[Object, Object]:
         {"name": "again"} | step,
     ]
     return (
-        spawning("Schedule", schedule="@every 5s", type="PodChaos", podChaos=fail | {"duration": "2s"}),
+        spawning("Schedule", schedule="@every 5s", type="PodChaos", podChaos=_FAIL | {"duration": "2s"}),
         spawning("Workflow", entry="all", templates=templates),
     )
 

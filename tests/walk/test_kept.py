@@ -8,17 +8,9 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.sandbox.api.resources import EVENTS, Object
 from tests.walk.bed import Bed, bed
-from tests.walk.gate import CHAOS, Gate, metric, spawning
+from tests.walk.gate import CHAOS, Gate, forms, metric
 
-_FAIL = {"action": "pod-failure", "mode": "all"}
-_STEP = {"name": "fail", "templateType": "PodChaos", "deadline": "45s", "podChaos": _FAIL}
-LASTING: dict[str, Object] = {
-    "podchaos": metric(duration="45s"),
-    "schedule": spawning(
-        "Schedule", schedule="@every 3s", type="PodChaos", podChaos=_FAIL | {"duration": "45s"}
-    ),
-    "workflow": spawning("Workflow", entry="fail", templates=[_STEP]),
-}
+LASTING = forms("45s")
 """Faults that are on for long."""
 
 

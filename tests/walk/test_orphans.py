@@ -7,16 +7,9 @@ import pytest
 from chaosplugin.core import ledger
 from chaosplugin.sandbox.api.resources import POD_CHAOS, Object
 from tests.walk.bed import bed
-from tests.walk.gate import Gate, metric, spawning
+from tests.walk.gate import Gate, forms, metric
 
-_FAIL = {"action": "pod-failure", "mode": "all"}
-_STEP = {"name": "fail", "templateType": "PodChaos", "deadline": "45s", "podChaos": _FAIL}
-SPAWNING = {
-    "schedule": spawning(
-        "Schedule", schedule="@every 3s", type="PodChaos", podChaos=_FAIL | {"duration": "45s"}
-    ),
-    "workflow": spawning("Workflow", entry="fail", templates=[_STEP]),
-}
+SPAWNING = {form: asked for form, asked in forms("45s").items() if form != "podchaos"}
 
 
 @pytest.mark.timeout(240)

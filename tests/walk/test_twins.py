@@ -28,22 +28,14 @@ from tests.observability.judges import free_ports
 from tests.serving.test_telemetry import counted
 from tests.telemetry.test_http import get
 from tests.walk.bed import Bed, Controller, bed
-from tests.walk.gate import CHAOS, Gate, metric, settle, spawning
+from tests.walk.gate import CHAOS, Gate, forms, metric, settle
 from tests.walk.test_restart import of_host
 
 SURVIVED = ("Successful", "Survived")
 BROKEN = ("Failed", "SteadyStateBroken")
-_FAIL = {"action": "pod-failure", "mode": "all"}
-_STEP = {"name": "fail", "templateType": "PodChaos", "deadline": "6s", "podChaos": _FAIL}
-FORMS: dict[str, Object] = {
-    "PodChaos": metric(duration="6s"),
-    "Schedule": spawning(
-        "Schedule", schedule="@every 8s", type="PodChaos", podChaos=_FAIL | {"duration": "5s"}
-    ),
-    "Workflow": spawning("Workflow", entry="fail", templates=[_STEP]),
-}
-"""One fault of each form, which lasts longer than a busy machine may take to begin it."""
-SOON_OVER = ("PodChaos", "Workflow")
+FORMS = forms("6s", every="8s", each="5s")
+"""One fault of each, which lasts longer than a busy machine may take to begin it."""
+SOON_OVER = ("podchaos", "workflow")
 """Forms that are judged before a controller takes a frozen plugin for dead, which is after 40 s."""
 
 
@@ -86,11 +78,11 @@ class Twins:
         self.all.append(Twin(await self.bed.begin("--metrics-address", address), address))
         return self.all[-1]
 
-    async def deploy(self, *kinds: str, config: Object | None = None, **changes: Any) -> list[Gate]:
+    async def deploy(self, *wanted: str, config: Object | None = None, **changes: Any) -> list[Gate]:
         """Deploy a gate of each of these forms, and begin its canary."""
-        self.gates = [Gate(self.bed, f"{self.name}-{kind}".lower()) for kind in kinds or FORMS]
-        for gate, kind in zip(self.gates, kinds or FORMS, strict=True):
-            asked = FORMS[kind]["provider"]["plugin"][PLUGIN]
+        self.gates = [Gate(self.bed, f"{self.name}-{form}") for form in wanted or FORMS]
+        for gate, form in zip(self.gates, wanted or FORMS, strict=True):
+            asked = FORMS[form]["provider"]["plugin"][PLUGIN]
             gate.deploy(metric(config=asked | (config or {}), **changes))
         return self.gates
 
@@ -215,7 +207,7 @@ async def frozen_while_it_waits_for_its_targets(twins: Twins) -> None:
     """When it goes on its wait is over, and the new one's fault has the canary down."""
     old = await twins.begin()
     experiment = POD_FAILURE.format(duration="9s")
-    await twins.deploy("PodChaos", config={"chaosExperimentCRD": experiment, "targetTimeout": "4s"})
+    await twins.deploy("podchaos", config={"chaosExperimentCRD": experiment, "targetTimeout": "4s"})
     proofs = twins.hold_one("get", "rollouts")
     await twins.roll()
     await twins.sent(proofs)
@@ -292,7 +284,7 @@ async def frozen_before_it_knows_that_its_verdict_stands(twins: Twins) -> None:
 async def frozen_while_the_canary_falls(twins: Twins) -> None:
     """The new one fails it; when the old one goes on, the canary is as it ever was."""
     old = await twins.begin()
-    await twins.deploy("PodChaos", config={"steadyState": {"recoverWithin": "2s"}})
+    await twins.deploy("podchaos", config={"steadyState": {"recoverWithin": "2s"}})
     await twins.roll()
     await twins.until("the faults are on", lambda gate: gate.injected)
     old.freeze()
@@ -309,7 +301,7 @@ async def frozen_while_the_canary_falls(twins: Twins) -> None:
 async def there_and_back(twins: Twins) -> None:
     """Leadership goes over in the first measurement, and comes back in the second."""
     old = await twins.begin()
-    await twins.deploy("PodChaos", "Workflow", count=2, interval="1s")
+    await twins.deploy("podchaos", "workflow", count=2, interval="1s")
     await twins.roll()
     await twins.until("experiments are there", lambda gate: gate.experiments)
     old.freeze()
