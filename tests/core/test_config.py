@@ -91,7 +91,8 @@ def test_a_setting_of_null_is_not_set() -> None:
 
 
 def test_a_given_value_wins_over_the_label_of_the_analysis_run() -> None:
-    found = _parse(targetReplicaSetLabel="example.com/track", targetReplicaSetValue=" canary ")
+    label = "example.com/track"
+    found = _parse(labels={label: "stable"}, targetReplicaSetLabel=label, targetReplicaSetValue=" canary ")
 
     assert (found.label, found.value) == ("example.com/track", "canary")
 

@@ -61,7 +61,9 @@ async def test_a_token_goes_on_where_the_last_watch_ended(tmp_path: Path) -> Non
         fed.step(1)
         fed.step(2)
 
-        assert ids(await until(client.watch(resume_token=token), "2")) == ["1", "2"]
+        updates = await until(client.watch(resume_token=token), "2")
+        assert ids(updates) == ["1", "2"]
+        assert not any(update.snapshot for update in updates), "how things are is known"
         anew = await anext(client.watch(resume_token="other.1"))
         assert (anew.snapshot, anew.missed) == (True, 0)
 
@@ -254,7 +256,8 @@ async def test_a_watch_goes_on_when_certificates_are_renewed_and_another_call_ta
         authority.replace_by(renewed)
         fed.step(1)
         with anyio.fail_after(4):
-            assert (await client.get("default", "1")).id == "1"
+            for _ in range(2):  # the first makes the new connection, the next looks for what may be closed
+                assert (await client.get("default", "1")).id == "1"
         fed.step(2)
 
         assert ids(await until(updates, "2")) == ["1", "2"]
