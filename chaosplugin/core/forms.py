@@ -85,15 +85,20 @@ def number(key: str, value: object, least: int, most: int) -> int:
     raise InvalidConfig(key, met(value), f"a whole number from {least} to {most}")
 
 
+def go_duration(key: str, value: object, wanted: str) -> timedelta:
+    """Take a Go duration of any length; of a number it is told that its unit is missing."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise InvalidConfig(key, met(value), wanted)
+    try:
+        return duration.parse(str(value))
+    except BadDuration as error:
+        raise InvalidConfig(key, met(value), wanted, str(error)) from None
+
+
 def span(key: str, value: object, least: timedelta, most: timedelta, example: str) -> timedelta:
     """Take a Go duration."""
     wanted = f"a Go duration such as {example}, from {duration.text(least)} to {duration.text(most)}"
-    if not isinstance(value, str):
-        raise InvalidConfig(key, met(value), wanted)
-    try:
-        given = duration.parse(value.strip())
-    except BadDuration as error:
-        raise InvalidConfig(key, quote(value), wanted, str(error)) from None
+    given = go_duration(key, value.strip() if isinstance(value, str) else value, wanted)
     if not least <= given <= most:
         raise InvalidConfig(key, quote(value), wanted)
     return given

@@ -8,8 +8,7 @@ from msgspec import Struct
 
 from chaosplugin.core import duration
 from chaosplugin.core.cron import Cron
-from chaosplugin.core.duration import BadDuration
-from chaosplugin.core.forms import met, text, texts
+from chaosplugin.core.forms import go_duration, met, text, texts
 from chaosplugin.core.kinds import Effect, Kind
 from chaosplugin.core.refusal import InvalidConfig, nearest, quote
 
@@ -116,12 +115,7 @@ def span(key: str, given: object, least: timedelta = SECOND) -> timedelta | None
     if given is None:
         return None
     wanted = f"a Go duration of at least {duration.text(least)}, such as 30s or 1m30s"
-    if not isinstance(given, str):
-        raise InvalidConfig(key, met(given), wanted)
-    try:
-        lasting = duration.parse(given)
-    except BadDuration as error:
-        raise InvalidConfig(key, quote(given), wanted, str(error)) from None
-    if lasting < least:
+    found = go_duration(key, given, wanted)
+    if found < least:
         raise InvalidConfig(key, quote(given), wanted, _TOO_SHORT if least == SHORTEST else "")
-    return lasting
+    return found

@@ -115,7 +115,8 @@ async def _listen(runner: web.AppRunner, address: Address, context: ssl.SSLConte
         except OSError as error:
             await site.stop()  # the runner keeps it otherwise, each time one more
             if not told:
-                _log.warning("no metrics for now: %s; tried again every %g s", error, _RETRY_S)
+                at, why = f"{address.host}:{address.port}", error.strerror or error
+                _log.warning("no metrics for now: %s: %s; tried again every %g s", at, why, _RETRY_S)
             told = True
         else:
             _log.info("metrics at port %d%s", address.port, " over TLS" if context else "")

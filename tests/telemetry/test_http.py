@@ -241,6 +241,7 @@ async def test_a_port_that_is_taken_is_a_warning_and_tried_again(
 
     assert status == 200
     assert caplog.text.count("no metrics for now") == 1
+    assert f"no metrics for now: 127.0.0.1:{port}: " in caplog.text
 
 
 def test_the_controllers_own_ports_are_not_taken_from_it() -> None:
