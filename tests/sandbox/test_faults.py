@@ -37,6 +37,27 @@ async def test_a_lost_answer_was_performed(running: Running) -> None:
         assert (await client.ask("GET", f"{CHAOS}/x"))[0] == 200
 
 
+async def test_a_late_request_arrives_though_its_client_is_gone(running: Running) -> None:
+    async with running() as cluster:
+        fault = cluster.faults.deliver_late(0.5, where("create"))
+        async with connect(cluster) as client:
+            with anyio.move_on_after(0.2):
+                await client.ask("POST", CHAOS, pod_chaos("x"))
+        assert fault.left == 0
+        assert cluster.api.find(POD_CHAOS, "default", "x") is None
+
+        with anyio.fail_after(10):
+            while cluster.api.find(POD_CHAOS, "default", "x") is None:
+                await anyio.sleep(0.01)
+
+
+async def test_a_late_request_is_answered_and_refused_as_any_other(running: Running) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        cluster.faults.deliver_late(0.1, where("create"), times=2)
+        assert (await client.ask("POST", CHAOS, pod_chaos("x")))[0] == 201
+        assert (await client.ask("POST", CHAOS, pod_chaos("x")))[0] == 409
+
+
 async def test_requests_are_remembered(running: Running) -> None:
     async with running() as cluster, connect(cluster) as client:
         await client.ask("GET", f"{CHAOS}/x?a=b")

@@ -66,6 +66,7 @@ class Fault:
     left: int
     wait: anyio.Event | None = None  # hold the request until this is set
     seconds: float = 0.0  # delay it
+    late: float = 0.0  # seconds after which it arrives, be its client gone by then
     status: int = 0  # answer this instead of doing it
     body: bytes = b""
     content_type: str = "application/json"
@@ -132,6 +133,10 @@ class Faults:
         """Begin with the request only after `seconds`."""
         return self._set(Fault(on, times, seconds=seconds))
 
+    def deliver_late(self, seconds: float, on: Where = ANY, times: int = 1) -> Fault:
+        """Begin with the request only after `seconds`, even if the client has died meanwhile; not a watch."""
+        return self._set(Fault(on, times, late=seconds))
+
     def hold(self, on: Where = ANY, times: int = 1) -> Fault:
         """Begin with the request only when the fault's `wait` is set."""
         return self._set(Fault(on, times, wait=anyio.Event()))
@@ -140,9 +145,9 @@ class Faults:
         """Reset the connection of the next watch after so many bytes, mostly in the middle of a line."""
         return self._set(Fault(_watches(on), times, breaks_after=after))
 
-    def trickle(self, seconds: float, on: Where = ANY, times: int = 1) -> Fault:
-        """Send the next watch byte by byte, with a pause after each."""
-        return self._set(Fault(_watches(on), times, trickles=seconds))
+    def trickle(self, seconds: float, on: Where = ANY, times: int = 1, *, after: int | None = None) -> Fault:
+        """Send the next watch byte by byte, with a pause after each; reset its connection `after` so many."""
+        return self._set(Fault(_watches(on), times, trickles=seconds, breaks_after=after))
 
     def cut_watches(self, resource: str = "") -> int:
         """End the running watches (of a resource) without a word; returns how many."""

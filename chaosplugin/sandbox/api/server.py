@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import anyio
 from aiohttp import web
@@ -18,6 +19,9 @@ from chaosplugin.sandbox.api.paths import Target
 from chaosplugin.sandbox.api.requests import REVIEWS, Body, Call, authorize, perform, perform_other
 from chaosplugin.sandbox.api.verbs import Api
 from chaosplugin.sandbox.api.watch import Watch
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 BODY_BYTES = 3 * 1024 * 1024  # kube-apiserver's limit of a request body
 SEEN = 10_000  # requests remembered
@@ -36,6 +40,7 @@ class Server:
         self.watches: set[Watch] = set()
         self.faults = Faults(api.store, self.watches)
         self.seen: deque[Seen] = deque(maxlen=SEEN)
+        self._under_way: TaskGroup
 
     @asynccontextmanager
     async def serve(
@@ -57,7 +62,9 @@ class Server:
             await web.TCPSite(runner, host, port, ssl_context=tls).start()
             address = runner.addresses[0]
             self.url = f"{'https' if tls else 'http'}://{address[0]}:{address[1]}"
-            yield
+            async with anyio.create_task_group() as self._under_way:
+                yield
+                self._under_way.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await runner.cleanup()
@@ -86,12 +93,33 @@ class Server:
                 authorize(self.api, call)
                 if seen.verb == "watch":
                     return await self._watch(request, call, fault)
-                status, raw = perform(self.api, call)
+                status, raw = await self._perform(fault, call)
         except ApiError as error:
             return self._answer(error.body, error.code, error.headers, error.media)
         if fault is not None and fault.drop and request.transport is not None:
             request.transport.abort()
         return self._answer(raw, status)
+
+    async def _perform(self, fault: Fault | None, call: Call) -> tuple[int, bytes]:
+        """Do what is asked; what is late arrives on its own, be its client gone by then."""
+        if fault is None or not fault.late:
+            return perform(self.api, call)
+        answer: list[tuple[int, bytes] | ApiError] = []
+        answered = anyio.Event()
+
+        async def arrive(seconds: float) -> None:
+            await anyio.sleep(seconds)
+            try:
+                answer.append(perform(self.api, call))
+            except ApiError as error:
+                answer.append(error)
+            answered.set()
+
+        self._under_way.start_soon(arrive, fault.late)
+        await answered.wait()
+        if isinstance(answer[0], ApiError):
+            raise answer[0]
+        return answer[0]
 
     def _look(self, request: web.Request) -> tuple[User | None, Target | None, Seen]:
         user = self.api.access.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))

@@ -73,8 +73,9 @@ class Informer:
         items = {key_of(each): each for each in listed["items"]}
         for key in self._objects.keys() - items.keys():
             self._tell("DELETED", self._objects.pop(key))
-        for each in items.values():
-            self._take("ADDED", each)
+        for key, each in items.items():  # what is listed replaces what was known, whatever its version
+            self._objects[key] = each
+            self._tell("ADDED", each)
         self.synced.set()
         return str(listed["metadata"]["resourceVersion"])
 
