@@ -292,6 +292,8 @@ class Session:
                 raise ClusterError(
                     f"{what}: an answer of more than {_MAX_BODY} bytes", status=response.status
                 )
+        if not body.startswith(b"{"):  # a proxy's page, to be taken neither for an object nor for success
+            raise Unavailable(f"{what}: an answer that is no object", status=response.status, sent=True)
         return bytes(body)
 
     async def _refusal(self, response: aiohttp.ClientResponse, what: str, authorization: str) -> ClusterError:

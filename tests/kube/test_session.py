@@ -71,6 +71,7 @@ CALLS: tuple[Call, ...] = (read, create)
         answer("upstream connect error", 503),
         answer("<html>Bad Gateway</html>", 502),
         refuse(504, "Timeout", "too slow"),
+        answer("<html>sign in</html>", 200),
         drop,
     ],
 )
