@@ -94,14 +94,20 @@ async def _stable(rollout: Rollout | None, home: Cluster) -> ReplicaSet | None:
     found = await home.list_replica_sets(
         rollout.metadata.namespace, f"{HASH_LABEL}={rollout.status.stable_rs}"
     )
-    own = (rs for rs in found if (by := rs.metadata.controller) and by.uid == rollout.metadata.uid)
-    stable = next(own, None)
-    if stable is None or stable.spec.replicas:
+    stable = next((each for each in found if _controls(rollout, each)), None)
+    if stable is not None and stable.spec.replicas:
         return stable
-    try:  # it may just have been scaled up, and a refusal is final
-        return await home.read_replica_set(stable.metadata.namespace, stable.metadata.name)
+    name = stable.metadata.name if stable else f"{rollout.metadata.name}-{rollout.status.stable_rs}"
+    try:  # it may just have come, or been scaled up, and a refusal is final; it is named so by Argo
+        found_now = await home.read_replica_set(rollout.metadata.namespace, name)
     except NotFound:
         return None
+    return found_now if _controls(rollout, found_now) else None
+
+
+def _controls(rollout: Rollout, replica_set: ReplicaSet) -> bool:
+    owner = replica_set.metadata.controller
+    return owner is not None and owner.uid == rollout.metadata.uid
 
 
 async def canary_of_experiment(spec: Spec, home: Cluster) -> str | Finding:
