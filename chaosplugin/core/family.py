@@ -28,6 +28,7 @@ _CONTROLLED_BY = "chaos-mesh.org/controlled-by"
 _TARGET = "chaos-mesh.org/id"
 _ENDS = ("Accomplished", "DeadlineExceed", "Aborted")
 _STEM = 58
+_SECOND = timedelta(seconds=1)
 """How much of a name the API server leaves where it adds five characters."""
 
 
@@ -145,7 +146,8 @@ class Family:
         if known is not None and known.gone:
             return False
         deleted = part.step and child.metadata.deletion_timestamp  # with its Schedule, at its step's end
-        cut = part.cron is not None and bool(deleted or (_over(parent) and _paused(child)))
+        paused = _over(parent) and _paused(child) and not self._had_its_time(parent, child, part)
+        cut = part.cron is not None and bool(deleted or paused)
         seen = fault.read(child, one_shot=part.effect.one_shot, cut=cut)
         if known is None:
             owner = child.metadata.controller
@@ -202,6 +204,14 @@ class Family:
             ),
             "",
         )
+
+    def _had_its_time(self, parent: ChaosObject, child: ChaosObject, part: Part) -> bool:
+        """Tell whether a firing was over by itself before its Schedule was paused, whatever it has hit."""
+        begun, created = child.metadata.creation_timestamp, parent.metadata.creation_timestamp
+        ends_at = self.ends_at(created) if created else None
+        if part.duration is None or begun is None or ends_at is None:
+            return False
+        return begun + _SECOND + part.duration <= ends_at  # it may have begun almost a second later
 
     def _part_of(self, parent: ChaosObject, child: ChaosObject) -> Part | None:
         owner = child.metadata.controller

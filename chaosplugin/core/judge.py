@@ -79,7 +79,7 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
     deadline = run.server_created_at + run.spec.timeout
     judgement = _interference(run, seen, now)
     if judgement is None and seen.over:
-        judgement = _ended(run, seen, server_now, deadline)
+        judgement = _ended(run, seen, now, deadline)
     judgement = judgement or _breach(run, pods, seen, now)
     if judgement is not None:
         return judgement
@@ -192,9 +192,12 @@ def residue(run: Run, since: timedelta) -> str:
     )
 
 
-def _ended(run: Run, seen: Fault, server_now: datetime, deadline: datetime) -> Judgement:
-    figures = figures_of(run, seen)
+def _ended(run: Run, seen: Fault, now: datetime, deadline: datetime) -> Judgement:
+    server_now, figures = now + run.offset, figures_of(run, seen)
     if not seen.complete:
+        unread = run.family and run.family.window and run.children_read_at != now
+        if unread and now < last_look(run):  # of what a Workflow did, Events were read
+            return Judgement(confirm=True, look_at=now + LOOK_AGAIN)
         why = f" ({seen.failure or run.selection_failure})" if seen.failure or run.selection_failure else ""
         met = (
             f"{seen.injected} of {len(seen.targets)} targets were hit"

@@ -69,9 +69,24 @@ def test_a_schedule_that_never_fires_tested_nothing() -> None:
     world.wait(31)
     assert world.verdict is None
     world.done(world.expect(Stop), Found(world.parent(over=True)))
+    assert world.verdict is None
+    world.confirm()
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "nothing was spawned" in world.message
+
+
+def test_firings_of_which_a_silent_watch_tells_nothing_are_read_and_count() -> None:
+    world = schedule()
+    world.wait(31)
+    at = world.now
+    world.untold("firing-1", recovered("web-a", at), recovered("web-b", at), desired="Stop")
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    for _ in range(2):  # as after it was found missing, then as always before the last is known
+        world.confirm()
+
+    assert (world.stage, world.verdict) == (Stage.RECOVERING, None)
 
 
 def test_the_silence_before_the_first_firing_is_not_held_against_chaos_mesh() -> None:
@@ -98,6 +113,43 @@ def test_what_our_own_pause_cuts_short_does_not_count() -> None:
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_firing_that_may_have_had_a_second_less_is_cut_short_by_our_own_pause() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.wait(15)  # 28 s after its Schedule, or almost 29: times are whole seconds
+    begun = world.now
+    world.child("firing-2")
+    world.wait(3)
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    missed, paused = Record(id="default/web-a", phase="Not Injected"), {ledger.PAUSE: "true"}
+    world.child("firing-2", missed, desired="Stop", creation_timestamp=begun, annotations=paused)
+    world.confirm()
+    world.wait(6)
+
+    assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_firing_that_had_its_time_and_hit_nothing_is_not_excused_by_our_own_pause() -> None:
+    world = schedule()
+    world.wait(10)
+    fire(world, "firing-1")
+    world.wait(7)
+    begun = world.now
+    world.child("firing-2")  # and its watch is cut
+    world.wait(11)
+    missed = Record(id="default/web-a", phase="Not Injected")
+    world.done(world.expect(Stop), Found(world.parent(over=True)))
+
+    paused = {ledger.PAUSE: "true"}
+    world.child("firing-2", missed, desired="Stop", creation_timestamp=begun, annotations=paused)
+    world.confirm()
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "2 of 3 targets were hit" in world.message
 
 
 @pytest.mark.parametrize(("pause", "reason"), [("true", Reason.PAUSED), (None, Reason.DELETED)])
