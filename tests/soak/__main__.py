@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.soak.campaign import Result, soak
+from tests.soak.campaign import KILLS_FOR, Result, soak
 
 MOST_MB = 1.5
 """Growth of a plugin's memory for each hundred gates. Whoever forgot none of its gates would grow by 2 MB; up
@@ -21,6 +21,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--gates", type=int, default=1000)
     parser.add_argument("--together", type=int, default=30, help="gates at a time")
+    parser.add_argument(
+        "--kills-for", type=float, default=KILLS_FOR, help="part of the gates; 0 kills nobody"
+    )
     found = parser.parse_args()
     began = time.monotonic()
 
@@ -28,11 +31,20 @@ def main() -> int:
         sys.stdout.write(f"{time.monotonic() - began:6.0f} s  {text}\n")
         sys.stdout.flush()
 
-    tell(f"seed {found.seed}: make soak SEED={found.seed} GATES={found.gates} plays the same again")
+    told = {"SEED": found.seed, "GATES": found.gates, "KILLS": found.kills_for}
+    again = " ".join(f"{name}={value}" for name, value in told.items())
+    tell(f"seed {found.seed}: make soak {again} plays the same again")
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
 
     async def play() -> Result:
-        return await soak(folder, seed=found.seed, gates=found.gates, together=found.together, tell=tell)
+        return await soak(
+            folder,
+            seed=found.seed,
+            gates=found.gates,
+            together=found.together,
+            tell=tell,
+            kills_for=found.kills_for,
+        )
 
     result = anyio.run(play)
     for line in result.lines():

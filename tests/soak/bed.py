@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -45,6 +45,20 @@ class Controller:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return pid
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let its plugin stand still, as on a machine that is frozen."""
+        pid = self.plugin
+        with suppress(ProcessLookupError):
+            if pid:
+                os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGCONT)
 
     async def kill(self) -> None:
         """kill -9; its plugin has to notice by itself."""

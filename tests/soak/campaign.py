@@ -28,6 +28,8 @@ class Result:
     wrong: list[str] = field(default_factory=list)
     played: int = 0
     phases: Counter[str] = field(default_factory=Counter)
+    unexcused: int = 0
+    """measurements in fair weather only"""
     weather: dict[str, int] = field(default_factory=dict)
     memory: list[tuple[int, float]] = field(default_factory=list)
     """gates played and resident MB of the plugin, since nobody was killed any more"""
@@ -45,6 +47,7 @@ class Result:
     def lines(self) -> Iterator[str]:
         """Tell it."""
         yield f"{self.played} gates: " + ", ".join(f"{n} {name}" for name, n in self.phases.most_common())
+        yield f"{self.unexcused} of {self.phases.total()} measurements in fair weather only"
         yield "weather: " + ", ".join(f"{n} {name}" for name, n in sorted(self.weather.items()))
         if self.memory:
             first, last = self.memory[0][1], self.memory[-1][1]
@@ -54,11 +57,19 @@ class Result:
         yield f"{len(self.wrong)} wrong"
 
 
-async def soak(folder: Path, *, seed: int, gates: int, together: int, tell: Callable[[str], None]) -> Result:
+async def soak(
+    folder: Path,
+    *,
+    seed: int,
+    gates: int,
+    together: int,
+    tell: Callable[[str], None],
+    kills_for: float = KILLS_FOR,
+) -> Result:
     """Play `gates` gates, `together` at a time."""
     result = Result()
     async with bed(folder) as bed_:
-        weather = Weather(bed_, seed)
+        weather = Weather(bed_, seed, kills_until=round(kills_for * gates))
         await bed_.begin()
         async with anyio.create_task_group() as background:
             background.start_soon(weather.run)
@@ -92,8 +103,9 @@ async def _play_all(
                 result.wrong.append(f"gate {number}: {each}")
                 tell(f"WRONG gate {number}: {each}; see {told}")
             result.phases.update(stage.phases)
+            result.unexcused += stage.unexcused
             result.played += 1
-            weather.killing = result.played < KILLS_FOR * gates
+            weather.played = result.played
             if result.played % 10 == 0 or result.played == gates:
                 disturbances = sum(weather.happened.values())
                 tell(f"{result.played}/{gates} gates, {len(result.wrong)} wrong, {disturbances} disturbances")

@@ -4,19 +4,22 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from chaosplugin.sandbox.api.resources import REPLICA_SETS, Object
-from chaosplugin.sandbox.chaosmesh.experiment import PAUSE
+from tests.soak import objects
 from tests.soak.history import History, Place, Span, Trace, spans, within, without
-from tests.soak.plan import KINDS, Deed, Form, Kind, Metric, Plan
+from tests.soak.plan import KINDS, WINDOW_S, Deed, Form, Kind, Metric, Plan
 
 LAG = 1.5
 """Seconds that a change may take to be acted upon, on a busy machine."""
 
+_ROUNDED = 2.0
+"""Two of Kubernetes' times, which are whole seconds, may hide so many."""
+
 HASH = "rollouts-pod-template-hash"
-_PAUSED = "gcr.io/google-containers/pause"
+ARGOS_WORDS = "Metric Terminated"
+"""What Argo writes over the message of a measurement that it has asked to end."""
 
 
 @dataclass(slots=True)
@@ -49,12 +52,12 @@ class Case:
     @property
     def began(self) -> float:
         text = self.measurement.get("startedAt")  # of an Error in a call the controller says no beginning
-        return _seconds(text) if text else self.run.born
+        return objects.seconds(text) if text else self.run.born
 
     @property
     def decided(self) -> float:
         """The second that the verdict names: it was made within the one after it."""
-        return _seconds(self.measurement["finishedAt"])
+        return objects.seconds(self.measurement["finishedAt"])
 
     @property
     def latest(self) -> float:
@@ -74,7 +77,7 @@ class Case:
         if owner is None:
             return {}
         uid = owner.last["metadata"]["uid"]
-        return {key: pod for key, pod in self.place.pods.items() if _controller(pod.last) == uid}
+        return {key: pod for key, pod in self.place.pods.items() if objects.controller(pod.last) == uid}
 
     def canary(self, time: float) -> list[Object]:
         return [found for pod in self.pods.values() if (found := pod.at(time)) is not None]
@@ -84,11 +87,11 @@ class Case:
         return int(found["spec"].get("replicas", 1)) if found else 0
 
     def ready(self, time: float, spared: frozenset[str] = frozenset()) -> int:
-        return sum(_ready(pod) and pod["metadata"]["name"] not in spared for pod in self.canary(time))
+        return sum(objects.ready(pod) and pod["metadata"]["name"] not in spared for pod in self.canary(time))
 
     def full(self, time: float) -> bool:
         pods = [pod for pod in self.canary(time) if "deletionTimestamp" not in pod["metadata"]]
-        return len(pods) >= max(1, self.wanted(time)) and all(map(_ready, pods))
+        return len(pods) >= max(1, self.wanted(time)) and all(map(objects.ready, pods))
 
     # -- the fault
 
@@ -100,7 +103,7 @@ class Case:
     def due(self) -> float:
         """Until when the fault has to be over."""
         assert self.experiment is not None
-        return _seconds(self.experiment.last["metadata"]["creationTimestamp"]) + self.metric.timeout
+        return objects.seconds(self.experiment.last["metadata"]["creationTimestamp"]) + self.metric.timeout
 
     @property
     def faults(self) -> list[Trace]:
@@ -110,37 +113,39 @@ class Case:
     @property
     def hit(self) -> frozenset[str]:
         """Names of pods that a record names, at any time."""
-        return frozenset(name for fault in self.faults for name in names_of(fault))
+        return frozenset(name for fault in self.faults for name in objects.names_of(fault))
 
     @property
     def struck(self) -> Counter[str]:
         """Names of pods that records say to have been hit, and how many faults say so."""
-        return Counter(name for fault in self.faults for name in names_of(fault, struck=True))
+        return Counter(name for fault in self.faults for name in objects.names_of(fault, struck=True))
 
     @property
     def paused(self) -> frozenset[str]:
         """Names of pods that really were down, whatever the records say."""
         return frozenset(
-            pod.name for pod in self.pods.values() if any(_has_pause_image(state) for _, state in pod.states)
+            pod.name
+            for pod in self.pods.values()
+            if any(objects.has_pause_image(state) for _, state in pod.states)
         )
 
     @property
     def counted(self) -> list[Trace]:
-        """The faults that count: not what a Schedule fires and its end cuts off, nor what selects nothing."""
-        if self.metric.form is not Form.SCHEDULE:
+        """The faults that count: not what a Schedule's end cuts short, nor what selects nothing."""
+        if self.metric.form is not Form.SCHEDULE or self.experiment is None:
             return self.faults
-        end = self.stopped
+        end = None if self.stopped is None else self.experiment.born + WINDOW_S - _ROUNDED
         return [
             fault
             for fault in self.faults
-            if fault.first(records_of)
-            and (fault.first(injected) or end is None or (fault.gone is not None and fault.gone < end))
+            if fault.first(objects.records_of)
+            and (fault.first(objects.injected) or end is None or objects.over_before(fault, end))
         ]
 
     @property
     def stopped(self) -> float | None:
         """When what spawns had come to its end."""
-        return self.experiment.first(_spawns_no_more) if self.experiment else None
+        return self.experiment.first(objects.spawns_no_more) if self.experiment else None
 
     @property
     def missed(self) -> list[Object]:
@@ -149,31 +154,40 @@ class Case:
         nothing: list[Object] = [{}]
         found = nothing * max(0, due - len(self.counted))
         for fault in self.counted:
-            found += records_of(fault.until(self.latest)) or nothing
+            found += objects.records_of(fault.until(self.latest)) or nothing
         return [record for record in found if not record.get("injectedCount")]
+
+    @property
+    def unhit(self) -> list[Object]:
+        """The same of all faults, those that a Schedule's end may have cut short among them."""
+        records = [record for fault in self.faults for record in objects.records_of(fault.until(self.latest))]
+        return [record for record in records if not record.get("injectedCount")]
 
     @property
     def hit_until(self) -> float | None:
         """When the last fault was over: by its records, whose writing may have taken long."""
-        told = [time for fault in self.counted for time in _told_ends(fault, lasting=self.kind.lasting)]
-        return max(told, default=self._last)
+        told = [
+            time for fault in self.counted for time in objects.told_ends(fault, lasting=self.kind.lasting)
+        ]
+        return max(told, default=self.healed)
 
     @property
-    def _last(self) -> float | None:
+    def healed(self) -> float | None:
+        """When the last fault was over; that whatever spawned them is to end, too, is another matter."""
         ends = [self.end_of(fault) for fault in self.counted]
         return max((end for end in ends if end is not None), default=None) if None not in ends else None
 
     @property
     def over(self) -> float | None:
         """When it was seen to be over, all targets having been hit, and no other fault was to come."""
-        last, end = self._last, self.stopped
+        last, end = self.healed, self.stopped
         if self.metric.form is Form.PLAIN or last is None:
             return last
         return None if end is None else max(last, end)
 
     def end_of(self, fault: Trace) -> float | None:
         """When one fault was over; a Workflow deletes it then, whatever it has hit."""
-        holds = recovered if self.kind.lasting else injected
+        holds = objects.recovered if self.kind.lasting else objects.injected
         found = fault.first(holds)
         return found if found is not None or self.metric.form is Form.PLAIN else fault.gone
 
@@ -215,17 +229,17 @@ class Case:
             else:
                 until = time + 1 if end is None else end + (for_s or 0.0)
             if fault.born <= time <= until:
-                found |= names_of(fault)
+                found |= objects.names_of(fault)
         return frozenset(found)
 
     def restarts(self, time: float) -> int:
         """Restarts of containers beyond those by the faults themselves."""
-        before = {pod["metadata"]["uid"]: _restarts(pod) for pod in self.canary(self.created)}
+        before = {pod["metadata"]["uid"]: objects.restarts(pod) for pod in self.canary(self.created)}
         hits = self.struck
         excess = 0
         for pod in self.canary(time):
             caused = self.kind.restarts * hits[pod["metadata"]["name"]]
-            excess += max(0, _restarts(pod) - before.get(pod["metadata"]["uid"], 0) - caused)
+            excess += max(0, objects.restarts(pod) - before.get(pod["metadata"]["uid"], 0) - caused)
         return excess
 
     def back(self, time: float) -> bool:
@@ -233,12 +247,42 @@ class Case:
 
     # -- the circumstances
 
-    def done(self, *deeds: Deed, until: float | None = None) -> bool:
-        limit = self.seen_at if until is None else until
-        return any(time <= limit and deed in set(deeds) for time, deed in self.place.deeds)
+    def done(self, *deeds: Deed, ever: bool = False) -> bool:
+        """Whether one of these was done to this analysis, or `ever`: what has begun it was done before it."""
+        since = 0.0 if ever else self.run.born - (LAG if len(self.plan.acts) > 1 else 0.0)
+        return any(since <= time <= self.seen_at and deed in deeds for time, deed in self.place.deeds)
+
+    @property
+    def fallen(self) -> list[str]:
+        """Names of pods that tell, when the verdict is made, of not having been Ready while the fault was on.
+
+        Of those that no fault has excused, and only where each other pod is wanted Ready and nobody scales.
+        """
+        if self.metric.form is not Form.PLAIN or self.over is None or self.scaled:
+            return []
+        spared = self.hit if self.kind.takes_down else frozenset()
+        was, now = self.canary(self.created), self.canary(self.decided - LAG)
+        before, there = objects.names(was), objects.names(now)
+        if before <= spared:
+            return []
+        since, end = max(map(objects.ready_since, was)), self.hit_until or self.over  # in whole seconds
+        told = objects.names(
+            pod for pod in now if objects.ready(pod) and since < objects.ready_since(pod) < end
+        )
+        new = sorted(told - before)
+        instead = len(new) if self.metric.kind == "pod-kill" else len(spared - there)
+        return sorted(told & (before - spared)) + new[instead:]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether another number of pods was wanted at any time from the create to the verdict."""
+        states = self.replica_set.states if self.replica_set else ()
+        times = [since for since, _ in states if self.created < since <= self.decided]
+        return any(self.wanted(time) != self.wanted(self.created) for time in times)
 
     def troubled(self, *words: str) -> list[Span]:
-        return self.history.troubles(self.began - LAG, self.seen_at, *words)
+        since = min(self.began, self.created)  # of which an Error tells less, after which it was adopted
+        return self.history.troubles(since - LAG, self.seen_at, *words)
 
     def spans(self, begin: float, end: float, holds: Callable[[float], bool]) -> list[Span]:
         traces = [*self.pods.values(), *([self.replica_set] if self.replica_set else ())]
@@ -257,14 +301,20 @@ class Case:
 
 def cases_of(plan: Plan, metric: Metric, place: Place, history: History, run: Trace) -> list[Case]:
     made = [
-        each for each in of_run(place, run.last["metadata"]["uid"]) if each.name.startswith(metric.template)
+        each
+        for each in objects.of_run(place, run.last["metadata"]["uid"])
+        if each.name.startswith(metric.template)
     ]
     found: list[Case] = []
     counted = 0
-    for index, measurement in enumerate(measurements(run.last, metric.name)):
-        if not measurement.get("finishedAt") or _of_another(measurement, run):
-            continue
-        later = [each for each in made[counted:] if each.born < _seconds(measurement["finishedAt"]) + 1]
+    for index, measurement in sorted(objects.ended(run, metric.name).items()):
+        own = objects.digest_of(measurement)
+        later = [
+            each
+            for each in (made[counted:] if not own else made)
+            if each.born < objects.seconds(measurement["finishedAt"]) + 1
+            and own in {"", objects.digest_of(each.states[0][1])}
+        ]
         experiment = later[0] if later else None
         seen = run.first(partial(_stores, metric.name, index, measurement))
         found.append(
@@ -284,96 +334,7 @@ def cases_of(plan: Plan, metric: Metric, place: Place, history: History, run: Tr
     return found
 
 
-def _of_another(measurement: Object, run: Trace) -> bool:
-    """Argo writes by name: what it made of a run that was just deleted lands on that one's successor."""
-    began = measurement.get("startedAt")
-    return began is not None and _seconds(began) < run.born - 1.5
-
-
 def _stores(metric: str, index: int, measurement: Object, run: Object) -> bool:
     """Whether a measurement stands there; another's may have before it."""
-    found, facts = measurements(run, metric), ("phase", "finishedAt", "message")
+    found, facts = objects.measurements(run, metric), ("phase", "finishedAt", "message")
     return len(found) > index and all(found[index].get(each) == measurement.get(each) for each in facts)
-
-
-def measurements(run: Object, metric: str) -> list[Object]:
-    results = (run.get("status") or {}).get("metricResults") or ()
-    return next((list(each.get("measurements") or ()) for each in results if each["name"] == metric), [])
-
-
-def of_run(place: Place, uid: str) -> list[Trace]:
-    return [trace for trace in place.experiments if owner(trace.last) == uid]
-
-
-def owner(obj: Object) -> str:
-    return next((str(each["uid"]) for each in obj["metadata"].get("ownerReferences") or ()), "")
-
-
-def _controller(obj: Object) -> str:
-    owners = obj["metadata"].get("ownerReferences") or ()
-    return next((str(each["uid"]) for each in owners if each.get("controller")), "")
-
-
-def records_of(experiment: Object) -> list[Object]:
-    status = (experiment.get("status") or {}).get("experiment") or {}
-    return [each for each in status.get("containerRecords") or () if each["selectorKey"] == "."]
-
-
-def names_of(fault: Trace, *, struck: bool = False) -> frozenset[str]:
-    """Names of pods that its records name at any time, or of those only that were hit."""
-    records = (record for _, state in fault.states for record in records_of(state))
-    return frozenset(each["id"].split("/")[1] for each in records if each.get("injectedCount") or not struck)
-
-
-def _told_ends(fault: Trace, *, lasting: bool) -> list[float]:
-    """When its targets recovered, or were hit by what is over then, as their records tell."""
-    last = "Recover" if lasting else "Apply"
-    events = (event for record in records_of(fault.last) for event in record.get("events") or ())
-    return [
-        _seconds(each["timestamp"])
-        for each in events
-        if (each["type"], each["operation"]) == ("Succeeded", last)
-    ]
-
-
-def _spawns_no_more(parent: Object) -> bool:
-    """A Schedule that is paused, a Workflow that has ended."""
-    if parent["kind"] == "Schedule":
-        return (parent["metadata"].get("annotations") or {}).get(PAUSE) == "true"
-    known = (parent.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "Accomplished" and each["status"] == "True" for each in known)
-
-
-def injected(experiment: Object) -> bool:
-    found = records_of(experiment)
-    return bool(found) and all(each.get("injectedCount") for each in found)
-
-
-def recovered(experiment: Object) -> bool:
-    return injected(experiment) and all(each["phase"] == "Not Injected" for each in records_of(experiment))
-
-
-def lasting(experiment: Object) -> bool:
-    return bool(experiment["spec"].get("action") != "pod-kill")
-
-
-def is_on(record: Object) -> bool:
-    return str(record["phase"]).startswith("Injected")
-
-
-def _ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    up = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return up and "deletionTimestamp" not in pod["metadata"]
-
-
-def _has_pause_image(pod: Object) -> bool:
-    return any(each["image"].startswith(_PAUSED) for each in pod["spec"]["containers"])
-
-
-def _restarts(pod: Object) -> int:
-    return sum(each["restartCount"] for each in (pod.get("status") or {}).get("containerStatuses") or ())
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
 from chaosplugin.sandbox.api.resources import (
     ANALYSIS_RUNS,
@@ -135,6 +137,16 @@ class History:
 
     def trouble(self, begin: float, end: float, what: str) -> None:
         self.troubled.append((begin, end, what))
+
+    @contextmanager
+    def troubling(self, what: str, more: float) -> Iterator[None]:
+        """Note trouble from now until so many seconds after the block; who judges meanwhile knows of it."""
+        begin, number = self.now(), len(self.troubled)
+        self.troubled.append((begin, inf, what))
+        try:
+            yield
+        finally:
+            self.troubled[number] = (begin, self.now() + more, what)
 
     def troubles(self, begin: float, end: float, *words: str) -> list[Span]:
         """Return the spans of trouble (of a sort whose name holds one of the words) that touch this one."""

@@ -7,30 +7,24 @@ dead, its watches were cut, or the machine stood still, is not held against it.
 """
 
 import json
-from itertools import pairwise
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-from tests.soak.facts import (
-    HASH,
-    LAG,
-    Case,
-    cases_of,
-    is_on,
-    lasting,
-    measurements,
-    names_of,
-    of_run,
-    owner,
-    records_of,
-)
-from tests.soak.history import History, Place
-from tests.soak.plan import ENDING, Deed, Form, Plan
+from tests.soak import objects
+from tests.soak.facts import ARGOS_WORDS, HASH, LAG, Case, cases_of
+from tests.soak.history import History, Place, Trace, without
+from tests.soak.plan import ENDING, KIND_GONE, Deed, Form, Plan
+from tests.soak.records import lapses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPAWN_GRACE = 2.0
 """Seconds for which a breach has to last while faults come and go."""
+STALE_S = 6.0
+"""How far behind a plugin may be that lives: the longest for which the watches say nothing, and then some."""
+PROMPT_S = 10.0
+"""How soon after the last fault, and once the canary is back, it is judged: it has to hold for 5 s."""
 
 _HOSTS_OWN = ("unable to get metric plugin", "rpc call error", "failed to initialize metric plugin")
 """How an Error begins that the controller makes itself, of a plugin that dies in a call."""
@@ -39,6 +33,7 @@ _HOSTS_OWN = ("unable to get metric plugin", "rpc call error", "failed to initia
 def judge(plan: Plan, place: Place, history: History) -> list[str]:
     """Return what is wrong with a gate that has ended."""
     wrong = _duplicates(plan, place) + _strangers_hit(plan, place) + _together(place)
+    wrong += lapses(plan, place, history)
     for run in place.runs.values():
         for metric in plan.metrics:
             for case in cases_of(plan, metric, place, history, run):
@@ -60,7 +55,7 @@ def check(case: Case) -> list[str]:
         "NoTargets": _no_targets,
         "NotInjected": _not_injected,
         "Terminated": _terminated,
-        "Metric Terminated": _terminated,
+        ARGOS_WORDS: _terminated,
         "Deleted": _deleted,
         "Paused": _paused,
         "Unobserved": _unobserved,
@@ -69,7 +64,7 @@ def check(case: Case) -> list[str]:
     phases = {"Survived": "Successful", "SteadyStateBroken": "Failed", "NotRecovered": "Failed"}
     phases |= {"Timeout": "Failed", "ScopeViolation": "Failed"}
     wanted = phases.get(case.reason, "Inconclusive")
-    if case.reason == "Metric Terminated" and case.phase == "Successful":
+    if case.reason == ARGOS_WORDS and case.phase == "Successful":
         wanted = case.phase  # Argo's own words about a verdict that came before the end
     if case.phase != wanted or case.reason not in causes:
         return [f"{case.phase} for the reason {case.reason!r}"]
@@ -86,8 +81,10 @@ def _duplicates(plan: Plan, place: Place) -> list[str]:
         wrong.append(f"an experiment was created twice: {names}")
     for uid, run in place.runs.items():
         for metric in plan.metrics:
-            made = [each for each in of_run(place, uid) if each.name.startswith(metric.template)]
-            measured = [each for each in measurements(run.last, metric.name) if each["phase"] != "Error"]
+            made = [each for each in objects.of_run(place, uid) if each.name.startswith(metric.template)]
+            measured = [
+                each for each in objects.measurements(run.last, metric.name) if each["phase"] != "Error"
+            ]
             ended = len(measured) >= metric.count and all(each.get("finishedAt") for each in measured)
             if len(made) > len(measured) + (not ended):
                 told = [each["phase"] for each in measured]
@@ -99,12 +96,12 @@ def _strangers_hit(plan: Plan, place: Place) -> list[str]:
     """Every pod that was hit belongs to the canary; a stranger's may be selected, and is told then."""
     wrong = []
     for trace in place.experiments:
-        run = place.runs.get(owner(trace.last))
+        run = place.runs.get(objects.owner(trace.last))
         if run is None:
             wrong.append(f"{trace.name} belongs to no AnalysisRun")
             continue
         value = run.last["metadata"]["labels"][HASH]
-        for name in sorted({name for fault in place.faults(trace) for name in names_of(fault)}):
+        for name in sorted({name for fault in place.faults(trace) for name in objects.names_of(fault)}):
             pod = next((p for p in place.pods.values() if p.name == name), None)
             if pod is None or pod.last["metadata"]["labels"].get(HASH) != value:
                 wrong.append(f"{trace.name} hit {name}, which is not of the canary {value}")
@@ -113,19 +110,32 @@ def _strangers_hit(plan: Plan, place: Place) -> list[str]:
 
 def _together(place: Place) -> list[str]:
     """Of two experiments on one canary, the second begins when the first's fault is over, or its run is."""
-    found = list(place.experiments)
     wrong = []
-    for first, second in pairwise(found):
-        one, other = place.runs.get(owner(first.last)), place.runs.get(owner(second.last))
-        if one is None or one is not other:
+    for first, second in combinations(place.experiments, 2):
+        one, other = place.runs.get(objects.owner(first.last)), place.runs.get(objects.owner(second.last))
+        if one is None or other is None or one.last["metadata"]["labels"] != other.last["metadata"]["labels"]:
+            continue
+        if one is not other and _is_over(one, second.born):
             continue
         for fault in place.faults(first):
             on = fault.at(second.born)
-            if on is not None and lasting(on) and any(is_on(record) for record in records_of(on)):
+            if (
+                on is not None
+                and objects.lasting(on)
+                and any(objects.is_on(record) for record in objects.records_of(on))
+            ):
                 wrong.append(f"{second.name} was created while {fault.name} was on")
             if fault.born > second.born:
                 wrong.append(f"{fault.name} was fired after {second.name} was created")
     return wrong
+
+
+def _is_over(run: Trace, time: float) -> bool:
+    """Whether an analysis has ended, or is to end, or is gone."""
+    found = run.at(time)
+    if found is None or "deletionTimestamp" in found["metadata"] or found["spec"].get("terminate"):
+        return True
+    return "completedAt" in (found.get("status") or {})
 
 
 # -- Error
@@ -140,7 +150,7 @@ def _error(case: Case) -> list[str]:
         wrong.append(f"an Error, and {case.experiment.name} was there: {text}")
     cause = {
         "Unavailable": bool(case.troubled()),
-        "ScopeRefused": case.done(Deed.STRANGER, Deed.UPDATE, Deed.ROLL_BACK, Deed.ABORT),
+        "ScopeRefused": case.done(Deed.STRANGER, Deed.UPDATE, Deed.ROLL_BACK, Deed.ABORT, ever=True),
         "Denied": case.done(Deed.DELETE_NAMESPACE),
     }
     if not cause.get(case.reason):
@@ -161,10 +171,12 @@ def _survived(case: Case) -> list[str]:
         wrong += [
             f"Survived, and {name} never had the pause image" for name in case.struck.keys() - case.paused
         ]
+    if strangers := case.hit - {pod.name for pod in case.pods.values()}:
+        wrong.append(f"Survived, and {sorted(strangers)} of somebody else had been selected")
     if case.over > case.latest:
         wrong.append("Survived before the fault was over")
-    if case.over > case.due + LAG:
-        wrong.append(f"Survived a fault that was on {case.over - case.due:.1f}s after the timeout")
+    if case.healed is not None and case.healed > case.due + LAG:
+        wrong.append(f"Survived a fault that was on {case.healed - case.due:.1f}s after the timeout")
     return wrong + _survived_before(case) + _survived_during(case) + _survived_after(case, case.over)
 
 
@@ -183,11 +195,15 @@ def _survived_during(case: Case) -> list[str]:
     at_least = LAG + SPAWN_GRACE if spawned else LAG
     if case.visible(case.created, case.over or case.created, case.surely_breached, at_least):
         wrong.append("Survived, and it was broken while the fault was on")
-    early = case.latest - 1 - LAG
     deeds = case.place.deeds  # an update from before its analysis is what has begun it
-    endings = [deed for time, deed in deeds if deed in ENDING and case.run.born <= time < early]
-    if endings and not case.troubled():
-        wrong.append(f"Survived, although {endings[0]}")
+    endings = [(time, deed) for time, deed in deeds if deed in ENDING and case.run.born <= time]
+    wrong += [
+        f"Survived, although {deed}"
+        for time, deed in endings
+        if without((time, max(time, case.latest - 1)), case.troubled()) > LAG
+    ]
+    if case.fallen:
+        wrong.append(f"Survived, and {case.fallen} tell of having been down")
     return wrong
 
 
@@ -198,8 +214,13 @@ def _survived_after(case: Case, over: float) -> list[str]:
         wrong.append("Survived, and the canary was not back in time")
     elif case.visible(max(back[0][0], case.decided - 3.5), case.decided, lambda time: not case.back(time)):
         wrong.append("Survived, and the canary did not hold")
-    if case.restarts(case.decided - LAG) and not case.troubled():
+    restarted = case.spans(case.created, case.decided, lambda time: case.restarts(time) > 0)
+    blind = case.troubled()
+    if any(without(each, blind) > LAG or each[1] - each[0] > STALE_S for each in restarted):
         wrong.append("Survived, and a container had restarted")
+    known = max(over, case.hit_until or over, back[-1][0] if back else over)
+    if case.metric.form is Form.PLAIN and without((known, max(known, case.decided)), blind) > PROMPT_S:
+        wrong.append(f"Survived, {case.decided - known:.1f} s after all was known")
     return wrong
 
 
@@ -237,10 +258,10 @@ def _violated(case: Case) -> list[str]:
 
 def _not_steady(case: Case) -> list[str]:
     wrong = [] if case.experiment is None else ["not begun, and yet there is an experiment"]
-    if (
-        not case.spans(case.decided - LAG, case.latest, lambda time: not case.full(time))
-        and not case.troubled()
-    ):
+    begin, end = case.decided - case.metric.target_timeout, case.decided
+    lone = len(case.plan.metrics) == 1  # else it may have waited for its turn meanwhile
+    down = case.spans(case.decided - LAG, case.latest, lambda time: not case.full(time))
+    if not down and (not case.troubled() or (lone and case.visible(begin, end, case.full, 2 * LAG))):
         wrong.append("the canary was Ready")
     return wrong
 
@@ -259,7 +280,8 @@ def _not_injected(case: Case) -> list[str]:
     """Who kept Chaos Mesh from it is no matter: it may just be slow."""
     if case.experiment is None:
         return ["not injected what never was"]
-    return [] if case.missed or case.troubled() else ["all targets were hit"]
+    went = case.metric.kind == "stress" and case.troubled(KIND_GONE)  # with what would tell of it
+    return [] if went or case.missed or case.unhit else ["all targets were hit"]
 
 
 def _terminated(case: Case) -> list[str]:
@@ -272,7 +294,7 @@ def _terminated(case: Case) -> list[str]:
     others = [
         each
         for metric in case.plan.metrics
-        for each in measurements(case.run.last, metric.name)
+        for each in objects.ended(case.run, metric.name).values()
         if each is not case.measurement and each["phase"] in {"Failed", "Error", "Inconclusive"}
     ]
     return [] if asked is not None or others else ["nobody ended it"]
@@ -280,10 +302,19 @@ def _terminated(case: Case) -> list[str]:
 
 def _deleted(case: Case) -> list[str]:
     deeds = (Deed.DELETE_EXPERIMENT, Deed.DELETE_RUN, Deed.DELETE_ROLLOUT, Deed.DELETE_NAMESPACE)
-    return [] if case.done(*deeds) else ["nobody deleted it"]
+    there = case.experiment.at(case.latest) if case.experiment else None
+    if there is not None and "deletionTimestamp" not in there["metadata"]:
+        return ["it was there"]
+    went = case.metric.kind == "stress" and case.troubled(KIND_GONE)
+    undone = "gone without a verdict" in case.measurement["message"]  # a plugin undid it, and died before
+    went = went or (undone and case.troubled("killed"))
+    return [] if went or case.done(*deeds) else ["nobody deleted it"]
 
 
 def _paused(case: Case) -> list[str]:
+    made = case.experiment
+    if made is None or made.first(objects.is_paused) is None:
+        return ["it never was"]
     return [] if case.done(Deed.PAUSE) else ["nobody paused it"]
 
 

@@ -32,6 +32,14 @@ KINDS = {
 }
 
 
+KIND_GONE = "kind of stress deleted"
+"""What history calls the time in which the last one's CRD was deleted, and all experiments with it."""
+
+
+WINDOW_S = 7
+"""How long a Schedule fires."""
+
+
 class Form(StrEnum):
     """What the template holds: the fault itself, or what spawns it twice."""
 
@@ -136,7 +144,7 @@ class Metric:
             "steadyState": {"recoverWithin": f"{self.recover_within}s"},
         }
         if self.form is Form.SCHEDULE:
-            config["scheduleFor"] = "7s"
+            config["scheduleFor"] = f"{WINDOW_S}s"
         if self.keep:
             config["cleanupOnFinish"] = "false"
         found: Json = {"name": self.name, "provider": {"plugin": {plugin: config}}}

@@ -1,6 +1,6 @@
 """Plays one gate of a plan on the bed, waits for its end, and lets the oracle judge."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from chaosplugin.sandbox.api.store import Change
 from chaosplugin.sandbox.chaosmesh.experiment import PAUSE, Operation
 from chaosplugin.sandbox.chaosmesh.workflow import ABORT
 from tests.e2e.manifests import PLUGIN
-from tests.soak import facts, oracle
+from tests.soak import facts, objects, oracle
 from tests.soak.bed import Bed
 from tests.soak.history import story
 from tests.soak.plan import Act, Deed, Moment, Plan
@@ -51,6 +51,8 @@ class Stage:
         self._acting = len(plan.acts)
         self.phases: list[str] = []
         """of all measurements, with their reasons"""
+        self.unexcused = 0
+        """measurements while which nothing happened that could excuse anything"""
 
     async def play(self, told: Path) -> list[str]:
         """Return what is wrong; then the file tells what happened."""
@@ -81,18 +83,18 @@ class Stage:
                 tasks.cancel_scope.cancel()
             if not ended:
                 return ["does not end"]
-            self.phases = [
-                f"{each['phase']}/{each.get('message', '').partition(':')[0][:24]}"
-                for run in self.place.runs.values()
-                if run.gone is None
-                for metric in self.plan.metrics
-                for each in facts.measurements(run.last, metric.name)
-            ]
+            self.phases = [f"{case.phase}/{case.reason}" for case in self._cases()]
+            self.unexcused = sum(not case.troubled() for case in self._cases())
             return oracle.judge(self.plan, self.place, self.bed.history) + self._left_behind()
         finally:
             self._unlisten()
             for trouble in self._troubles:
                 trouble.mend()
+
+    def _cases(self) -> Iterator[facts.Case]:
+        for run in self.place.runs.values():
+            for metric in self.plan.metrics:
+                yield from facts.cases_of(self.plan, metric, self.place, self.bed.history, run)
 
     # -- the gate
 
@@ -155,9 +157,9 @@ class Stage:
             case Moment.CREATED:
                 return bool(made)
             case Moment.INJECTED:
-                return any(facts.injected(each.last) for each in faults)
+                return any(objects.injected(each.last) for each in faults)
             case Moment.RECOVERED:
-                return any(facts.recovered(each.last) for each in faults)
+                return any(objects.recovered(each.last) for each in faults)
             case Moment.DECIDED:
                 notes = (run.last["metadata"].get("annotations") or {} for run in self.place.runs.values())
                 return any(key.startswith("chaosplugin.io/verdict.") for found in notes for key in found)
@@ -264,9 +266,9 @@ class Stage:
             trace.last
             for trace in live
             if not any(trace.name.startswith(name) for name in keeps)
-            or facts.owner(trace.last) not in runs
+            or objects.owner(trace.last) not in runs
             or any(
-                facts.lasting(fault.last) and any(map(facts.is_on, facts.records_of(fault.last)))
+                objects.lasting(fault.last) and any(map(objects.is_on, objects.records_of(fault.last)))
                 for fault in self.place.faults(trace)
                 if fault.gone is None
             )

@@ -1,7 +1,6 @@
 """The oracle finds what is wrong: stories in which the verdict is the lie."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
@@ -10,83 +9,13 @@ from chaosplugin.sandbox.api.resources import (
     POD_CHAOS,
     PODS,
     REPLICA_SETS,
+    SCHEDULES,
     WORKFLOWS,
-    Object,
-    Resource,
 )
-from chaosplugin.sandbox.api.store import Store
+from chaosplugin.sandbox.chaosmesh.experiment import PAUSE
 from tests.soak import oracle
-from tests.soak.history import History
-from tests.soak.plan import Act, Deed, Form, Metric, Moment, Plan
-
-METRIC = Metric(name="a", kind="pod-failure", mode="all", duration=3, count=1, recover_within=3, keep=False)
-PLAN = Plan(number=1, replicas=2, metrics=(METRIC,), acts=(Act(Deed.ABORT, Moment.BEGUN, 0),))
-START = 1_000_000.0
-
-
-class World:
-    """A history made by hand: one canary pod, hit from second 2 to 5."""
-
-    def __init__(self) -> None:
-        self.now = START
-        self.store = Store()
-        self.history = History(self.store, lambda: self.now)
-        self.place = self.history.places["gate-1"]
-
-    def write(self, resource: Resource, name: str, obj: Object, owner: str = "") -> None:
-        metadata = {"name": name, "namespace": "gate-1", "uid": name, "labels": {}} | obj.pop("metadata", {})
-        metadata["labels"] = {"rollouts-pod-template-hash": "new"} | metadata["labels"]
-        metadata["creationTimestamp"] = _stamp(START + 2)
-        if owner:
-            metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
-        self.store.write(resource, {"metadata": metadata, "kind": resource.kind, "spec": {}} | obj)
-
-    def pod(self, *, ready: bool, image: str = "web:2", restarts: int = 0) -> None:
-        container = {"name": "web", "image": image, "ready": ready, "restartCount": restarts}
-        status = {
-            "conditions": [{"type": "Ready", "status": str(ready)}],
-            "containerStatuses": [container],
-        }
-        self.write(PODS, "web-1", {"spec": {"containers": [container]}, "status": status}, "web")
-
-    def experiment(self, phase: str, count: int) -> None:
-        record = {"id": "gate-1/web-1", "selectorKey": ".", "phase": phase, "injectedCount": count}
-        status = {"experiment": {"containerRecords": [record]}}
-        spec = {"action": "pod-failure"}
-        self.write(POD_CHAOS, "soak-a-1", {"spec": spec, "status": status}, "run")
-
-    def verdict(self, phase: str, reason: str) -> None:
-        measurement = {
-            "phase": phase,
-            "message": f"{reason}: so it is",
-            "startedAt": _stamp(START + 1),
-            "finishedAt": _stamp(self.now),
-        }
-        result = {"name": "a", "measurements": [measurement]}
-        self.write(ANALYSIS_RUNS, "run", {"status": {"metricResults": [result], "completedAt": "now"}})
-
-    def play(self, until: float, *, comes_back: bool = True) -> None:
-        """Play up to the verdict."""
-        self.write(REPLICA_SETS, "web", {"spec": {"replicas": 1}})
-        self.pod(ready=True)
-        self.now += 1
-        self.write(ANALYSIS_RUNS, "run", {})
-        self.now += 1
-        self.experiment("Not Injected", 0)
-        self.now += 0.1
-        self.pod(ready=False, image="gcr.io/google-containers/pause:latest", restarts=1)
-        self.experiment("Injected", 1)
-        self.now += 3
-        self.experiment("Not Injected", 1)
-        self.pod(ready=comes_back, restarts=2)
-        self.now = START + until
-
-    def judge(self) -> list[str]:
-        return oracle.judge(PLAN, self.place, self.history)
-
-
-def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+from tests.soak.plan import Deed, Form
+from tests.soak.world import METRIC, PLAN, START, World
 
 
 def test_a_right_verdict_is_right() -> None:
@@ -227,6 +156,32 @@ def test_a_pod_of_somebody_else_that_a_workflow_has_hit_is_found() -> None:
     assert any("not of the canary" in each for each in _flow(world, victim="other"))
 
 
+def _schedule(world: World, phase: str, reason: str) -> list[str]:
+    """Play a Schedule of which one firing came to its end before it had hit anything."""
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": 1}})
+    world.pod(ready=True)
+    world.write(ANALYSIS_RUNS, "run", {})
+    world.now += 2
+    world.write(SCHEDULES, "soak-a-1", {}, "run")
+    for number, hits in enumerate((0, 1)):
+        world.now += 2
+        record = {"id": "gate-1/web-1", "selectorKey": ".", "phase": "Not Injected", "injectedCount": hits}
+        status = {"experiment": {"containerRecords": [record], "desiredPhase": "Stop"}}
+        fault = {"metadata": {"labels": {"managed-by": "soak-a-1"}}, "spec": {}, "status": status}
+        world.write(POD_CHAOS, f"fault-{number}", fault)
+    world.now += 1
+    world.write(SCHEDULES, "soak-a-1", {"metadata": {"annotations": {PAUSE: "true"}}}, "run")
+    world.now += 6
+    world.verdict(phase, reason)
+    plan = replace(PLAN, metrics=(replace(METRIC, kind="delay", form=Form.SCHEDULE),))
+    return oracle.judge(plan, world.place, world.history)
+
+
+def test_a_firing_that_has_hit_nothing_in_its_time_was_not_injected() -> None:
+    assert _schedule(World(), "Inconclusive", "NotInjected") == []
+    assert _schedule(World(), "Successful", "Survived")
+
+
 def test_what_nobody_could_see_is_not_held_against_the_plugin() -> None:
     world = World()
     world.play(5.5)
@@ -237,3 +192,81 @@ def test_what_nobody_could_see_is_not_held_against_the_plugin() -> None:
     world.now = START + 10.5
     world.verdict("Successful", "Survived")
     assert world.judge() == []
+
+
+def _dip(world: World, *, wanted: int = 1) -> list[str]:
+    """Let the canary fall for a second of a fault that takes nobody down, while nobody sees it."""
+    world.history.trouble(START, START + 60, "plugin killed")
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": 1}})
+    world.pod(ready=True)
+    world.now += 1
+    world.write(ANALYSIS_RUNS, "run", {})
+    world.now += 1
+    world.experiment("Injected", 1)
+    world.now += 3
+    world.pod(ready=False)
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": wanted}})
+    world.now += 1
+    world.pod(ready=True)
+    world.now += 4
+    world.experiment("Not Injected", 1)
+    world.now += 6
+    world.verdict("Successful", "Survived")
+    world.now += 1
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": 4}})  # as its Rollout goes on
+    plan = replace(PLAN, metrics=(replace(METRIC, kind="delay"),))
+    return oracle.judge(plan, world.place, world.history)
+
+
+def test_what_the_pods_tell_of_is_held_against_a_plugin_that_was_blind() -> None:
+    assert any("having been down" in each for each in _dip(World()))
+
+
+def test_where_somebody_scales_the_pods_tell_of_nothing() -> None:
+    assert _dip(World(), wanted=2) == []
+
+
+def test_a_restart_is_held_against_a_plugin_that_was_blind() -> None:
+    world = World()
+    world.history.trouble(START, START + 60, "plugin killed")
+    world.play(6.0)
+    world.pod(ready=True, restarts=3)
+    world.now = START + 16
+    world.verdict("Successful", "Survived")
+    assert any("had restarted" in each for each in world.judge())
+
+
+def test_a_stranger_with_the_canarys_label_was_not_to_be_hit() -> None:
+    world = World()
+    world.write(PODS, "other", {})
+    world.play(10.5)
+    world.experiment("Not Injected", 1, victim="other")
+    world.verdict("Successful", "Survived")
+    assert any("of somebody else had been selected" in each for each in world.judge())
+
+
+def test_a_verdict_long_after_all_was_known_is_found() -> None:
+    world = World()
+    world.play(20)
+    world.verdict("Successful", "Survived")
+    assert any("after all was known" in each for each in world.judge())
+
+
+def test_the_update_that_has_begun_an_analysis_is_not_what_ended_it() -> None:
+    world = World()
+    world.place.deeds.append((START, Deed.UPDATE))
+    world.play(10.5)
+    world.verdict("Inconclusive", "Terminated")
+    assert any("nobody ended it" in each for each in world.judge())
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason", "wrong"),
+    [(Deed.DELETE_EXPERIMENT, "Deleted", "it was there"), (Deed.PAUSE, "Paused", "it never was")],
+)
+def test_what_was_tried_in_vain_is_no_cause(deed: Deed, reason: str, wrong: str) -> None:
+    world = World()
+    world.play(10.5)
+    world.place.deeds.append((START + 3, deed))
+    world.verdict("Inconclusive", reason)
+    assert any(wrong in each for each in world.judge())
