@@ -320,7 +320,8 @@ def _paused(case: Case) -> list[str]:
 
 def _unknown(case: Case) -> list[str]:
     """A create that nobody has heard the answer of, or a mark without an experiment, of a time forgotten."""
-    return [] if case.troubled("answer", "storm", "slow", "expired") else ["the create was answered"]
+    words = ("answer", "storm", "slow", "expired", KIND_GONE)
+    return [] if case.troubled(*words) else ["the create was answered"]
 
 
 def _unobserved(case: Case) -> list[str]:
