@@ -213,6 +213,19 @@ async def test_a_kind_goes_with_its_objects_and_its_watches(running: Running) ->
             assert (await stream.next())[1]["reason"] == "Expired"
 
 
+async def test_of_a_kind_that_is_going_nothing_is_created(running: Running) -> None:
+    async with running() as cluster, connect(cluster) as client:
+        await client.ask("POST", CHAOS, pod_chaos("x"))
+        cluster.chaos.stop()  # so that nobody undoes it, and it stays
+        cluster.api.merge(POD_CHAOS, "default", "x", {"metadata": {"finalizers": ["example.com/held"]}})
+        cluster.api.delete(CRDS, "", POD_CHAOS.qualified)
+
+        status, refused = await client.ask("POST", CHAOS, pod_chaos("y"))
+
+        assert (status, refused["reason"]) == (405, "MethodNotAllowed")
+        assert (await client.ask("GET", f"{CHAOS}/x"))[0] == 200
+
+
 async def test_a_client_that_leaves_is_forgotten(running: Running) -> None:
     async with running() as cluster, connect(cluster) as client:
         async with client.watch(MAPS):

@@ -151,7 +151,7 @@ def _error(case: Case) -> list[str]:
     cause = {
         "Unavailable": bool(case.troubled()),
         "ScopeRefused": case.done(Deed.STRANGER, Deed.UPDATE, Deed.ROLL_BACK, Deed.ABORT, ever=True),
-        "Denied": case.done(Deed.DELETE_NAMESPACE),
+        "Denied": case.done(Deed.DELETE_NAMESPACE) or bool(case.troubled(KIND_GONE)),
     }
     if not cause.get(case.reason):
         wrong.append(f"an Error without a cause: {text}")

@@ -117,6 +117,12 @@ def terminating(resource: Resource, name: str, namespace: str) -> ApiError:
     return forbidden(resource, name, why, [cause])
 
 
+def kind_terminating(verb: str) -> ApiError:
+    """What is asked of a kind whose CRD is being deleted."""
+    message = f"{verb} not allowed while custom resource definition is terminating"
+    return ApiError(405, "MethodNotAllowed", message)
+
+
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     """422. One cause is told as it stands, several in brackets."""
     told = ", ".join(f"{cause.field}: {cause.message}" for cause in causes)

@@ -87,6 +87,9 @@ class Api:
         self, resource: Resource, obj: Object, namespace: str = "", write: Write = BY_SYSTEM
     ) -> Stored:
         """Create an object; `obj` is not changed."""
+        kind = self.find(CRDS, "", resource.qualified) if resource.custom else None
+        if kind is not None and kind.deleting:
+            raise errors.kind_terminating("create")
         self.admission.decode(resource, obj, strict=write.strict, duplicates=write.duplicates)
         new: Object = {"apiVersion": resource.api_version, "kind": resource.kind} | _copy(obj)
         namespace = namespace or (new.get("metadata") or {}).get("namespace", "")
