@@ -157,6 +157,11 @@ class Story:
         """Return everything that the experiment has created."""
         return [each for path in self._spawned for each in self.experiments_created(path)]
 
+    def departed(self) -> list[Json]:
+        """Return what the experiment has created and is gone, each as it was last."""
+        events = [event for path in self._spawned for event in self.api.watch(path, self._before, seconds=1)]
+        return [event["object"] for event in events if event["type"] == "DELETED"]
+
     def _promoted(self) -> bool:
         status = self.rollout()["status"]
         return bool(status.get("phase") == "Healthy" and status["stableRS"] == status["currentPodHash"])
@@ -167,13 +172,13 @@ class Story:
         return [key for keys in marks for key in keys if key.startswith(_OURS)]
 
     def _state(self) -> str:
-        try:
-            runs = self.api.items(f"{self.argo}/analysisruns")
-            parts = [self.rollout().get("status"), [run.get("status") for run in runs]]
-            parts += [self.api.items(path) for path in self.paths]
-        except NotFound as error:
-            return str(error)
-        return json.dumps(parts, indent=1)
+        parts: list[Json] = []
+        for path in (f"{self.argo}/rollouts", f"{self.argo}/analysisruns", *self.paths):
+            try:
+                parts += self.api.items(path)
+            except NotFound as error:
+                parts.append({"metadata": str(error)})
+        return json.dumps([{key: part.get(key) for key in ("kind", "metadata", "status")} for part in parts])
 
 
 def _injected(experiment: Json) -> bool:

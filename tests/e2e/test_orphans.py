@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e import deployed
 from tests.e2e.conftest import Ground, daemon, grounds
-from tests.e2e.manifests import gate
+from tests.e2e.manifests import Json, gate
 from tests.e2e.story import Story
 from tests.e2e.test_spawned import EVERY_POD, as_json, schedule
 from tests.realbed.api import Conflict
@@ -70,6 +70,29 @@ def _alone(story: Story) -> bool:
     return not story.api.items(story.chaos) and not story.analysis_runs()
 
 
+def _forget(story: Story) -> None:
+    """Delete the Rollout and its analysis, but not the pods: with those the fault would be undone."""
+    story.api.delete(f"{story.argo}/rollouts/web", {"propagationPolicy": "Orphan"})
+    story.until("the Rollout is gone", lambda: not story.api.items(f"{story.argo}/rollouts"))
+    for run in story.analysis_runs():
+        story.api.delete(f"{story.argo}/analysisruns/{run['metadata']['name']}")
+
+
+def _stuck(story: Story) -> bool:
+    """Tell whether all that was spawned is deleted, told to stop, and held by its finalizer."""
+    left = [each for path in story.paths for each in story.api.items(path)]
+    return bool(left) and all(
+        each["metadata"].get("deletionTimestamp")
+        and each["metadata"].get("finalizers")
+        and each["status"]["experiment"]["desiredPhase"] == "Stop"
+        for each in left
+    )
+
+
+def _phases(experiment: Json) -> set[str]:
+    return {record["phase"] for record in experiment["status"]["experiment"]["containerRecords"]}
+
+
 @pytest.mark.parametrize("ground", grounds("v1.10"), indirect=True)
 def test_what_was_orphaned_is_deleted_by_the_next_sweep(ground: Ground, story: Story) -> None:
     """Somebody deletes a Schedule, and not what it has fired (`kubectl delete --cascade=orphan`)."""
@@ -103,11 +126,15 @@ def test_what_is_stuck_when_all_that_knew_of_it_is_gone_is_forced(ground: Ground
             each.until_injected()
         with without_plugins(ground):
             for each in stories:
-                each.api.delete(f"{each.argo}/rollouts/web")
+                _forget(each)
             until_alone(stories)
+            for each in stories:
+                each.until("what was spawned is stuck", partial(_stuck, each))
 
         begin_another(ground, f"{story.namespace}-other")
 
         for each in stories:
             each.until_clean()
             assert len(each.experiments_created()) == len(each.spawned()) == 1
+            (forced,) = each.departed()
+            assert _phases(forced) == {"Injected"}, "it was undone, so nothing was to be forced"
