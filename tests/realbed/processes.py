@@ -3,25 +3,30 @@
 import ctypes
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.realbed.api import ApiError
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_SERVERS = range(15_000, 32_000)
+"""Below what Linux gives to outgoing connections: many of those begin before a server has its port."""
 
 
 def free_port() -> int:
-    """Pick a port of 127.0.0.1 that is free now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """Pick a port of 127.0.0.1 that is free now, and that no outgoing connection is given meanwhile."""
+    while True:
+        port = secrets.choice(_SERVERS)
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 class NotInTime(RuntimeError):
