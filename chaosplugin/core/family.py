@@ -27,8 +27,8 @@ OF_WORKFLOW = "chaos-mesh.org/workflow"
 _CONTROLLED_BY = "chaos-mesh.org/controlled-by"
 _TARGET = "chaos-mesh.org/id"
 _ENDS = ("Accomplished", "DeadlineExceed", "Aborted")
-_STEM = 58
 _SECOND = timedelta(seconds=1)
+_STEM = 58
 """How much of a name the API server leaves where it adds five characters."""
 
 
@@ -145,9 +145,7 @@ class Family:
         known = self._members.get(uid)
         if known is not None and known.gone:
             return False
-        deleted = part.step and child.metadata.deletion_timestamp  # with its Schedule, at its step's end
-        paused = _over(parent) and _paused(child) and not self._had_its_time(parent, child, part)
-        cut = part.cron is not None and bool(deleted or paused)
+        cut = self._is_cut(parent, child, part)
         seen = fault.read(child, one_shot=part.effect.one_shot, cut=cut)
         if known is None:
             owner = child.metadata.controller
@@ -205,13 +203,17 @@ class Family:
             "",
         )
 
-    def _had_its_time(self, parent: ChaosObject, child: ChaosObject, part: Part) -> bool:
-        """Tell whether a firing was over by itself before its Schedule was paused, whatever it has hit."""
+    def _is_cut(self, parent: ChaosObject, child: ChaosObject, part: Part) -> bool:
+        """Tell whether its Schedule's end has cut a firing short, which had not had its time before."""
         begun, created = child.metadata.creation_timestamp, parent.metadata.creation_timestamp
-        ends_at = self.ends_at(created) if created else None
-        if part.duration is None or begun is None or ends_at is None:
+        ended_at = child.metadata.deletion_timestamp if part.step else None
+        if _over(parent) and _paused(child) and created:
+            ended_at = self.ends_at(created)
+        if part.cron is None or begun is None or ended_at is None:
             return False
-        return begun + _SECOND + part.duration <= ends_at  # it may have begun almost a second later
+        lasts = _SECOND if part.effect.one_shot else part.duration
+        # it may have begun almost a second later
+        return lasts is None or begun + _SECOND + lasts > ended_at
 
     def _part_of(self, parent: ChaosObject, child: ChaosObject) -> Part | None:
         owner = child.metadata.controller

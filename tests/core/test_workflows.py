@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
@@ -30,7 +31,7 @@ from chaosplugin.core.objects import (
 )
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
-from tests.core.spawning import FAIL, Spawning, killed, workflow
+from tests.core.spawning import FAIL, KILL, Spawning, killed, workflow
 
 
 def test_a_workflow_is_survived_when_each_step_has_hit() -> None:
@@ -154,6 +155,30 @@ def test_a_firing_that_its_step_s_end_cuts_short_does_not_count(missed: tuple[st
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+@pytest.mark.parametrize("chaos", [{**FAIL, "duration": "2s"}, KILL])
+def test_a_firing_that_had_its_time_before_its_step_s_end_counts_as_ever(chaos: dict[str, object]) -> None:
+    """It is deleted with its Schedule as those are that the step's end cuts short."""
+    schedule = {"schedule": "@every 4s", "type": "PodChaos", "podChaos": chaos}
+    inner = {"name": "again", "templateType": "Schedule", "deadline": "9s", "schedule": schedule}
+    world = Spawning("Workflow", {"entry": "again", "templates": [inner]})
+    world.begin()
+    world.child("inner", kind="Schedule", step="again")
+    missed, done = Record(id="default/web-a", phase="Not Injected"), killed("web-b", world.now)
+    made = {"creation_timestamp": world.now, "owner": "uid-inner"}
+    world.child("firing-1", missed, **made)  # type: ignore[arg-type]
+    world.wait(4)
+    later = {"creation_timestamp": world.now, "owner": "uid-inner"}
+    world.wait(4)
+
+    end = {"desired": "Stop", "deletion_timestamp": world.now, "gone": True}
+    world.child("firing-1", missed, **made, **end)  # type: ignore[arg-type]
+    world.child("firing-2", replace(done, phase="Not Injected"), **later, **end)  # type: ignore[arg-type]
+    world.see_parent(world.parent(accomplished=world.now))
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
+    assert "1 of 2 targets were hit" in world.message
 
 
 def test_a_schedule_whose_only_firing_its_step_s_end_cuts_short_tested_nothing() -> None:
