@@ -85,7 +85,7 @@ class Family:
         """there may be known experiments that were not seen to be of this family"""
         self.forgetful = restored and template.kind.name == WORKFLOW
         """what was spawned and deleted before this process came has still to be read"""
-        self._recalled = False
+        self._read_last = False
         self.counted = template.kind.name != SCHEDULE
         """all that was spawned was read after its end, or tells by its absence that it was not"""
         self.unseen = ""
@@ -172,12 +172,13 @@ class Family:
         for uid, member in self._members.items():
             member.gone = member.gone or (uid not in there and uid not in newer)
 
-    def recall(self, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
+    def recall(self, nodes: Sequence[ChaosObject], events: Sequence[Event], *, last: bool) -> None:
         """Take in what is gone without having been watched, by the Events that it has left.
 
+        `last`: they were read when it had ended, so that there is no more to be read.
         They name a target, but not which selector has selected it: of a fault with two they are no use.
         """
-        self.forgetful, self.hungry, self._recalled = False, True, True
+        self.forgetful, self.hungry, self._read_last = False, True, self._read_last or last
         names = {node.metadata.name: str(node.spec.get("templateName")) for node in nodes}
         left: dict[str, list[Event]] = {}
         for event in events:
@@ -282,8 +283,8 @@ class Family:
 
     def doubt(self) -> None:
         """Let it be read once what a Workflow did, where its end tells of less than was to be hit."""
-        if self.kind == WORKFLOW and not self._recalled:
-            self.forgetful = True
+        if self.kind == WORKFLOW and not self._read_last:
+            self.forgetful = self._read_last = True
 
     @property
     def restarting(self) -> bool:

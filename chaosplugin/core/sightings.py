@@ -140,7 +140,7 @@ def see_children(
 def recall(run: Run, nodes: Sequence[ChaosObject], events: Sequence[Event]) -> None:
     """Take in what is left to read of what a Workflow did while nobody watched."""
     if run.family and run.experiment:
-        run.family.recall(nodes, events)
+        run.family.recall(nodes, events, last=run.experiment.condition("Accomplished"))
         run.fault = run.family.read(run.experiment)
 
 

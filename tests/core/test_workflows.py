@@ -305,6 +305,22 @@ def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
 
+def test_events_that_were_read_too_early_are_read_again_at_its_end() -> None:
+    world = workflow()
+    world.wait(5)
+    world.pods(pod("web-a", restarts=2), pod("web-b", restarts=2))
+    world.wait(3)
+    world.done(world.expect(ReadReplicas), ReplicasRead(2))
+    read = Recalled([_node("fail")], FAILED)
+    world.done(world.expect(Confirm), Confirmed(list(world.canary.values()), (), read))
+
+    world.see_parent(world.parent(accomplished=world.now))
+    assert world.verdict is None
+
+    world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], [*FAILED, *KILLED]))
+    assert world.verdict is None
+
+
 def test_what_is_past_its_deadline_is_asked_for_every_five_seconds_whatever_is_answered_first() -> None:
     """Each answer asked anew at once, and the reading that was missing never had its turn."""
     world = workflow()
