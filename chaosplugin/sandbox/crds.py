@@ -6,8 +6,9 @@ from chaosplugin.sandbox.api.faults import Faults
 from chaosplugin.sandbox.api.resources import CRDS, TABLE
 from chaosplugin.sandbox.api.store import Change
 from chaosplugin.sandbox.api.verbs import Api
-from chaosplugin.sandbox.workqueue import Unfinished, WorkQueue
+from chaosplugin.sandbox.workqueue import WorkQueue
 
+_LOOKS_EACH_S = 0.2  # whether the objects are gone; the real one looks every five seconds
 _WATCHES_END_S = 1.0  # after the path is gone, as measured on the real one
 _BY_NAME = {resource.qualified: resource for resource in TABLE if resource.custom}
 
@@ -37,7 +38,8 @@ class CrdController:
             if not each.deleting:
                 self._api.delete(resource, each.namespace, each.name)
         if self._api.list(resource):
-            raise Unfinished
+            self._queue.add(name, _LOOKS_EACH_S)
+            return
         self._api.merge(CRDS, "", name, {"metadata": {"finalizers": None}})
         await anyio.sleep(_WATCHES_END_S)
         self._faults.drop_kind(resource)
