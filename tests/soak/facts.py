@@ -159,9 +159,10 @@ class Case:
 
     @property
     def unhit(self) -> list[Object]:
-        """The same of all faults, those that a Schedule's end may have cut short among them."""
-        records = [record for fault in self.faults for record in objects.records_of(fault.until(self.latest))]
-        return [record for record in records if not record.get("injectedCount")]
+        """The same of all faults, also of those cut short, and of targets that were hit just now."""
+        nothing: list[Object] = [{}]
+        lately = [objects.records_of(fault.until(self.decided - LAG)) or nothing for fault in self.faults]
+        return [record for records in lately for record in records if not record.get("injectedCount")]
 
     @property
     def hit_until(self) -> float | None:
