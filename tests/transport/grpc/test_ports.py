@@ -66,6 +66,19 @@ async def test_what_this_server_itself_has_taken_is_taken() -> None:
             pass
 
 
+async def test_a_port_whose_last_server_has_just_hung_up_is_free() -> None:
+    """The kernel remembers its connections for a minute, in which it is started anew."""
+    with listener("127.0.0.1") as before:
+        at = before.getsockname()
+        with socket.create_connection(at) as client:
+            accepted, _ = before.accept()
+            accepted.close()  # who closes first is the one to remember
+            assert client.recv(1) == b""
+
+    async with server.serving(Listening((Address(host=at[0], port=at[1]),)), [], []) as running:
+        assert running.targets == [f"127.0.0.1:{at[1]}"]
+
+
 @pytest.mark.parametrize("host", ["198.51.100.7", "[2001:db8::7]"])  # for documentation: nobody has them
 async def test_an_address_of_another_host_is_none_to_listen_at(host: str) -> None:
     said = await refused(f"{host}:7000")
