@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -35,6 +36,7 @@ _LEVELS: Final = (
     (logging.INFO, "info"),
     (logging.DEBUG, "debug"),
 )
+_FEWEST: Final = len(logging.makeLogRecord({}).__dict__)
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _encode_any: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -55,7 +57,8 @@ def level_name(level: int) -> str:
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """What was given by `extra=`."""
-    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    given = islice(record.__dict__.items(), _FEWEST, None)  # which comes last
+    return {key: value for key, value in given if key not in _STANDARD}
 
 
 class HclogFormatter(logging.Formatter):
@@ -79,7 +82,7 @@ def entries(
     level: str, message: str, module: str, moment: datetime, fields: Mapping[str, object]
 ) -> Iterator[str]:
     """Yield the lines of one entry; `moment` is in UTC. Only a message that is too long makes several."""
-    timestamp = f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    timestamp = moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
     pieces = [message] if _is_short(message, _MAX_PIECE) else list(_pieces(_shorten(message, _MAX_MESSAGE)))
     values = _values(fields)
     for number, piece in enumerate(pieces, 1):
