@@ -26,6 +26,7 @@ from chaosplugin.core.window import Window
 
 _NAME_LIMIT = 50
 _LONG_SPEC = 8 << 10  # bytes of an experiment's spec that is not kept as read
+_raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DEFAULT_DURATION = timedelta(seconds=60)
 _RESERVE = timedelta(seconds=30)
 _LEAST_DURATION = timedelta(seconds=5)
@@ -143,18 +144,25 @@ def adopt(found: ChaosObject) -> Template | None:
 
     Only its kind, faults, steps and window are of interest; what is allowed was asked at its creation.
     """
-    # the selector is not read; all else is the same for the gates of a template
-    spec = {key: value for key, value in found.spec.items() if key != "selector"}
-    text = msgspec.json.encode(spec)
+    parts = _parts(found)
+    parts.pop("selector", None)  # it is not read; all else is the same for the gates of a template
+    text = msgspec.json.encode(parts)
     return (_read_known if len(text) <= _LONG_SPEC else _read)(found.kind, text)
+
+
+def _parts(found: ChaosObject) -> dict[str, msgspec.Raw]:
+    try:
+        return _raw.decode(found.raw_spec)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
 
 
 def _read(kind: str, spec: bytes) -> Template | None:
     anything = Policy(allow_workflow_task=True, allow_status_check=True)
-    given = {"apiVersion": API_VERSION, "kind": kind, "spec": msgspec.json.decode(spec)}
     try:
+        given = {"apiVersion": API_VERSION, "kind": kind, "spec": msgspec.json.decode(spec)}
         return template.read(given, anything)
-    except Refusal:
+    except (Refusal, RecursionError):
         return None
 
 

@@ -128,15 +128,15 @@ def _passed_on(run: Run) -> bool:
 def _interference(run: Run, seen: Fault, now: datetime) -> Judgement | None:
     """Judge what somebody did; a deletion once the fault is undone, or is not within a minute."""
     server_now = now + run.offset
-    figures, deleted_at = figures_of(run, seen), run.experiment and run.experiment.metadata.deletion_timestamp
+    deleted_at = run.experiment and run.experiment.metadata.deletion_timestamp
     if seen.paused and not deleted_at:
         if _passed_on(run) and run.found_at != now:
             return Judgement(find_experiment=True, look_at=now + LOOK_AGAIN)
         text = f"{run.spec.subject} was paused by somebody; run the gate again"
-        return Judgement(finding=Finding(reason=Reason.PAUSED, text=text, figures=figures))
+        return Judgement(finding=Finding(reason=Reason.PAUSED, text=text, figures=figures_of(run, seen)))
     if run.gone or (seen.deleting and seen.over):
         text = f"{run.spec.subject} was deleted by somebody before its end; run the gate again"
-        return Judgement(finding=Finding(reason=Reason.DELETED, text=text, figures=figures))
+        return Judgement(finding=Finding(reason=Reason.DELETED, text=text, figures=figures_of(run, seen)))
     if not deleted_at and run.gone_at is not None:  # it has no finalizer, as what it has spawned has
         deleted_at = run.gone_at + run.offset
     if not deleted_at:
@@ -145,14 +145,15 @@ def _interference(run: Run, seen: Fault, now: datetime) -> Judgement | None:
     if server_now < deleted_at + STUCK:
         return Judgement(look_at=deleted_at + STUCK - run.offset)
     text = f"somebody deleted {residue(run, server_now - deleted_at)}"
-    return Judgement(finding=Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures))
+    return Judgement(finding=Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures_of(run, seen)))
 
 
 def _family_interference(run: Run, seen: Fault) -> Finding | None:
     """Judge what somebody did to what a Schedule or a Workflow has spawned, or is to spawn."""
-    family, subject, figures = run.family, run.spec.subject, figures_of(run, seen)
+    family = run.family
     if family is None:
         return None
+    subject, figures = run.spec.subject, figures_of(run, seen)
     if family.robbed:
         text = f"what {subject} has fired was deleted by somebody before its end; run the gate again"
         return Finding(reason=Reason.DELETED, text=text, figures=figures)
