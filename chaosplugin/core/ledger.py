@@ -128,8 +128,7 @@ _held = msgspec.json.Decoder(_Held)
 _UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True, gc=False):
     """A canary is one gate's until then, at most; a `claim`: it will be its next."""
 
     canary: str

@@ -9,6 +9,8 @@ meanwhile is no violation; what Chaos Mesh has selected is checked by `check_tar
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from chaosplugin.core.config import HASH_LABEL
 from chaosplugin.core.objects import (
     AnalysisRun,
@@ -322,8 +324,7 @@ def experiment_value(experiment: Metadata, replica_sets: Iterable[ReplicaSet], l
 # -- after the selection
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True, gc=False):
     """Names of selected pods: of another's, and of nobody known."""
 
     foreign: frozenset[str]

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from chaosplugin.core import moments
 from chaosplugin.core.fault import pod_of
 from chaosplugin.core.objects import Pod
@@ -38,8 +40,7 @@ class Rules:
     """restarts which the fault itself causes of each container that it hits"""
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True, gc=False):
     """The canary before the fault."""
 
     ready: int
@@ -75,8 +76,7 @@ class Baseline:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Toll:
+class Toll(Struct, frozen=True, gc=False):
     """What the faults take from the canary by intent."""
 
     spared: frozenset[str]
@@ -236,8 +236,7 @@ def _needed(rules: Rules, before: Baseline, toll: Toll, wanted: int | None) -> t
     return math.ceil(eligible * rules.min_ready_percent / 100), eligible
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(Struct, frozen=True, gc=False):
     """How far the canary is after the fault; `since` is when the last needed pod became Ready."""
 
     ready: int

@@ -5,8 +5,9 @@ on: the ids are digests of what is asked, and the spans of several processes mee
 """
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from chaosplugin.core.ledger import Identity
 
@@ -14,8 +15,7 @@ ROOT = ""
 """Name of the span of the gate as a whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True, gc=False):
     """Ids in hexadecimal digits: 32 of the trace, 16 of a span."""
 
     id: str
