@@ -132,7 +132,7 @@ class ChaosProvider:
         """Begin a measurement, or answer the one that was begun for this intent."""
         now = self._clock()
         try:
-            found, spec = self._specified(run, metric)
+            found, spec = self._specified(run, metric, begins=True)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, None)
         self._begin(now, found, spec)
@@ -195,17 +195,19 @@ class ChaosProvider:
 
     def check(self, run: AnalysisRun, metric: Metric) -> None:
         """Refuse what a Run would refuse at once. Raises: Refusal."""
-        self._specs.of(run, metric)
+        self._specs.to_begin(run, metric)
 
     # -- between calls and registry ----------------------------------------------------------------
 
-    def _specified(self, run: AnalysisRun | None, metric: Metric) -> tuple[AnalysisRun, Spec]:
+    def _specified(
+        self, run: AnalysisRun | None, metric: Metric, *, begins: bool = False
+    ) -> tuple[AnalysisRun, Spec]:
         """Read a call. Raises: Refusal, also for a uid that is known of another AnalysisRun.
 
         A client of `serve` is let into namespaces, and a namespace with another's uid is only its word.
         """
         found = require(run)
-        spec = self._specs.of(found, metric)
+        spec = self._specs.to_begin(found, metric) if begins else self._specs.of(found, metric)
         known = self._registry.run(spec.id)
         if known is not None and known.spec.analysis_run.metadata.namespace != found.metadata.namespace:
             raise ScopeRefused(f"namespace {found.metadata.namespace} has no AnalysisRun of this uid")

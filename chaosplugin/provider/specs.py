@@ -41,7 +41,7 @@ class Specs:
         self._kept: OrderedDict[tuple[str, str], tuple[_Asked, Spec]] = OrderedDict()
 
     def of(self, run: AnalysisRun, metric: Metric) -> Spec:
-        """Check what a call asks for, down to the manifest, before anything is begun.
+        """Check what a call asks for, but for what an experiment of it may hit: see `to_begin`.
 
         Raises:
             InvalidConfig, ScopeRefused, PolicyRefused: in words for the user.
@@ -65,6 +65,16 @@ class Specs:
         self._kept.move_to_end(key)
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
+        return spec
+
+    def to_begin(self, run: AnalysisRun, metric: Metric) -> Spec:
+        """Do the same, and check the manifest, so that what is refused is refused before anything is begun.
+
+        A gate that was begun is followed, whatever is allowed by now, until an experiment is to be created.
+        """
+        spec = self.of(run, metric)
+        if spec.value:
+            spec.manifest(spec.value, {})
         return spec
 
     def forget(self, spec: Spec) -> None:
@@ -119,8 +129,6 @@ def specify(
             annotations=annotations,
         )
 
-    if found.value:
-        manifest(found.value, {})  # what is refused is refused now
     return Spec(
         identity=identity,
         metric=msgspec.structs.replace(metric, plugin={}),  # which has been read, and may be a megabyte

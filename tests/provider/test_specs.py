@@ -16,7 +16,7 @@ from chaosplugin.core.objects import (
     MetricResult,
 )
 from chaosplugin.core.policy import Policy
-from chaosplugin.core.refusal import InvalidConfig
+from chaosplugin.core.refusal import InvalidConfig, ScopeRefused
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.specs import Specs
 from chaosplugin.sandbox.api import resources
@@ -69,6 +69,19 @@ def test_gates_of_one_template_share_what_was_read_of_it() -> None:
     first, second, _ = (spec.manifest("abc123", {})["spec"] for spec in made)
     assert first == second
     assert made[0].manifest("other", {})["spec"] != first
+
+
+def test_what_may_not_be_hit_is_refused_to_who_begins_and_not_to_who_goes_on() -> None:
+    """What was created is judged, whatever the template, or the operator, says by now."""
+    elsewhere = "selector: {labelSelectors: {rollouts-pod-template-hash: other}}"
+    metric = _metric(_TEMPLATE.replace("mode: all", f"mode: all, {elsewhere}"))
+    specs = _specs()
+
+    with pytest.raises(ScopeRefused):
+        specs.to_begin(_RUN, metric)
+
+    with pytest.raises(ScopeRefused):
+        specs.of(_RUN, metric).manifest("abc123", {})
 
 
 def test_a_template_is_read_once_for_all_calls_of_a_measurement() -> None:
