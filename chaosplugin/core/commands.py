@@ -42,9 +42,10 @@ class ReadScope:
 
 @dataclass(frozen=True, slots=True)
 class ReadReplicas:
-    """Read how many replicas the ReplicaSet wants by now."""
+    """Read how many replicas the ReplicaSet wants by now; `version` is what the pods' watch has shown."""
 
     run: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,8 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
             elif command.version == pods.version:  # nothing was told since it was asked for
                 shown = pods.shows(found)  # else the watch is behind
                 run.confirmed_at, run.pods_behind = (now, -1) if shown else (None, pods.version)
-        case ReplicasRead():
-            run.wanted_version = pods.version
+        case ReplicasRead() if isinstance(command, ReadReplicas):
+            run.wanted_version = command.version  # of those told since, others may be wanted
         case Failed() if isinstance(command, ReadReplicas):
             run.wanted_version = pods.version  # judged by what is known, rather than not at all
             run.generation = None
@@ -269,7 +269,7 @@ def _follow(run: Run, pods: PodStore, judgement: judge.Judgement, now: datetime,
     step.finding = step.finding or judgement.finding
     step.by(judgement.look_at)
     if judgement.ask_replicas and run.replica_set_name:
-        step.give(run, ReadReplicas(run.spec.id))
+        step.give(run, ReadReplicas(run.spec.id, pods.version))
     elif judgement.ask_replicas:
         run.wanted_version = pods.version
     if judgement.confirm and due(run, now, step):

@@ -108,6 +108,20 @@ def test_whoever_scales_meanwhile_breaks_nothing() -> None:
     assert world.verdict is None
 
 
+def test_whoever_scales_while_it_is_read_how_many_are_wanted_breaks_nothing() -> None:
+    world = _on()
+    world.wait(3)
+    world.pods(pod("web-b", ready=False, since=_later(3)))
+    asked = world.expect(ReadReplicas)
+
+    world.pod_gone(pod("web-b"))
+    world.done(asked, Wanted(2, 1))
+    world.done(world.expect(ReadReplicas), Wanted(1, 2))
+
+    assert world.verdict is None
+    assert not [each for each in world.todo if isinstance(each, Confirm)]
+
+
 @pytest.mark.parametrize("rules", [replace(RULES, min_ready=1), replace(RULES, min_ready_percent=50)])
 def test_dips_that_are_borne_one_at_a_time_are_borne(rules: Rules) -> None:
     world = _on(rules)
