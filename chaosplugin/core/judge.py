@@ -323,29 +323,29 @@ def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | Non
 
 
 def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
-    figures = figures_of(run, seen)
-    limit = seconds(run.spec.timeout)
+    figures, subject, limit = figures_of(run, seen), run.spec.subject, seconds(run.spec.timeout)
     if chaos_lost:
-        text = f"{run.spec.subject} could not be watched at its timeout of {limit} ({chaos_lost})"
-        text = f"{text}; run the gate again"
+        text = f"{subject} could not be watched at its timeout of {limit} ({chaos_lost}); run the gate again"
         return Finding(reason=Reason.UNOBSERVED, text=text, figures=figures)
     why = f"; Chaos Mesh says: {seen.failure}" if seen.failure else ""
     if not seen.targets or not seen.injected:
         nothing = run.selection_failure or ("no target was hit" if seen.targets else "no target was selected")
-        text = f"nothing was injected within {limit} by {run.spec.subject}: {nothing}{why}; see its Events"
+        text = f"nothing was injected within {limit} by {subject}: {nothing}{why}; see its Events"
         return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
     count = len(seen.targets)
     if run.one_shot and seen.injected < count:
-        text = f"{seen.injected} of {count} targets of {run.spec.subject} were hit within {limit}{why}"
-        text = f"{text}; see its Events"
+        text = f"{seen.injected} of {count} targets of {subject} were hit within {limit}{why}; see its Events"
         return Finding(reason=Reason.NOT_INJECTED, text=text, figures=figures)
     if seen.stopping:
         left = count - seen.recovered
-        text = f"{left} of {count} targets of {run.spec.subject} have not recovered within {limit}{why}"
+        text = f"{left} of {count} targets of {subject} have not recovered within {limit}{why}"
         text = f"{text}; see Chaos Mesh's logs"
         return Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures)
+    if run.family and run.family.window:
+        text = f"{subject} could not be paused as its window was over: {run.waiting_for}; run the gate again"
+        return Finding(reason=Reason.UNOBSERVED, text=text, figures=figures)
     advice = f"raise timeout or shorten the duration{why}"
-    text = f"the fault of {run.spec.subject} was still on after {limit}; {advice}"
+    text = f"the fault of {subject} was still on after {limit}; {advice}"
     return Finding(reason=Reason.TIMEOUT, text=text, figures=figures)
 
 

@@ -11,6 +11,7 @@ from chaosplugin.core.commands import (
     Confirmed,
     Delete,
     Done,
+    Failed,
     Find,
     Found,
     LedgerRead,
@@ -448,3 +449,22 @@ def test_an_end_that_is_told_while_all_are_being_read_is_not_taken_back_by_the_r
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_schedule_that_we_cannot_pause_is_not_held_against_the_canary() -> None:
+    """As where the right to patch it is missing: it goes on firing until the timeout."""
+    world = schedule()
+    world.wait(7)
+    fire(world, "firing-1")
+    while world.now < START + timedelta(seconds=60):
+        world.wait(1)
+        for command in [each for each in world.todo if isinstance(each, Stop)]:
+            world.todo.remove(command)
+            world.done(command, Failed("patch Schedule: cannot patch resource (HTTP 403)"))
+    world.child("firing-2", hit("web-a"))
+    world.wait(1)
+    world.done(world.expect(Find), Found(world.parent()))
+    world.confirm()
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+    assert "could not be paused as its window was over: patch Schedule: cannot patch" in world.message
