@@ -89,9 +89,9 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             uid = experiment.metadata.uid if experiment else ""
             if experiment is not None and run.is_about(uid) and told.get(uid) is run.experiment:
                 sightings.see_experiment(run, experiment)
-            if recalled:
-                sightings.recall(run, recalled.nodes, recalled.events)
             sightings.see_children(run, children, told, now)
+            if recalled:  # of what is gone
+                sightings.recall(run, recalled.nodes, recalled.events)
         case ScopeRead() | PodsFound() | NameExists() | Unanswered():
             pass
     return None

@@ -305,6 +305,26 @@ def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
 
 
+def test_what_is_found_gone_is_told_by_the_events_that_were_read_with_it() -> None:
+    world = workflow()
+    world.child("fail-1", step="fail")  # and its watch is cut
+    world.child("kill-1", killed("web-b", world.now), step="kill", gone=True)
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-a", restarts=2), pod("web-c", since=world.now))
+    world.see_parent(world.parent(accomplished=world.now))
+    world.now = START + world.spec.timeout + timedelta(seconds=1)
+    world.take(world.registry.tick(world.now))
+    world.there.clear()
+
+    told = [event for event in FAILED if event.metadata.annotation("chaos-mesh.org/id") != "default/web-b"]
+    about = InvolvedObject(uid="uid-fail-1", name=told[0].involved_object.name, kind="PodChaos")
+    told = [replace(event, involved_object=about) for event in told]
+    read = Recalled([_node("fail"), _node("kill")], told)
+    world.done(world.expect(Confirm), Confirmed(list(world.canary.values()), (), read))
+
+    assert world.verdict is None  # the canary has to hold, now that all was hit
+
+
 def test_events_that_were_read_too_early_are_read_again_at_its_end() -> None:
     world = workflow()
     world.wait(5)
