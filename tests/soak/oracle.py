@@ -325,7 +325,11 @@ def _unknown(case: Case) -> list[str]:
 
 
 def _unobserved(case: Case) -> list[str]:
-    return [] if case.done(Deed.UNLABEL) or case.troubled() else ["nothing kept it from being observed"]
+    nothing = case.metric.form is Form.WORKFLOW and (
+        case.missed or case.unhit
+    )  # of what hits nobody no Event tells
+    seen = not nothing and not case.done(Deed.UNLABEL) and not case.troubled()
+    return ["nothing kept it from being observed"] if seen else []
 
 
 def _name(case: Case) -> str:
