@@ -198,6 +198,7 @@ def test_a_workflow_takes_what_its_templates_take() -> None:
             _step("d", "Suspend", deadline="1m"),
             _step("e", deadline="20s"),
             _step("unused"),
+            _step("rest", "Suspend", deadline="1s"),
         )
     ).template
 

@@ -104,12 +104,11 @@ async def test_a_port_of_the_privileged_is_told_as_such(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket.socket, "bind", forbid)
 
-    said = await refused("127.0.0.1:443")
-
-    assert said == (
+    assert await refused("127.0.0.1:443") == (
         "cannot listen at 127.0.0.1:443: Permission denied; choose a port from 1024 up, "
         "or grant CAP_NET_BIND_SERVICE"
     )
+    assert await refused("127.0.0.1:8443") == "cannot listen at 127.0.0.1:8443: Permission denied"
 
 
 @pytest.mark.parametrize("host", ["localhost", "::"])
