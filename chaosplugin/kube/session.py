@@ -356,6 +356,4 @@ def keepalive_socket(address: _Address) -> socket.socket:
 
 def _said(error: Exception) -> str:
     """Return why there is no connection: aiohttp's own text shows its TLS context, by address."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return str(error.certificate_error)
     return error.strerror or "" if isinstance(error, aiohttp.ClientConnectorError) else str(error)
