@@ -107,8 +107,9 @@ def test_the_digest_is_of_what_is_said_not_of_how() -> None:
     assert _parse().digest != _parse(timeout="4m").digest
 
 
-def test_the_duration_of_a_one_shot_action_does_not_count() -> None:
-    found = _parse(chaosExperimentCRD=_with_spec(action="pod-kill", duration="24h"))
+@pytest.mark.parametrize("lasting", ["1s", "24h"])
+def test_the_duration_of_a_one_shot_action_does_not_count(lasting: str) -> None:
+    found = _parse(chaosExperimentCRD=_with_spec(action="pod-kill", duration=lasting))
 
     assert found.template.parts[0].duration is None
     assert found.template.one_shot
