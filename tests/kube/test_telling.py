@@ -8,7 +8,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from chaosplugin.core.topics import ChaosTopic
+from chaosplugin.core.topics import Applied, ChaosTopic, Synced
 from chaosplugin.core.trace import Trace
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.session import Limits
@@ -111,11 +111,13 @@ async def test_a_watch_is_told_from_begin_to_end(bed: Bed, told: list[Fact], tmp
         in_one_task(connect(bed.config, clock=clock, pace=QUICK, observer=told.append)) as cluster,
         cluster.watch(ChaosTopic("PodChaos", "default")) as events,
     ):
-        await anext(events)
+        while not isinstance(await anext(events), Synced):
+            pass
         (pulse,) = [fact.pulse for fact in told if isinstance(fact, WatchBegan)]
         heard_at = pulse.heard_at
         await bed.create(path, body)
-        await anext(events)
+        while not isinstance(await anext(events), Applied):
+            pass
 
         assert pulse.resource == "podchaos"
         assert pulse.heard_at > heard_at
