@@ -28,7 +28,7 @@ class Phase(StrEnum):
         return self not in {Phase.PENDING, Phase.RUNNING}
 
 
-class Metric(Struct, frozen=True, kw_only=True):
+class Metric(Struct, frozen=True, kw_only=True, gc=False):
     """The metric of a call, with its arguments resolved by the controller.
 
     `plugin` is `provider.plugin`: JSON by registered plugin name, exactly one in practice.

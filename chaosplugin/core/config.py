@@ -62,7 +62,7 @@ _TELL_HASH = (
 )
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class Config(Struct, frozen=True, kw_only=True, gc=False):
     """A checked configuration."""
 
     template: Template

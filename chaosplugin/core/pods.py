@@ -12,6 +12,8 @@ from chaosplugin.core.objects import Pod
 class PodStore:
     """Live and departed pods by uid; `synced` once the watch has told all that is there."""
 
+    __slots__ = ("_departed", "_live", "lost", "synced", "version")
+
     def __init__(self) -> None:
         self.synced = False
         self.lost = ""

@@ -79,7 +79,7 @@ class Notice(StrEnum):
     FORCED = "FinalizersRemoved"
 
 
-class Spec(Struct, frozen=True, kw_only=True):
+class Spec(Struct, frozen=True, kw_only=True, gc=False):
     """What a call asks for, checked and ready to perform."""
 
     identity: Identity

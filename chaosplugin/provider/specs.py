@@ -118,17 +118,6 @@ def specify(
         if text:
             condition.check(name, text)
 
-    def manifest(value: str, annotations: Mapping[str, str]) -> dict[str, object]:
-        return experiment.build(
-            found,
-            value=value,
-            run=run,
-            identity=identity,
-            policy=policy,
-            origin=origin(),
-            annotations=annotations,
-        )
-
     return Spec(
         identity=identity,
         metric=msgspec.structs.replace(metric, plugin={}),  # which has been read, and may be a megabyte
@@ -140,7 +129,7 @@ def specify(
         name=experiment.name(found.template, identity),
         label=found.label,
         value=found.value,
-        manifest=manifest,
+        manifest=partial(_manifest, found, run, identity, policy, origin),
         one_shot=found.template.one_shot,
         rules=found.rules,
         timeout=found.timeout,
@@ -151,6 +140,26 @@ def specify(
         secrets=secrets_of(run),
         policy=policy,
         family=partial(Family, found.template, found.window) if found.template.kind.spawns else None,
+    )
+
+
+def _manifest(
+    found: Config,
+    run: AnalysisRun,
+    identity: ledger.Identity,
+    policy: Policy,
+    origin: Callable[[], str],
+    value: str,
+    annotations: Mapping[str, str],
+) -> dict[str, object]:
+    return experiment.build(
+        found,
+        value=value,
+        run=run,
+        identity=identity,
+        policy=policy,
+        origin=origin(),
+        annotations=annotations,
     )
 
 
