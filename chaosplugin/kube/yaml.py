@@ -42,6 +42,8 @@ class YAMLError(ValueError):
 def load(text: str) -> object:
     """Read exactly one document into dict, list, str, int, float, bool and None; keys are always str.
 
+    Empty ones after it, as a `---` at the end makes, do not count.
+
     Raises:
         YAMLError: not YAML, or more than the guard allows; says where, what was met and what is allowed.
     """
@@ -94,7 +96,7 @@ def _compose(events: Iterator[yaml.Event]) -> object:
         match event:
             case yaml.DocumentStartEvent():
                 documents += 1
-                if documents > 1:
+                if documents > 1 and not _is_empty(next(events)):  # as after a `---` at the end
                     raise _error(event, "a second document, one is allowed")
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 stack.pop()
@@ -111,6 +113,11 @@ def _compose(events: Iterator[yaml.Event]) -> object:
     if not documents:
         raise YAMLError("no document: the text is empty")
     return done[0]
+
+
+def _is_empty(event: yaml.Event) -> bool:
+    """Tell whether a document is one of which nothing is written, by the first event in it."""
+    return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not (event.value or event.anchor)
 
 
 def _node(event: yaml.NodeEvent, stack: list[_Open]) -> None:

@@ -93,12 +93,20 @@ def test_keys_are_always_text_as_written() -> None:
 
 
 @pytest.mark.usefixtures("_parser")
+@pytest.mark.parametrize("end", ["---", "---\n", "...\n", "---\n# nothing\n---\n"])
+def test_documents_in_which_nothing_is_do_not_count(end: str) -> None:
+    assert load(f"---\na: 1\n{end}") == {"a": 1}
+
+
+@pytest.mark.usefixtures("_parser")
 @pytest.mark.parametrize(
     ("text", "line", "column", "says"),
     [
         ("", 0, 0, "empty"),
         ("# only a comment", 0, 0, "empty"),
         ("a: 1\n---\nb: 2", 2, 1, "second document"),
+        ("a: 1\n---\n---\nb: 2", 3, 1, "second document"),
+        ("a: 1\n--- ''", 2, 1, "second document"),
         ("a: 1\nb:\n  c: 1\n  c: 2", 4, 3, "'c' for the second time"),
         ("a: &x [1]\nb: *x", 2, 4, "alias *x"),
         ("a: &a [*a]", 1, 8, "alias *a"),
