@@ -84,6 +84,8 @@ def fault(run: Run, pods: PodStore, now: datetime, *, chaos_lost: str) -> Judgem
     if judgement is not None:
         return judgement
     finding = _never_started(run, seen, server_now)
+    if finding and run.family is None and run.found_at != now and now < last_look(run):
+        return Judgement(find_experiment=True, look_at=now + LOOK_AGAIN)  # its watch may be silent
     if finding is None and server_now >= deadline:
         looked_at = run.children_read_at if run.family else run.found_at
         looked = looked_at is not None and looked_at + run.offset >= deadline
@@ -314,11 +316,8 @@ def _never_started(run: Run, seen: Fault, server_now: datetime) -> Finding | Non
             f"controller-manager running, and does it serve namespace {run.spec.namespace}?",
         )
     if run.selection_failure and not seen.targets and server_now >= begins + SELECTION_GRACE:
-        return Finding(
-            reason=Reason.NOT_INJECTED,
-            text=f"{run.spec.subject} selected nothing ({run.selection_failure}); its selector must "
-            "match the canary's Running pods",
-        )
+        text = f"{run.spec.subject} selected nothing ({run.selection_failure}); its selector must match"
+        return Finding(reason=Reason.NOT_INJECTED, text=f"{text} the canary's Running pods")
     return None
 
 

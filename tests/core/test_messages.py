@@ -117,6 +117,7 @@ def _not_injected() -> World:
     world = World()
     world.to_observing()
     world.wait(31)
+    world.done(world.expect(Find), Found(world.chaos(desired="")))
     return world
 
 

@@ -4,6 +4,8 @@ from chaosplugin.core.analysis import Measurement, Phase
 from chaosplugin.core.commands import (
     Delete,
     Done,
+    Find,
+    Found,
     Keep,
     WriteMark,
 )
@@ -38,6 +40,7 @@ def test_gates_of_one_replica_set_run_one_after_another() -> None:
     world.wait(40)
     assert other.verdict is None, "waiting does not count"
 
+    world.done(world.expect(Find), Found(world.chaos(desired="")))  # Chaos Mesh has not touched it
     world.experiment(hit("web-a"), desired="Run", gone=True)
 
     world.prove()

@@ -106,9 +106,21 @@ def test_a_chaos_mesh_that_is_not_running_is_told_after_half_a_minute() -> None:
     world.to_observing()
 
     world.wait(31)
+    world.done(world.expect(Find), Found(world.chaos(desired="")))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "controller-manager running" in world.message
+
+
+def test_a_fault_of_which_a_silent_watch_does_not_tell_is_read_before_it_counts_as_never_begun() -> None:
+    world = World()
+    world.to_observing()
+
+    world.wait(31)
+    assert world.verdict is None
+    world.done(world.expect(Find), Found(world.chaos(hit("web-a"))))
+
+    assert world.verdict is None
 
 
 def test_a_record_of_another_replica_set_is_a_violation_at_once() -> None:
@@ -213,6 +225,7 @@ def test_a_selection_of_nothing_is_told_in_chaos_meshs_own_words() -> None:
     world.selection_fails("Failed to select targets: no pod is selected")
 
     world.wait(16)
+    world.done(world.expect(Find), Found(world.chaos(desired="Run")))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "no pod is selected" in world.message
