@@ -48,7 +48,8 @@ class Canary(Gates):
         same = known is not None and known.ready is ready and known.ready_condition
         since = same.last_transition_time if same else None
         restarts += known.restarts if known else 0
-        created = known.metadata.creation_timestamp if known else now
+        born = now if hasattr(self, "world") else now - timedelta(hours=1)  # long before it was Ready
+        created = known.metadata.creation_timestamp if known else born
         self.there[name] = pod(
             name,
             ready=ready,
