@@ -61,6 +61,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             return sightings.see_analysis_run(run, analysis_run, now)
         case VerdictWritten(record, analysis_run):
             run.recorded = True
+            if run.create_sent and run.experiment is None:  # what came before it stood was another's to judge
+                run.experiment_gone, run.gone_at, run.clean_at = False, None, None
             sightings.adopt_verdict(run, record, now)
             return sightings.see_analysis_run(run, analysis_run, now)
         case MarkFound(analysis_run):

@@ -15,7 +15,9 @@ from chaosplugin.core.commands import (
     ReadHistory,
     ReadLedger,
     Refused,
+    VerdictWritten,
     WriteMark,
+    WriteVerdict,
     WriteWake,
 )
 from chaosplugin.core.run import Stage
@@ -74,6 +76,24 @@ def test_a_mark_beyond_the_api_servers_memory_never_starts_a_second_experiment()
     assert "about to be created" in world.message
     world.done(world.expect(Find), Found(world.chaos()))
     assert world.expect(Delete).uid == "chaos-1", "what arrives late is removed"
+
+
+def test_what_arrives_before_the_verdict_is_recorded_is_looked_for_again_and_removed() -> None:
+    world = restored_with_a_mark()
+    world.done(world.expect(ReadHistory), HistoryRead(created=None))
+    world.done(world.expect(Find), Found(None))
+    world.experiment()  # which another process would judge, had it recorded its verdict first
+    verdict = world.expect(WriteVerdict)
+
+    world.done(
+        verdict,
+        VerdictWritten(
+            verdict.record, with_patch(ledger.verdict_patch(world.spec.identity, verdict.record, "1", "7"))
+        ),
+    )
+
+    world.done(world.expect(Find), Found(world.chaos()))
+    assert world.expect(Delete).uid == "chaos-1"
 
 
 def test_a_mark_that_counts_by_another_clusters_versions_never_starts_a_second_experiment() -> None:

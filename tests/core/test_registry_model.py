@@ -137,14 +137,12 @@ class Gates(RuleBasedStateMachine):
                 return ReplicasRead(2)
             case Confirm():
                 return Confirmed(list(self.world.canary.values()))
+            case Create() if (run := self.world.registry.run(self.world.spec.id)) and run.verdict:
+                return Failed("its gate has ended")
             case Create(manifest=manifest):
                 if self.experiment is not None:
                     return NameExists()
-                assert not self.creates, "a second experiment"
-                assert self.stored, "Argo does not know that it has begun"
-                if self.world.push:
-                    assert ledger.read_mark(self.analysis_run, identity), "it was not marked"
-                assert not ledger.read_verdict(self.analysis_run, identity), "it was judged before"
+                self.check_create(command)
                 self.creates += 1
                 self.world.created = dict(manifest)
                 self.experiment = self.world.chaos(uid=f"chaos-{self.creates}", created_at=self.world.now)
@@ -181,6 +179,15 @@ class Gates(RuleBasedStateMachine):
             case Look() | WriteClaim():
                 pass
         return AnalysisRunSeen(self.analysis_run)
+
+    def check_create(self, command: Create) -> None:
+        """`command` is one that arrives."""
+        identity = self.world.spec.identity
+        assert not self.creates, "a second experiment"
+        assert self.stored, "Argo does not know that it has begun"
+        if self.world.push:
+            assert ledger.read_mark(self.analysis_run, identity), "it was not marked"
+        assert not ledger.read_verdict(self.analysis_run, identity), "it was judged before"
 
     def remove(self) -> None:
         assert self.experiment is not None

@@ -53,6 +53,8 @@ class TwoPlugins(Gates):
         self.told: list[tuple[Phase, str, str]] = []
         """answers that were not what stood on the AnalysisRun by then"""
         self.promoted = False
+        self.on_the_way: list[Create] = []
+        """of one of them, as the other's turn came"""
         self.worlds: list[World] = []
         self.news: dict[int, list[_News]] = {0: [], 1: []}
         self.read: dict[int, AnalysisRun] = {}
@@ -92,6 +94,11 @@ class TwoPlugins(Gates):
         for news in self.news.values():
             news.append((experiment, gone))
 
+    def check_create(self, command: Create) -> None:
+        """What the other one does while a create is on its way, nothing in a cluster can keep from it."""
+        if not any(each is command for each in self.on_the_way):
+            super().check_create(command)
+
     def perform(self, command: Command) -> Outcome:
         seen = self.read.pop(id(command), None) or self.analysis_run
         outcome = super().perform(command)
@@ -111,6 +118,7 @@ class TwoPlugins(Gates):
     def turn(self) -> None:
         """It is the other one's turn: it shares the clock and what was created."""
         before = self.world
+        self.on_the_way += [each for each in before.todo if isinstance(each, Create)]
         self.world = self.worlds[1 - self.worlds.index(before)]
         self.world.created = before.created
         self.world.wait((before.now - self.world.now).total_seconds())
