@@ -27,6 +27,7 @@ from chaosplugin.core.verdict import Verdict
 
 _WAKES = (1, 5, 15, 30)
 """seconds between wakes; the last one repeats"""
+_LOOK = timedelta(seconds=5)
 DELETE_RETRY = timedelta(seconds=30)
 
 
@@ -53,7 +54,7 @@ def _tell(run: Run, verdict: Verdict, now: datetime) -> tuple[list[Command], dat
     if run.stored or run.push is None:
         return [], None
     if run.pending & {WriteVerdict, WriteWake, Look}:
-        return [], None
+        return [], None if run.stands else now + _LOOK  # it is seen then whether this process stands still
     if run.push and not run.resumed and now < run.started_at + RESUME_GRACE:
         return [], run.started_at + RESUME_GRACE
     if not run.push and not run.answered and now < run.asked_at + UNASKED:

@@ -250,6 +250,8 @@ class Run(Struct, kw_only=True):
     decided_here: bool = False
     """this process has made the verdict, and no other was first"""
     decided_at: datetime | None = None
+    awake_since: datetime | None = None
+    """since when it tries anew to record its verdict, as it had stood still"""
     decided_in: Stage = Stage.RESTORING
     """the stage that the verdict has ended"""
     concluded: bool = False
@@ -338,7 +340,10 @@ class Run(Struct, kw_only=True):
         """Tell whether the verdict may be answered: it stands, or was, or cannot be recorded for long."""
         if self.verdict is None:
             return False
-        return self.stands or self.answered or now >= self.verdict.finished_at + RECORD_GRACE
+        if self.stands or self.answered:
+            return True
+        stood_still = self.deadline is not None and now >= self.deadline + STOOD_STILL
+        return not stood_still and now >= (self.awake_since or self.verdict.finished_at) + RECORD_GRACE
 
     def measurement(
         self, now: datetime, given: Measurement | None = None, *, final: bool = False

@@ -87,7 +87,9 @@ def advance(  # noqa: C901 - one flat match over the stages
 
 def _look_anew(run: Run, now: datetime) -> None:
     """Give a wait its time again that was slept through: another process may have gone on meanwhile."""
-    if run.stage is Stage.UNCERTAIN:
+    if run.stage is Stage.DECIDED:
+        run.awake_since = now
+    elif run.stage is Stage.UNCERTAIN:
         run.uncertain_since = None
     elif run.stage in BEGINNING and not run.create_sent:
         run.stage, run.restoring_since, run.marking_since = Stage.RESTORING, now, None

@@ -1,6 +1,7 @@
 """The verdict on the AnalysisRun: one for each intent, whoever wrote it, and answered once it is there."""
 
 import json
+from datetime import timedelta
 
 import msgspec
 
@@ -11,6 +12,8 @@ from chaosplugin.core.commands import (
     Failed,
     Find,
     Found,
+    HistoryRead,
+    ReadHistory,
     ReadLedger,
     Refused,
     VerdictWritten,
@@ -27,7 +30,7 @@ from chaosplugin.core.objects import (
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.verdict import Finding, Reason
 from tests.core.given import START, analysis_run, hit, recovered, with_patch
-from tests.core.world import World
+from tests.core.world import World, marked
 
 TIMEOUT = ledger.VerdictRecord(
     phase=Phase.FAILED, message="Timeout: x", value="{}", finished_at=START.isoformat()
@@ -55,6 +58,29 @@ def test_a_recorded_verdict_is_the_verdict() -> None:
 
     assert world.verdict == (Phase.FAILED, Reason.TIMEOUT)
     assert world.resume().message == "Timeout: x"
+
+
+def test_a_verdict_that_was_slept_through_is_answered_only_if_it_cannot_be_recorded_since() -> None:
+    """Another process may have recorded its own meanwhile."""
+    world = World()
+    world.start(resume=True)
+    world.resume()
+    world.found(run=marked(world))
+    world.done(world.expect(ReadHistory), HistoryRead(created=None))
+    writing = world.expect(WriteVerdict)
+
+    world.now += timedelta(minutes=1)  # nothing runs
+    assert world.resume().phase is Phase.RUNNING
+    world.wait(1)
+    assert world.resume().phase is Phase.RUNNING
+
+    world.done(writing, Failed("HTTP 503"))
+    for _ in range(30):
+        world.wait(1)
+        for each in [each for each in world.todo if isinstance(each, WriteVerdict)]:
+            world.todo.remove(each)
+            world.done(each, Failed("HTTP 503"))
+    assert world.resume().phase is Phase.INCONCLUSIVE
 
 
 def _by_a_newer_version(patch: dict[str, object]) -> AnalysisRun:
