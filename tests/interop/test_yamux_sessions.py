@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(1500)]  # the first test 
 
 WINDOW = 256 * 1024
 QUICK = yamux.Config(keep_alive_s=0.05, reply_timeout_s=0.1)
+PATIENT = yamux.Config(keep_alive_s=0.05, reply_timeout_s=1)
 NEVER = yamux.Config(keep_alive_s=1000)
 
 
@@ -55,7 +56,7 @@ async def test_pings_of_gos_are_answered_while_data_flows_both_ways(join: Join) 
 
 
 async def test_both_ends_keep_a_session_alive(join: Join) -> None:
-    async with join(QUICK, keep_alive_s=0.05, write_timeout_s=0.1) as (go, session):
+    async with join(PATIENT, keep_alive_s=0.05, write_timeout_s=1) as (go, session):
         while session._session._keep_alive._id < 5:
             await asyncio.sleep(0.01)
         await (await opened_by_us(go, session)).send(b"x")
