@@ -325,6 +325,9 @@ def _unknown(case: Case) -> list[str]:
 
 
 def _unobserved(case: Case) -> list[str]:
+    if "scaled to 0 pods" in case.measurement["message"]:  # by Argo, as the Rollout goes another way
+        unwanted = case.spans(case.decided - 2 * LAG, case.latest, lambda time: not case.wanted(time))
+        return [] if unwanted else ["pods were wanted"]
     nothing = case.metric.form is Form.WORKFLOW and (
         case.missed or case.unhit
     )  # of what hits nobody no Event tells

@@ -226,6 +226,17 @@ def test_where_somebody_scales_the_pods_tell_of_nothing() -> None:
     assert _dip(World(), wanted=2) == []
 
 
+@pytest.mark.parametrize(("wanted", "says"), [(0, []), (1, ["pods were wanted"])])
+def test_a_canary_that_is_said_to_be_scaled_away_was(wanted: int, says: list[str]) -> None:
+    world = World()
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": 1}})
+    world.play(10.5)
+    world.write(REPLICA_SETS, "web", {"spec": {"replicas": wanted}})
+    world.now += 1
+    world.verdict("Inconclusive", "Unobserved: the canary was scaled to 0 pods")
+    assert [each.rpartition(": ")[2] for each in world.judge()] == says
+
+
 def test_a_restart_is_held_against_a_plugin_that_was_blind() -> None:
     world = World()
     world.history.trouble(START, START + 60, "plugin killed")
