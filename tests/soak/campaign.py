@@ -65,11 +65,12 @@ async def soak(
     together: int,
     tell: Callable[[str], None],
     kills_for: float = KILLS_FOR,
+    apart: bool = False,
 ) -> Result:
     """Play `gates` gates, `together` at a time."""
     result = Result()
     async with bed(folder) as bed_:
-        weather = Weather(bed_, seed, kills_until=round(kills_for * gates))
+        weather = Weather(bed_, seed, kills_until=round(kills_for * gates), apart=apart)
         await bed_.begin()
         async with anyio.create_task_group() as background:
             background.start_soon(weather.run)

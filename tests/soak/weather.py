@@ -41,7 +41,9 @@ _LOST = "podchaos networkchaos stresschaos schedules workflows analysisruns"
 class Weather:
     """Fair and foul in turns. Killing is a part of it until so many gates were played."""
 
-    def __init__(self, bed: Bed, seed: int, *, kills_until: int) -> None:
+    def __init__(self, bed: Bed, seed: int, *, kills_until: int, apart: bool = False) -> None:
+        """`apart`: what befalls the API and who is killed are one thing at a time."""
+        self._apart = apart
         self._bed = bed
         self._dice = random.Random(f"{seed}/weather")  # noqa: S311 - nothing to guard
         self._deaths = random.Random(f"{seed}/deaths")  # noqa: S311
@@ -54,13 +56,15 @@ class Weather:
         return self.played < self._kills_until
 
     async def run(self) -> None:
-        """Go on until cancelled: what befalls the API and who is killed are two things at a time."""
+        """Go on until cancelled: what befalls the API and who is killed are two things at a time, or one."""
         await anyio.sleep(self._dice.uniform(2.0, 4.0))
         while True:
             with anyio.move_on_after(self._dice.uniform(*_FOUL_S)):
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._befall, self._dice, self._faults, _FAULTS_EACH_S)
-                    tasks.start_soon(self._befall, self._deaths, self._kill_someone, _DEATHS_EACH_S)
+                    faults = self._anything if self._apart else self._faults
+                    tasks.start_soon(self._befall, self._dice, faults, _FAULTS_EACH_S)
+                    if not self._apart:
+                        tasks.start_soon(self._befall, self._deaths, self._kill_someone, _DEATHS_EACH_S)
             await anyio.sleep(
                 self._dice.uniform(*(_FAIR_S if self._dice.random() < _SHORT else _LONG_FAIR_S))
             )
@@ -97,6 +101,9 @@ class Weather:
             self._delete_kind,
             self._chaos_mesh_stops,
         )
+
+    def _anything(self) -> "Sequence[Event]":
+        return (*self._faults(), *self._kill_someone())
 
     def _kill_someone(self) -> "Sequence[Event]":
         if not self.killing:
