@@ -9,8 +9,10 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 File = str | Path
+_DESCRIPTORS = "/proc/self/fd"
 _NOT_ITS_KEY = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 """as OpenSSL says it of a key of the same kind, and of another kind"""
 
@@ -40,7 +42,10 @@ def load_pair(
     chain_name: str = "the certificate",
     key_name: str = "the key",
 ) -> None:
-    """Let new connections show this certificate; its key never touches a disk. Raises: BadCertificate."""
+    """Let new connections show this certificate; its key touches no disk, if there is /proc.
+
+    Raises: BadCertificate.
+    """
     text_of(chain, chain_name)
     with _path_of(chain) as chain_path, _path_of(key) as key_path:
         try:
@@ -78,9 +83,16 @@ def _read(file: File) -> bytes:
 @contextmanager
 def _path_of(data: bytes) -> Iterator[str]:
     """Give a path to what is in memory, as OpenSSL reads files only."""
+    if not Path(_DESCRIPTORS).is_dir():  # a container may have no /proc
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "pem")
+            file.touch(0o600)
+            file.write_bytes(data)
+            yield str(file)
+        return
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
-        path = f"/proc/self/fd/{descriptor}"
+        path = f"{_DESCRIPTORS}/{descriptor}"
         Path(path).write_bytes(data)
         yield path
     finally:

@@ -1,6 +1,7 @@
 """Certificates and keys that a server is given: read, or refused in words."""
 
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,18 @@ def test_what_belongs_together_is_returned_as_it_stands_in_the_files(folder: Pat
     assert chain == (folder / "tls.crt").read_bytes()
     assert key == (folder / "tls.key").read_bytes()
     assert certificates.read_authorities(folder / "ca.crt") == (folder / "ca.crt").read_bytes()
+
+
+def test_where_there_is_no_proc_a_pair_is_read_and_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As in a container of which nobody has mounted it."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    monkeypatch.setattr(certificates, "_DESCRIPTORS", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+
+    assert certificates.read_pair(folder / "tls.crt", folder / "tls.key")
+    assert list(scratch.iterdir()) == []
 
 
 def test_an_authority_may_be_commented_in_any_language(folder: Path) -> None:

@@ -101,6 +101,13 @@ def test_what_was_orphaned_is_deleted_by_the_next_sweep(ground: Ground, story: S
     story.until_injected()
     with without_plugins(ground):
         (fired_by,) = story.api.items(story.chaos)
+        for path in story.paths:
+            for fired in story.api.items(
+                path
+            ):  # else it is left to the garbage collector, which may be behind
+                story.api.patch(
+                    f"{path}/{fired['metadata']['name']}", {"metadata": {"ownerReferences": None}}
+                )
         story.api.delete(f"{story.chaos}/{fired_by['metadata']['name']}", {"propagationPolicy": "Orphan"})
         story.api.delete(f"{story.argo}/rollouts/web")
         until_alone([story])

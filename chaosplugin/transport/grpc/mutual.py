@@ -12,7 +12,6 @@ import os
 import ssl
 from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from chaosplugin import certificates
 from chaosplugin.transport.folder import share
 
 _CHUNK = 64 << 10
@@ -80,15 +80,8 @@ class Identity:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=client)
         context.set_alpn_protocols(["h2"])
-        pair = self._certificate.public_bytes(Encoding.PEM) + self._key.private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-        )
-        descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)  # the key never touches a disk
-        try:
-            Path(f"/proc/self/fd/{descriptor}").write_bytes(pair)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
+        key = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        certificates.load_pair(context, self._certificate.public_bytes(Encoding.PEM), key)
         return context
 
 
