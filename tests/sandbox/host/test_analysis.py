@@ -12,7 +12,7 @@ from chaosplugin.sandbox.host.assessment import V1_9, V1_10, Rules
 from chaosplugin.sandbox.host.controller import Settings, control
 from tests.sandbox.bed import until
 from tests.sandbox.host.conftest import Staging, clock, login
-from tests.sandbox.host.scripted import RUNNING, Call, Script, always, ended, in_turn
+from tests.sandbox.host.scripted import RUNNING, Answer, Call, Script, always, by_try, ended, in_turn
 from tests.sandbox.host.stage import METRIC, Stage
 
 SECOND = METRIC | {"name": "second"}
@@ -24,6 +24,21 @@ def unfinished(result: Object) -> bool:
 
 def called(method: str, times: int, script: Script) -> bool:
     return len(script.of(method)) >= times
+
+
+def tries(script: Script) -> list[tuple[int, int]]:
+    """Count and errors at each Run, once each: a controller slow to hear of its own write asks again."""
+    return list(dict.fromkeys((call.count, call.error) for call in script.of("Run")))
+
+
+def held(release: anyio.Event) -> Answer:
+    """Survive, as soon as `release` is set."""
+
+    async def answer(_: Call) -> Object:
+        await release.wait()
+        return ended("Successful")
+
+    return answer
 
 
 async def settle(stage: Stage, script: Script) -> None:
@@ -98,24 +113,27 @@ async def test_a_resume_at_ahead_keeps_resume_away(staged: Staging) -> None:
 
 
 async def test_metrics_of_a_run_are_measured_at_the_same_time(staged: Staging) -> None:
-    script = Script(always(ended("Successful")), slow=0.5)
+    release = anyio.Event()
+    script = Script(held(release))
     async with staged(script) as stage:
         stage.analyse("run", METRIC, SECOND)
+        await script.wait(lambda script: len(script.of("Run")) == 2)  # before either is answered
+        release.set()
         await stage.ends()
-
-        first, second = script.of("Run")
-        assert abs(first.at - second.at) < 0.3
 
 
 async def test_thirty_runs_are_measured_at_a_time(staged: Staging) -> None:
-    script = Script(always(ended("Successful")), slow=1.0)
+    release = anyio.Event()
+    script = Script(held(release))
     async with staged(script) as stage:
         for number in range(40):
             stage.analyse(f"run-{number}")
-        await script.wait(lambda script: len(script.of("Run")) == 40)
+        await script.wait(lambda script: len(script.of("Run")) == 30)
+        await anyio.sleep(0.3)
 
-        starts = sorted(call.at for call in script.of("Run"))
-        assert starts[29] - starts[0] < 0.9 < starts[30] - starts[0]
+        assert len(script.of("Run")) == 30
+        release.set()
+        await script.wait(lambda script: len(script.of("Run")) == 40)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +162,7 @@ async def test_an_error_is_tried_five_times(staged: Staging) -> None:
         stage.analyse()
         status = await stage.ends()
 
-        assert [(call.count, call.error) for call in script.of("Run")] == [(0, n) for n in range(5)]
+        assert tries(script) == [(0, n) for n in range(5)]
         assert status["message"] == (
             'Metric "chaos" assessed Error due to consecutiveErrors (5) > consecutiveErrorLimit (4): '
             '"Error Message: failed to run via plugin: no"'
@@ -162,13 +180,12 @@ async def test_a_consecutive_error_limit_of_zero_gives_one_try(staged: Staging) 
 
 async def test_an_error_counts_as_error_and_not_as_measurement(staged: Staging) -> None:
     good, bad = ended("Successful"), ended("Error")
-    script = Script(in_turn(bad, bad, good, good, good))
+    script = Script(by_try(bad, bad, good, good, good))
     async with staged(script) as stage:
         stage.analyse("run", METRIC | {"count": 3, "interval": "10ms"})
         await stage.ends(phase="Successful")
 
-        assert [call.count for call in script.of("Run")] == [0, 0, 0, 1, 2]
-        assert [call.error for call in script.of("Run")] == [0, 1, 2, 2, 2]
+        assert tries(script) == [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2)]
 
 
 async def test_old_measurements_are_collected_after_the_tenth(staged: Staging) -> None:
@@ -177,9 +194,9 @@ async def test_old_measurements_are_collected_after_the_tenth(staged: Staging) -
         stage.analyse("run", METRIC | {"count": 13, "interval": "10ms"})
         status = await stage.ends(phase="Successful")
 
-        assert script.methods.count("GarbageCollect 10") == 3
+        assert script.methods.count("GarbageCollect 10") >= 3  # a stale copy asks again here as well
         assert len(status["metricResults"][0]["measurements"]) == 10
-        assert [call.count for call in script.of("Run")] == list(range(13))
+        assert tries(script) == [(n, 0) for n in range(13)]
 
 
 @pytest.mark.parametrize("rule", ["chaos", ".*", "cha"])
