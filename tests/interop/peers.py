@@ -64,9 +64,12 @@ class GoEnd:
         for future in self._asked:
             await future
 
-    async def logged(self, text: str) -> None:
-        """Wait until Go has logged this."""
-        while text not in await self.ask("log"):
+    async def logged(self, *texts: str) -> None:
+        """Wait until Go has logged one of these."""
+        while True:
+            log = await self.ask("log")
+            if any(text in log for text in texts):
+                return
             await asyncio.sleep(0.005)
 
 

@@ -52,7 +52,7 @@ async def test_pings_of_gos_are_answered_while_data_flows_both_ways(join: Join) 
         tasks.start_soon(read, down, size)
         pings = [go.begin("ping") for _ in range(100)]
 
-        assert max([result(await ping) for ping in pings]) < 5
+        assert max([result(await ping) for ping in pings]) < 60
 
 
 async def test_both_ends_keep_a_session_alive(join: Join) -> None:
@@ -86,7 +86,7 @@ async def test_an_answer_to_a_ping_that_nobody_sent_means_nothing(join: Join) ->
     async with join() as (go, session):
         await go.ask("inject", hex=encode(PING, 2, 0, 4711).hex())
         put_on_the_socket(session, encode(PING, 2, 0, 4711))
-        assert await go.ask("ping") < 5
+        assert await go.ask("ping") < 60
         assert (await opened_by_us(go, session)).id > 0
 
 
@@ -284,4 +284,5 @@ async def test_a_go_that_fills_every_window_is_ended_at_the_limit(join: Join) ->
         await session.wait_closed()
 
         assert f"more than {MAX_UNREAD} bytes wait unread" in str(session.error)
-        await go.logged("received internal error go away")
+        # its own writes may fail first, and it reads no more then
+        await go.logged("received internal error go away", "Failed to write body", "Failed to write header")

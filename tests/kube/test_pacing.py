@@ -48,7 +48,7 @@ async def test_requests_beyond_the_burst_wait_for_their_rate() -> None:
     for _ in range(15):
         await limiter.acquire(Priority.READ)
 
-    assert 0.09 <= anyio.current_time() - began < 5
+    assert 0.09 <= anyio.current_time() - began < 60
 
 
 async def test_clean_up_overtakes_all_and_creates_come_last() -> None:
@@ -68,7 +68,7 @@ async def test_clean_up_overtakes_all_and_creates_come_last() -> None:
 
 
 async def test_who_stops_waiting_takes_nobodys_turn() -> None:
-    limiter = Limiter(rate=2, burst=1)
+    limiter = Limiter(rate=0.5, burst=1)
     await limiter.acquire(Priority.READ)
     with anyio.move_on_after(0.01):
         await limiter.acquire(Priority.CLEAN_UP)
@@ -76,7 +76,7 @@ async def test_who_stops_waiting_takes_nobodys_turn() -> None:
 
     await limiter.acquire(Priority.READ)
 
-    assert anyio.current_time() - began < 0.9
+    assert anyio.current_time() - began < 3.5, "a turn comes every 2 s"
 
 
 async def test_no_more_requests_go_than_are_answered_and_clean_up_finds_room() -> None:
@@ -121,7 +121,7 @@ async def test_who_is_cancelled_as_its_turn_comes_gives_it_back() -> None:
             group.start_soon(ask)
         for each in scopes:
             group.start_soon(ask, each)
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             for _ in range(3 * IN_FLIGHT):
                 group.start_soon(ask)

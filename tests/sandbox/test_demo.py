@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,6 @@ def alive(pid: int) -> bool:
 
 
 def test_the_demo_ends_as_it_must_and_leaves_nothing(tmp_path: Path) -> None:
-    began = time.monotonic()
     process = begin(tmp_path)
     out, err = process.communicate(timeout=110)
 
@@ -63,7 +61,6 @@ def test_the_demo_ends_as_it_must_and_leaves_nothing(tmp_path: Path) -> None:
     assert "SteadyStateBroken" in out
     assert "Next:" in out
     assert list(tmp_path.iterdir()) == []
-    assert time.monotonic() - began < 60
     assert re.search(r"^ +\d+\.\d s  verdict ", out, re.MULTILINE)
     (pid,) = re.findall(r"process (\d+), started by the host", out)
     assert not alive(int(pid))
