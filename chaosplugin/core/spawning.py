@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chaosplugin.core import cron, kinds, part
+from chaosplugin.core import checks, cron, kinds, part
+from chaosplugin.core.checks import Check
 from chaosplugin.core.cron import BadCron, Cron
+from chaosplugin.core.duration import text as spell
 from chaosplugin.core.forms import mapping, met, text, texts
 from chaosplugin.core.kinds import KINDS, WORKFLOW
 from chaosplugin.core.part import Part, Path, key_of
@@ -99,6 +101,7 @@ class _Reading:
     """of Serial and Parallel: the type and the names"""
     branches: dict[str, list[str]] = field(default_factory=dict)
     """of a Task: the names of those that may follow it"""
+    checks: dict[str, Check] = field(default_factory=dict)
     deadlines: dict[str, timedelta | None] = field(default_factory=dict)
     lengths: dict[str, timedelta] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
@@ -123,6 +126,7 @@ def read_workflow(root: str, spec: Mapping[str, object], policy: Policy) -> Flow
             f"{root}.entry", met(spec.get("entry")), "a template's name", nearest(entry, reading.deadlines)
         )
     length = _walk(reading, entry)
+    _least(reading, entry, timedelta.max, entry)
     steps = frozenset(_surely(reading, entry) & reading.parts.keys())
     if not steps:
         raise InvalidConfig(f"{root}.entry", quote(entry), "a template that leads to a fault")
@@ -148,7 +152,9 @@ def _template(reading: _Reading, where: Path, given: Mapping[str, object]) -> No
         raise InvalidConfig(
             f"{key}.deadline", "nothing", f"a Go duration such as 30s: without one a {type_} may never end"
         )
-    if type_ == "Task":
+    if type_ == "StatusCheck":
+        reading.checks[name] = checks.read(f"{key}.statusCheck", given.get("statusCheck"))
+    elif type_ == "Task":
         reading.branches[name] = _branches(f"{key}.conditionalBranches", given.get("conditionalBranches"))
     elif type_ == "Schedule":
         schedule = mapping(f"{key}.schedule", given.get("schedule"))
@@ -160,7 +166,7 @@ def _template(reading: _Reading, where: Path, given: Mapping[str, object]) -> No
                 "a time in which its Schedule fires at least once",
             )
         reading.parts[name] = fault
-    elif type_ not in {"Suspend", "StatusCheck"}:
+    elif type_ != "Suspend":
         reading.parts[name] = _chaos(reading, where, type_, given, name)
 
 
@@ -232,3 +238,45 @@ def _walk(reading: _Reading, name: str, above: tuple[str, ...] = ()) -> timedelt
         whole = min(whole, deadline) if type_ in _STEPS and children else whole + deadline
     reading.lengths[name] = whole
     return whole
+
+
+def _least(reading: _Reading, name: str, left: timedelta, ending: str) -> timedelta:
+    """Return how long a template takes at least, of what is `left` until the deadline of `ending` is over.
+
+    Raises:
+        InvalidConfig: a check could not have failed by then, so that its failure would be hidden.
+    """
+    deadline = reading.deadlines[name]
+    if deadline is not None and deadline <= left:
+        left, ending = deadline, name
+    check = reading.checks.get(name)
+    if check is not None and check.fails_after >= left:
+        raise _too_late(reading, name, check, left, ending)
+    if name in reading.branches:
+        for target in reading.branches[name]:
+            _least(reading, target, left, ending)
+    if check is not None or name in reading.branches:  # over at once, and a Task may lead nowhere
+        return timedelta()
+    if name not in reading.children:
+        return deadline or left
+    type_, children = reading.children[name]
+    least = timedelta()
+    for child in children:
+        if type_ == "Serial":
+            least += _least(reading, child, left - least, ending)
+        else:
+            least = max(least, _least(reading, child, left, ending))
+    return least if deadline is None else min(least, deadline)
+
+
+def _too_late(reading: _Reading, name: str, check: Check, left: timedelta, ending: str) -> InvalidConfig:
+    deadline = reading.deadlines[ending] or left
+    spent = f" less {spell(deadline - left)} before it" if left < deadline else ""
+    return InvalidConfig(
+        f"{reading.root}.templates[{list(reading.deadlines).index(ending)}].deadline",
+        f'"{spell(deadline)}"{spent}',
+        f"more than {spell(deadline - left + check.fails_after)}",
+        f"the check {quote(name)} can have failed after {spell(check.fails_after)} at the earliest, when "
+        f"{check.because}, and of a later failure Chaos Mesh tells nobody: "
+        f"lengthen the deadline, or let the check fail sooner",
+    )

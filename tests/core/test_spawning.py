@@ -261,7 +261,7 @@ def test_many_templates_that_hold_each_other_are_counted_not_walked() -> None:
 def test_what_acts_outside_of_the_canary_is_for_the_operator_to_open(
     type_: str, flag: str, policy: Policy
 ) -> None:
-    opened = _step("c", type_, abortWithStatusCheck=True, deadline="5s")
+    opened = _step("c", type_, abortWithStatusCheck=True, deadline="31s", statusCheck={})
     given_ = _workflow(_step("a", "Serial", children=["b", "c"]), _step("b"), opened)
     with pytest.raises(PolicyRefused, match=flag):
         _build(given_)

@@ -206,8 +206,8 @@ def test_a_schedule_whose_only_firing_its_step_s_end_cuts_short_tested_nothing()
 def test_an_aborted_workflow_fails_only_where_a_check_of_its_own_aborts_it(
     checked: bool, verdict: tuple[Phase, Reason]
 ) -> None:
-    check = {"name": "ask", "templateType": "StatusCheck", "deadline": "9s", "abortWithStatusCheck": True}
-    world = workflow(*([check] if checked else []))
+    ask = {"name": "ask", "templateType": "StatusCheck", "deadline": "31s", "statusCheck": {}}
+    world = workflow(*([{**ask, "abortWithStatusCheck": True}] if checked else []))
 
     world.see_parent(world.parent(annotations={ledger.ABORT: "true"}))
 
