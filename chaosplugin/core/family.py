@@ -274,12 +274,17 @@ class Family:
         return max(times, default=None) if len(times) == len(known) else None
 
     def _shortfall(self) -> str:
-        """Say what was to be hit, and was not."""
+        """Say what was to be hit, and was not, by each node of a Workflow."""
         if not self._members:
             return "nothing was spawned"
-        hit = {m.part.step for m in self._members.values() if m.fault.complete}
-        missed = sorted(self._steps - hit)
-        return f"of template {missed[0]} nothing was hit" if missed else ""
+        seen = {(m.part.step, m.node) for m in self._members.values() if m.part.step}
+        hit = {(m.part.step, m.node) for m in self._members.values() if m.fault.complete}
+        times, runs = Counter(step for step, _ in hit), Counter(step for step, _ in seen)
+        runs |= Counter(self._steps)
+        missed = min((step for step in runs if times[step] < runs[step]), default="")
+        if not missed or runs[missed] == 1 or not times[missed]:
+            return f"of template {missed} nothing was hit" if missed else ""
+        return f"template {missed} has hit something in {times[missed]} of its {runs[missed]} runs"
 
     def doubt(self) -> None:
         """Let it be read once what a Workflow did, where its end tells of less than was to be hit."""

@@ -5,7 +5,8 @@ without its spec) or would make a gate that never ends, tests nothing, or hides 
 Source: chaos-mesh api/v1alpha1 schedule_types.go, workflow_types.go and their webhooks.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -85,10 +86,10 @@ def _embedded(key: str, kind: kinds.Kind, spec: Mapping[str, object]) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a Workflow does: its faults, those that it surely comes to, and how long it takes at most."""
+    """What a Workflow does: its faults, how often it surely comes to which, and how long it takes at most."""
 
     parts: tuple[Part, ...]
-    steps: frozenset[str]
+    steps: Mapping[str, int]
     length: timedelta
 
 
@@ -127,7 +128,8 @@ def read_workflow(root: str, spec: Mapping[str, object], policy: Policy) -> Flow
         )
     length = _walk(reading, entry)
     _least(reading, entry, timedelta.max, entry)
-    steps = frozenset(_surely(reading, entry) & reading.parts.keys())
+    runs = Counter(_surely(reading, entry))
+    steps = {name: times for name, times in runs.items() if name in reading.parts}
     if not steps:
         raise InvalidConfig(f"{root}.entry", quote(entry), "a template that leads to a fault")
     return Flow(tuple(reading.parts.values()), steps, length)
@@ -211,10 +213,11 @@ def _branches(key: str, given: object) -> list[str]:
     return [text(f"{key}[{index}].target", each.get("target")) for index, each in enumerate(found)]
 
 
-def _surely(reading: _Reading, name: str) -> set[str]:
-    """Return the templates that run wherever this one does: no branch of a Task is among them."""
-    _, children = reading.children.get(name, ("", []))
-    return {name}.union(*(_surely(reading, child) for child in set(children)))
+def _surely(reading: _Reading, name: str) -> Iterator[str]:
+    """Yield what runs wherever this template does, as often as it does: no branch of a Task is among it."""
+    yield name
+    for child in reading.children.get(name, ("", []))[1]:
+        yield from _surely(reading, child)
 
 
 def _walk(reading: _Reading, name: str, above: tuple[str, ...] = ()) -> timedelta:

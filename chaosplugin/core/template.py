@@ -57,8 +57,8 @@ class Template(Struct, frozen=True, kw_only=True):
     spec: Mapping[str, object]
     window: timedelta | None = None
     """how long a scheduler of Chaos Mesh 1.x repeats it, where its duration says so"""
-    steps: frozenset[str] = frozenset()
-    """templates of a Workflow that must each hit something"""
+    steps: Mapping[str, int] = {}
+    """templates of a Workflow that must hit something, and how often"""
     length: timedelta = timedelta()
     """how long a Workflow takes at most"""
 

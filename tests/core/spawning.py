@@ -35,7 +35,7 @@ _POLICY = Policy()
 
 def _read(kind: str, spec: dict[str, object]) -> template.Template:
     given = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind, "spec": spec}
-    return template.read(given, Policy(allow_status_check=True))
+    return template.read(given, Policy(allow_status_check=True, allow_workflow_task=True))
 
 
 class Spawning(World):
@@ -121,14 +121,14 @@ class Spawning(World):
         kind: str = "PodChaos",
         owner: str = "",
         step: str = "",
+        node: str = "abcde",
         told: bool = True,
         **metadata: object,
     ) -> None:
         owner, labels = owner or SELF, {MANAGED_BY: "x"}
         if step:
             owner = "a-node"
-            node = f"{step}-abcde"
-            labels = {OF_WORKFLOW: self.spec.name, "chaos-mesh.org/controlled-by": node}
+            labels = {OF_WORKFLOW: self.spec.name, "chaos-mesh.org/controlled-by": f"{step}-{node}"}
         reference = OwnerReference(kind="x", name="x", uid=owner, controller=True)
         given: dict[str, object] = {"creation_timestamp": self.now, **metadata}
         experiment = ExperimentStatus(
@@ -183,6 +183,16 @@ def workflow(*more: dict[str, object]) -> Spawning:
     world = Spawning("Workflow", {"entry": "all", "templates": steps})
     world.begin()
     return world
+
+
+def node(of: str, suffix: str = "abcde") -> ChaosObject:
+    """A WorkflowNode that has ended."""
+    return ChaosObject(
+        kind="WorkflowNode",
+        metadata=Metadata(name=f"{of}-{suffix}"),
+        raw_spec=msgspec.Raw(msgspec.json.encode({"templateName": of})),
+        status=ChaosStatus(conditions=[Condition(type="DeadlineExceed", status="True")]),
+    )
 
 
 def killed(name: str, at: datetime) -> Record:

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -20,18 +19,10 @@ from chaosplugin.core.commands import (
     Recalled,
     ReplicasRead,
 )
-from chaosplugin.core.objects import (
-    ChaosObject,
-    ChaosStatus,
-    Condition,
-    Event,
-    InvolvedObject,
-    Metadata,
-    Record,
-)
+from chaosplugin.core.objects import Event, InvolvedObject, Metadata, Record
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
-from tests.core.spawning import FAIL, KILL, Spawning, killed, workflow
+from tests.core.spawning import FAIL, KILL, Spawning, killed, node, workflow
 
 
 def test_a_workflow_is_survived_when_each_step_has_hit() -> None:
@@ -64,7 +55,7 @@ def test_a_step_that_hit_nothing_was_not_tested() -> None:
     world.child("kill-1", step="kill", gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], ()))
+    world.done(world.expect(Recall), Recalled([node("fail"), node("kill")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "of template kill nothing was hit" in world.message
@@ -191,7 +182,7 @@ def test_a_schedule_whose_only_firing_its_step_s_end_cuts_short_tested_nothing()
     world.child("firing-1", cut, owner="uid-inner", deletion_timestamp=world.now, gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([_node("again")], ()))
+    world.done(world.expect(Recall), Recalled([node("again")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
 
@@ -212,17 +203,6 @@ def test_an_aborted_workflow_fails_only_where_a_check_of_its_own_aborts_it(
     world.see_parent(world.parent(annotations={ledger.ABORT: "true"}))
 
     assert world.verdict == verdict
-
-
-def _node(step: str) -> ChaosObject:
-    ended = ChaosStatus(conditions=[Condition(type="DeadlineExceed", status="True")])
-    name = Metadata(name=f"{step}-abcde")
-    return ChaosObject(
-        kind="WorkflowNode",
-        metadata=name,
-        raw_spec=msgspec.Raw(msgspec.json.encode({"templateName": step})),
-        status=ended,
-    )
 
 
 def _event(reason: str, step: str, target: str, seconds: float) -> Event:
@@ -270,7 +250,7 @@ def test_steps_that_ended_while_the_plugin_was_away_are_told_by_their_events(
     world.synced()
     assert world.verdict is None, "its Events may tell"
 
-    world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], events))
+    world.done(world.expect(Recall), Recalled([node("fail"), node("kill")], events))
 
     assert world.verdict == verdict
 
@@ -282,7 +262,7 @@ def test_a_fault_that_came_and_went_unseen_is_told_by_its_events_and_fails_nobod
     world.pods(pod("web-a", restarts=2), pod("web-b", restarts=2))
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    read = Recalled([_node("fail")], FAILED)
+    read = Recalled([node("fail")], FAILED)
 
     world.done(world.expect(Confirm), Confirmed(list(world.canary.values()), (), read))
 
@@ -299,7 +279,7 @@ def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() 
     assert world.verdict is None
 
     told = [event for event in FAILED if event.metadata.annotation("chaos-mesh.org/id") != "default/web-b"]
-    world.done(world.expect(Recall), Recalled([_node("fail")], told))
+    world.done(world.expect(Recall), Recalled([node("fail")], told))
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
@@ -319,7 +299,7 @@ def test_what_is_found_gone_is_told_by_the_events_that_were_read_with_it() -> No
     told = [event for event in FAILED if event.metadata.annotation("chaos-mesh.org/id") != "default/web-b"]
     about = InvolvedObject(uid="uid-fail-1", name=told[0].involved_object.name, kind="PodChaos")
     told = [replace(event, involved_object=about) for event in told]
-    read = Recalled([_node("fail"), _node("kill")], told)
+    read = Recalled([node("fail"), node("kill")], told)
     world.done(world.expect(Confirm), Confirmed(list(world.canary.values()), (), read))
 
     assert world.verdict is None  # the canary has to hold, now that all was hit
@@ -331,13 +311,13 @@ def test_events_that_were_read_too_early_are_read_again_at_its_end() -> None:
     world.pods(pod("web-a", restarts=2), pod("web-b", restarts=2))
     world.wait(3)
     world.done(world.expect(ReadReplicas), ReplicasRead(2))
-    read = Recalled([_node("fail")], FAILED)
+    read = Recalled([node("fail")], FAILED)
     world.done(world.expect(Confirm), Confirmed(list(world.canary.values()), (), read))
 
     world.see_parent(world.parent(accomplished=world.now))
     assert world.verdict is None
 
-    world.done(world.expect(Recall), Recalled([_node("fail"), _node("kill")], [*FAILED, *KILLED]))
+    world.done(world.expect(Recall), Recalled([node("fail"), node("kill")], [*FAILED, *KILLED]))
     assert world.verdict is None
 
 
