@@ -341,7 +341,7 @@ def _late(run: Run, seen: Fault, chaos_lost: str) -> Finding:
         text = f"{text}; see Chaos Mesh's logs"
         return Finding(reason=Reason.NOT_RECOVERED, text=text, figures=figures)
     if run.family and run.family.window:
-        text = f"{subject} could not be paused as its window was over: {run.waiting_for}; run the gate again"
+        text = f"{subject} could not be paused as its window was over: {run.unpaused}; run the gate again"
         return Finding(reason=Reason.UNOBSERVED, text=text, figures=figures)
     advice = f"raise timeout or shorten the duration{why}"
     text = f"the fault of {subject} was still on after {limit}; {advice}"

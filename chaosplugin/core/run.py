@@ -176,6 +176,8 @@ class Run(Struct, kw_only=True):
     unread: str = ""
     """why the last proof could not be read, if it could not"""
     waiting_for: str = ""
+    unpaused: str = ""
+    """why a Schedule is not paused though its window is over"""
     rollout_name: str = ""
     rollout_uid: str = ""
     """of the Rollout whose canary it is, once it was read"""

@@ -14,6 +14,7 @@ from chaosplugin.core.commands import (
     Failed,
     Find,
     FindPods,
+    Found,
     Look,
     Outcome,
     PodsFound,
@@ -113,7 +114,9 @@ def _unasked(run: Run, now: datetime, step: Step) -> None:
     step.by(run.asked_at + UNASKED)
 
 
-def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: datetime) -> Finding | None:
+def absorb(  # noqa: C901 - one flat match over the outcomes
+    run: Run, command: Command, outcome: Outcome, pods: PodStore, now: datetime
+) -> Finding | None:
     """Take in an outcome; those that are judged beside the pods are judged here."""
     finding = outcomes.absorb(run, command, outcome, now)
     match outcome:
@@ -121,6 +124,10 @@ def absorb(run: Run, command: Command, outcome: Outcome, pods: PodStore, now: da
             return beginning.judge_scope(run, outcome, pods, now)
         case Failed(text) if isinstance(command, ReadScope):
             run.unread = text
+        case Failed(text) if isinstance(command, Stop):
+            run.unpaused = text
+        case Found() if isinstance(command, Stop):
+            run.unpaused = "somebody has let it go on"
         case PodsFound(found):
             run.looked_up.update(found)
         case Confirmed(found) if isinstance(command, Confirm):
@@ -218,6 +225,9 @@ def _stopping(run: Run, now: datetime, step: Step) -> None:
     if now + run.offset < ends_at:
         step.by(ends_at - run.offset)
     elif due(run, now, step):
+        away = run.watching_since is not None and run.watching_since + run.offset >= ends_at
+        why = "no plugin ran then" if away else "the API server has not answered that"
+        run.unpaused = run.unpaused or why
         step.give(run, Stop(run.spec.id))
 
 

@@ -1,21 +1,19 @@
 """A Schedule is paused as its window is over, by us, and not by anybody else."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import (
-    Failed,
-    Find,
-    Found,
-    Stop,
-)
+from chaosplugin.core.commands import Failed, Find, Found, LedgerRead, Outcome, ReadLedger, Stop
+from chaosplugin.core.cron import Every
 from chaosplugin.core.objects import Record
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Reason
-from tests.core.given import START, hit
+from chaosplugin.core.window import Window
+from tests.core.given import HASH, START, analysis_run, hit, pod
 from tests.core.spawning import KILL, Spawning, fire, killed, schedule
 
 
@@ -126,20 +124,62 @@ def test_a_firing_that_somebody_pauses_is_inconclusive() -> None:
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.PAUSED)
 
 
-def test_a_schedule_that_we_cannot_pause_is_not_held_against_the_canary() -> None:
-    """As where the right to patch it is missing: it goes on firing until the timeout."""
+def _still_on(world: Spawning) -> None:
+    """Let a fault be on at the timeout, and all be read then."""
+    world.child("firing-2", hit("web-a"))
+    world.wait(1)
+    world.done(world.expect(Find), Found(world.parent()))
+    world.confirm()
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
+
+
+def _to_timeout(answer: Callable[[Spawning], Outcome] | None) -> Spawning:
     world = schedule()
     world.wait(7)
     fire(world, "firing-1")
     while world.now < START + timedelta(seconds=60):
         world.wait(1)
-        for command in [each for each in world.todo if isinstance(each, Stop)]:
-            world.todo.remove(command)
-            world.done(command, Failed("patch Schedule: cannot patch resource (HTTP 403)"))
-    world.child("firing-2", hit("web-a"))
-    world.wait(1)
-    world.done(world.expect(Find), Found(world.parent()))
-    world.confirm()
+        if answer and any(isinstance(each, Stop) for each in world.todo):
+            world.done(world.expect(Stop), answer(world))
+            world.see_parent(world.parent())
+    return world
 
-    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
-    assert "could not be paused as its window was over: patch Schedule: cannot patch" in world.message
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            lambda _: Failed("patch Schedule: cannot patch resource (HTTP 403)"),
+            "patch Schedule: cannot patch",
+        ),
+        (lambda world: Found(world.parent(over=True)), "somebody has let it go on; run the gate again"),
+        (None, "the API server has not answered that; run the gate again"),
+    ],
+)
+def test_a_schedule_that_we_cannot_pause_is_not_held_against_the_canary(
+    answer: Callable[[Spawning], Outcome] | None, why: str
+) -> None:
+    """It goes on firing until the timeout. The reason was empty where nothing had failed."""
+    world = _to_timeout(answer)
+
+    _still_on(world)
+
+    assert f"could not be paused as its window was over: {why}" in world.message
+
+
+def test_a_window_that_ended_while_no_plugin_ran_is_told_as_such() -> None:
+    before = schedule()
+    window = Window(Every(timedelta(seconds=10)), timedelta(seconds=30))
+    world = Spawning("Schedule", before.parent_spec, window)
+    world.created = before.created
+    world.now = START + timedelta(seconds=70)
+    world.start(resume=True)
+    read = LedgerRead(analysis_run=analysis_run(), experiment=world.parent(), value=HASH)
+    world.done(world.expect(ReadLedger), read)
+    world.pods(pod("web-a"), pod("web-b"))
+    world.child("firing-2", hit("web-a"))
+    world.synced()
+
+    _still_on(world)
+
+    assert "its window was over: no plugin ran then; run the gate again" in world.message
