@@ -176,6 +176,7 @@ class Run(Struct, kw_only=True):
     unread: str = ""
     """why the last proof could not be read, if it could not"""
     waiting_for: str = ""
+    """what the proof waits for, or why the last command has failed"""
     unpaused: str = ""
     """why a Schedule is not paused though its window is over"""
     rollout_name: str = ""

@@ -118,6 +118,8 @@ def absorb(  # noqa: C901 - one flat match over the outcomes
     run: Run, command: Command, outcome: Outcome, pods: PodStore, now: datetime
 ) -> Finding | None:
     """Take in an outcome; those that are judged beside the pods are judged here."""
+    if run.stage is not Stage.PROVING:  # there the proof says what is waited for
+        run.waiting_for = ""
     finding = outcomes.absorb(run, command, outcome, now)
     match outcome:
         case ScopeRead() if run.stage is Stage.PROVING:
@@ -164,9 +166,8 @@ def _uncertain(run: Run, now: datetime, step: Step) -> None:
     limit = run.uncertain_since + UNKNOWN_GRACE
     if now >= limit:
         text = f"it could not be found out whether {run.spec.subject} was created"
-        step.finding = Finding(
-            reason=Reason.UNKNOWN, text=f"{text}; look whether it is there: {run.waiting_for}"
-        )
+        why = f": {run.waiting_for}" if run.waiting_for else ""
+        step.finding = Finding(reason=Reason.UNKNOWN, text=f"{text}{why}; look whether it is there")
     elif ReadHistory not in run.pending and due(run, now, step):
         asked = run.ask_history and run.mark is not None
         version = run.mark.version if run.mark else ""

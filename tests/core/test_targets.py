@@ -80,6 +80,22 @@ def test_owners_that_cannot_be_read_are_no_fault_of_the_canary(answered: bool) -
     assert ("HTTP 503" in world.message) is answered
 
 
+def test_a_reading_that_failed_once_is_not_what_the_canary_waits_for() -> None:
+    """NotSteady was told of a canary that was Ready all the time, and why the ledger was first not read."""
+    world = World()
+    world.start()
+    world.resume()
+    world.done(world.expect(ReadLedger), Failed("get analysisruns: HTTP 503"))
+    world.wait(1)
+    world.done(world.expect(ReadLedger), LedgerRead(analysis_run=analysis_run(), experiment=None, value=HASH))
+    world.pods(pod("web-a"), pod("web-b"))
+
+    world.wait(31)
+
+    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
+    assert "whose the canary's pods are could not be read" in world.message
+
+
 def test_a_canary_that_is_not_ready_is_told_of_though_its_owners_cannot_be_read() -> None:
     world = World()
     world.start()
