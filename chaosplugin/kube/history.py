@@ -22,7 +22,8 @@ async def created_since(
 
     The watch cache is replayed: kinds of one API server count their versions together. A watch from the
     future says nothing and ends well; such a version is of the time before a restored backup, so that the
-    present one is looked at first.
+    present one is looked at first. An order that is met where there is none only leads to None.
+    Source: Kubernetes API concepts, resource versions (to be compared as numbers since 1.35).
 
     Raises:
         ClusterError: the API server cannot be asked.

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import anyio
 
+from chaosplugin.core.analysis import Phase
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.topics import AnalysisRunsTopic, ChaosTopic
 from chaosplugin.kube.clusters import KubernetesClusters, open_clusters
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.provider import ChaosProvider
+from chaosplugin.sandbox.api import resources
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
 from tests.provider.gate import NAMESPACE, Gate, clock, config, gate, into, podchaos
 
@@ -70,3 +72,28 @@ async def test_what_the_watches_tell_already_is_answered_by_the_first_resume(tmp
     assert stages == ["observing"]
     assert answer.message.endswith("is running against the canary")
     assert unknown.message.startswith("waiting for Ready canary pods")
+
+
+async def test_what_a_restored_backup_has_lost_is_not_begun_anew(tmp_path: Path) -> None:
+    """Its versions are lower than the mark's, so that it knows nothing of the time since."""
+    async with gate(tmp_path) as bed:
+        bed.cluster.store.revision += 1000
+        bed.deploy()
+        run = bed.analysis_run()
+        metric = Gate.metric(LONG)
+        async with _successor(bed, []) as (first, _):
+            begun = first.run(run, metric)
+            await bed.heard(lambda: bool(first.resume(run, metric, begun)) and bed.injected)
+        (experiment,) = bed.experiments
+        bed.cluster.api.delete(resources.POD_CHAOS, NAMESPACE, experiment["metadata"]["name"])
+        await bed.until(lambda: not bed.experiments)
+        bed.cluster.faults.restore_backup()
+        bed.cluster.server.seen.clear()
+        async with _successor(bed, []) as (successor, _):
+            await bed.heard(lambda: successor.resume(run, metric, begun).phase.completed)
+            verdict = successor.resume(run, metric, begun)
+
+    assert verdict.phase is Phase.INCONCLUSIVE
+    assert verdict.message.startswith("Unknown: PodChaos default/")
+    assert "whether it ran is not known any more" in verdict.message
+    assert "create" not in {seen.verb for seen in bed.cluster.server.seen if seen.resource == "podchaos"}
