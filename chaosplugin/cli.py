@@ -39,15 +39,15 @@ examples:
   chaosplugin run template.yaml --rollout web
                                          a gate from a CI job; its exit code is the verdict
 
-exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C; of `run`,
-`watch`, `ls` and `stop` others, which their own --help tells
+exit codes: 0 done; 1 not done, or started by hand without a command; 2 bad arguments; 130 ctrl-C; 143 SIGTERM
+before it serves; of `run`, `watch`, `ls` and `stop` others, which their own --help tells
 """
 _DEMO = """\
 examples:
   chaosplugin demo
   chaosplugin demo --stay --metrics-address :9464
 
-exit codes: 0 both canaries ended as they must; 1 they did not; 2 bad arguments; 130 ctrl-C
+exit codes: 0 both canaries ended as they must; 1 they did not; 2 bad arguments; 130 ctrl-C; 143 SIGTERM
 """
 _SANDBOX = """\
 examples:
@@ -57,14 +57,14 @@ examples:
 It has an API server and plays Chaos Mesh, nodes and ReplicaSets; no controller of Argo Rollouts. It tells no
 OpenAPI schemas, so `kubectl create` and `apply` want --validate=false; it validates itself.
 
-exit codes: 1 it cannot serve; 2 bad arguments; 130 ctrl-C
+exit codes: 1 it cannot serve; 2 bad arguments; 130 ctrl-C; 143 SIGTERM
 """
 _CHECK = """\
 examples:
   chaosplugin --self-check --kubeconfig controller.kubeconfig
   chaosplugin --self-check --namespace shop
 
-exit codes: 0 nothing is missing; 1 something is; 2 bad arguments; 130 ctrl-C
+exit codes: 0 nothing is missing; 1 something is; 2 bad arguments; 130 ctrl-C; 143 SIGTERM
 """
 
 

@@ -335,7 +335,9 @@ and its like say holds: the gate is traced.""",
     "stop": """\
   chaosplugin stop 1b2c3d4e5f -n shop""",
 }
-_CODES = {"run": "0 survived, 1 failed, 2 inconclusive, 3 error, or used wrongly"}
+_CODES = {
+    "run": "0 survived; 1 failed; 2 inconclusive; 3 error, or used wrongly; 143 SIGTERM before it has a gate"
+}
 _SERVE = """\
 examples:
   chaosplugin serve --listen unix:///run/chaosplugin/socket       for a bridge beside it
@@ -344,7 +346,7 @@ examples:
     --allow-client system:serviceaccount:argo-rollouts:argo-rollouts \\
     --allow-client system:serviceaccount:ci:gates=shop
 
-exit codes: 0 ended by SIGTERM or ctrl-C; 1 it cannot serve; 2 bad arguments
+exit codes: 0 ended by SIGTERM or ctrl-C; 1 it cannot serve; 2 bad arguments; 143 SIGTERM before it serves
 """
 _BRIDGE = """\
 examples (args in argo-rollouts-config, a word each):
@@ -352,7 +354,7 @@ examples (args in argo-rollouts-config, a word each):
   bridge --target gates.example:8443 --ca /tls/ca.crt --token-file /var/run/secrets/tokens/chaosplugin
   bridge --target gates.example:8443 --ca /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key
 
-exit codes: 0 ended by its host; 1 bad arguments, or started by hand
+exit codes: 0 ended by its host; 1 bad arguments, or started by hand; 143 SIGTERM before the handshake
 """
 
 
@@ -363,7 +365,7 @@ def gate_parser(command: str) -> GateParser:
         description=GATES[command],
         epilog=_WHERE.format(
             examples=_EXAMPLES[command],
-            codes=_CODES.get(command, "0 done, 3 not done, or used wrongly; 130 ctrl-C"),
+            codes=_CODES.get(command, "0 done; 3 not done, or used wrongly; 130 ctrl-C; 143 SIGTERM"),
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -22,7 +22,7 @@ def test_help_shows_examples_and_exit_codes(command: str, capsys: pytest.Capture
     said = _help(capsys, command)
 
     assert "\nexamples" in said
-    assert re.search(r"\nexit codes: \d ", said)
+    assert re.search(r"\nexit codes: \d [^\n]+; 143 SIGTERM", said)
     assert max(map(len, said.splitlines())) <= 110
 
 
@@ -40,6 +40,7 @@ def test_the_programs_own_help_has_the_plugins_args(capsys: pytest.CaptureFixtur
     said = _help(capsys)
 
     assert "--protocol {netrpc,grpc}" in said
+    assert "; 143 SIGTERM" in said
     assert "--allow-stable " in said
     assert "--metrics-token-file FILE" in said
     assert max(map(len, said.splitlines())) <= 110
