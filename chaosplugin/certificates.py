@@ -7,7 +7,7 @@ somebody calls.
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,7 +47,7 @@ def load_pair(
     Raises: BadCertificate.
     """
     text_of(chain, chain_name)
-    with _path_of(chain) as chain_path, _path_of(key) as key_path:
+    with _path_of(chain, chain_name) as chain_path, _path_of(key, key_name) as key_path:
         try:
             # An encrypted key would make OpenSSL ask at a terminal; with an answer given, it fails.
             context.load_cert_chain(chain_path, key_path, password=lambda: "-")
@@ -81,19 +81,30 @@ def _read(file: File) -> bytes:
 
 
 @contextmanager
-def _path_of(data: bytes) -> Iterator[str]:
-    """Give a path to what is in memory, as OpenSSL reads files only."""
-    if not Path(_DESCRIPTORS).is_dir():  # a container may have no /proc
-        with TemporaryDirectory() as folder:
-            file = Path(folder, "pem")
-            file.touch(0o600)
-            file.write_bytes(data)
-            yield str(file)
-        return
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        path = f"{_DESCRIPTORS}/{descriptor}"
-        Path(path).write_bytes(data)
+def _path_of(data: bytes, name: str) -> Iterator[str]:
+    """Give a path to what is in memory, as OpenSSL reads files only. Raises: BadCertificate."""
+    with ExitStack() as held:
+        try:
+            # a container may have no /proc
+            path = _in_memory(data, held) if Path(_DESCRIPTORS).is_dir() else _on_disk(data, held)
+        except OSError as error:
+            raise BadCertificate(
+                f"{name} cannot be handed to OpenSSL, which reads files only: {error.strerror}; "
+                f"wanted /proc, or a folder for temporary files, such as an emptyDir at /tmp"
+            ) from None
         yield path
-    finally:
-        os.close(descriptor)
+
+
+def _in_memory(data: bytes, held: ExitStack) -> str:
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    held.callback(os.close, descriptor)
+    path = f"{_DESCRIPTORS}/{descriptor}"
+    Path(path).write_bytes(data)
+    return path
+
+
+def _on_disk(data: bytes, held: ExitStack) -> str:
+    file = Path(held.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)), "pem")
+    file.touch(0o600)
+    file.write_bytes(data)
+    return str(file)

@@ -130,6 +130,23 @@ def test_where_there_is_no_proc_a_pair_is_read_and_leaves_nothing(
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.parametrize("why", ["No usable temporary directory found", "Not a directory"])
+def test_where_there_is_neither_proc_nor_a_folder_for_files_it_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """As in an image from scratch with a read-only root: it ended in an OSError that nobody caught."""
+    monkeypatch.setattr(certificates, "_DESCRIPTORS", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "tls.key") if why[:3] == "Not" else None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(folder / "nowhere")])
+
+    with pytest.raises(BadCertificate) as caught:
+        certificates.read_pair(folder / "tls.crt", folder / "tls.key")
+
+    said = str(caught.value)
+    assert said.startswith(f"{folder / 'tls.crt'} cannot be handed to OpenSSL, which reads files only: {why}")
+    assert said.endswith("; wanted /proc, or a folder for temporary files, such as an emptyDir at /tmp")
+
+
 def test_an_authority_may_be_commented_in_any_language(folder: Path) -> None:
     file = folder / "ca.crt"
     file.write_bytes("# Főtanúsítvány\n".encode() + file.read_bytes() + "# für alle\n".encode("latin-1"))
