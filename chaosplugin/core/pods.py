@@ -6,6 +6,8 @@ record is read, and it must still be known whose pod that was.
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from chaosplugin.core.objects import Pod
 
 
@@ -44,7 +46,10 @@ class PodStore:
         ]
 
     def shows(self, found: Iterable[Pod]) -> bool:
-        """Tell whether these are the live pods, each in the state that is known."""
+        """Tell whether these are the live pods, each as it is known but for its version.
+
+        A watch tells of no change of what is not read.
+        """
         return _states(self._live.values()) == _states(found)
 
     @property
@@ -63,5 +68,8 @@ class PodStore:
         yield from self._live.values()
 
 
-def _states(pods: Iterable[Pod]) -> set[tuple[str, str]]:
-    return {(pod.metadata.uid, pod.metadata.resource_version) for pod in pods}
+def _states(pods: Iterable[Pod]) -> dict[str, Pod]:
+    """Return them by uid, without their versions."""
+    return {
+        pod.metadata.uid: replace(pod, metadata=replace(pod.metadata, resource_version="")) for pod in pods
+    }

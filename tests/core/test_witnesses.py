@@ -207,3 +207,14 @@ def test_an_unknown_pod_is_looked_up_soon_once_the_watch_is_open() -> None:
     world.wait(5)
 
     assert world.expect(FindPods).names == {"web-x"}
+
+
+def test_a_watch_is_not_behind_for_what_nobody_reads() -> None:
+    """A write of which nothing is read is not told, so that a reading shows another version."""
+    world = _on(Rules(recover_within=WITHIN), hit("web-a"))
+    world.pods(pod("web-b", ready=False, version="8"))
+    world.canary["uid-web-b"] = pod("web-b", ready=False, version="9")
+
+    _read(world)
+
+    assert world.verdict == BROKEN
