@@ -52,8 +52,9 @@ class ReadReplicas:
 class Confirm:
     """Read the canary's pods, the experiment and what it has spawned beside their watches.
 
-    `version` is what the watch of the pods has shown; -1: only what was spawned is wanted. `told` is what the
-    watches have told last of all the rest, by uid: of what they tell meanwhile the reading may be older.
+    Of a Workflow also what is left of what is gone: its nodes, and Events. `version` is what the watch of the
+    pods has shown; -1: only what was spawned is wanted. `told` is what the watches have told last of all the
+    rest, by uid: of what they tell meanwhile the reading may be older.
     """
 
     run: str
@@ -165,13 +166,6 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """Read what a Workflow has done before this process came: its nodes, and the Events that are left."""
-
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
 class Stop:
     """Pause a Schedule, as its window is over: it fires no more, and what it has fired recovers."""
 
@@ -196,7 +190,6 @@ Command = (
     | Release
     | Keep
     | Stop
-    | Recall
 )
 
 
@@ -239,7 +232,8 @@ class Confirmed:
     pods: Sequence[Pod]
     children: Sequence[ChaosObject] = ()
     recalled: Recalled | None = None
-    """of a Workflow, which deletes what it has spawned"""
+    """of a Workflow, which deletes what it has spawned; read before `children`, so that what is not among
+    them is gone"""
     experiment: ChaosObject | None = None
 
 
@@ -330,7 +324,6 @@ Outcome = (
     | VerdictWritten
     | MarkFound
     | HistoryRead
-    | Recalled
     | Done
     | Refused
     | Failed

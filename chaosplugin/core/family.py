@@ -163,11 +163,11 @@ class Family:
     ) -> None:
         """Take in all that was there: what is not among it is gone, as last seen.
 
-        What was told since `told` is newer than that.
+        What was told since `told` is newer than that. Schedules come first: they tell whose a firing is.
         """
         there = {child.metadata.uid: child for child in children}
         newer = {uid for uid, member in self._members.items() if member.last is not told.get(uid)}
-        for uid in there.keys() - newer:
+        for uid in sorted(there.keys() - newer, key=lambda uid: there[uid].kind != SCHEDULE):
             self.take(parent, there[uid], gone=False)
         for uid, member in self._members.items():
             member.gone = member.gone or (uid not in there and uid not in newer)
@@ -175,8 +175,9 @@ class Family:
     def recall(self, nodes: Sequence[ChaosObject], events: Sequence[Event], *, last: bool) -> None:
         """Take in what is gone without having been watched, by the Events that it has left.
 
-        `last`: they were read when it had ended, so that there is no more to be read.
-        They name a target, but not which selector has selected it: of a fault with two they are no use.
+        `last`: they were read when it had ended, so that there is no more to be read. All that is there is
+        known by now. They name a target, but not which selector has selected it: of a fault with two they
+        are no use.
         """
         self.forgetful, self.hungry, self._read_last = False, True, self._read_last or last
         names = {node.metadata.name: str(node.spec.get("templateName")) for node in nodes}

@@ -20,7 +20,6 @@ from chaosplugin.core.commands import (
     NameExists,
     Outcome,
     PodsFound,
-    Recalled,
     Refused,
     Release,
     ReplicasRead,
@@ -84,8 +83,6 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             pass  # it was to show the gate to others, which is not worth a second try
         case Failed(text):
             run.retry_at, run.waiting_for = now + _RETRY, text
-        case Recalled(nodes, events):
-            sightings.recall(run, nodes, events)
         case Confirmed(_, children, recalled, experiment):
             told = command.told if isinstance(command, Confirm) else {}
             uid = experiment.metadata.uid if experiment else ""

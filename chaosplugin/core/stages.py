@@ -22,7 +22,6 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
-    Recall,
     ReplicasRead,
     ScopeRead,
     Stop,
@@ -214,7 +213,7 @@ def _recalling(run: Run, now: datetime, step: Step) -> None:
     if family and seen and seen.over and seen.shortfall:
         family.doubt()
     if family and family.forgetful and family.told and due(run, now, step):
-        step.give(run, Recall(run.spec.id))
+        step.give(run, _confirm(run, -1))
 
 
 def _stopping(run: Run, now: datetime, step: Step) -> None:

@@ -31,7 +31,6 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
-    Recall,
     Recalled,
     Refused,
     Release,
@@ -115,8 +114,6 @@ async def perform(  # noqa: C901, PLR0911, PLR0912 - one flat match over the com
                 return await _release(spec, there, objects)
             case Keep(pause=pause):
                 return await _keep(spec, there, pause=pause)
-            case Recall():
-                return await _recall(spec, there)
             case Stop():
                 return await _stop(spec, there)
             case _:
@@ -240,11 +237,11 @@ async def _read_replicas(run: Run, there: Cluster) -> Outcome:
 
 async def _confirm(command: Confirm, run: Run, there: Cluster) -> Outcome:
     namespace = run.spec.namespace
+    recalled = await _recall(run.spec, there) if run.spec.kind == WORKFLOW else None
     topics = run.family.topics(namespace) if run.family else ()
     children = [each for topic in topics for each in await there.list_chaos(topic.kind, namespace, topic.key)]
     if command.version < 0:
-        return Confirmed((), children)
-    recalled = await _recall(run.spec, there) if run.spec.kind == WORKFLOW else None
+        return Confirmed((), children, recalled)
     pods = await there.list_pods(namespace, f"{run.spec.label}={run.value}")
     return Confirmed(pods, children, recalled, await _experiment(run.spec, there))
 

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from chaosplugin.core import ledger, template
+from chaosplugin.core.commands import Confirm, Confirmed, Recalled
 from chaosplugin.core.cron import Every
 from chaosplugin.core.family import MANAGED_BY, OF_WORKFLOW, Family
 from chaosplugin.core.interests import Watch
@@ -155,9 +156,9 @@ class Spawning(World):
         if told:
             self.tell(Deleted(topic, found) if gone else Applied(topic, found))
 
-    def untold(self, name: str, *records: Record, desired: str) -> None:
+    def untold(self, name: str, *records: Record, desired: str, step: str = "") -> None:
         """Let something happen of which the watch does not tell."""
-        self.child(name, *records, desired=desired, told=False)
+        self.child(name, *records, desired=desired, step=step, told=False)
 
     def begin(self) -> None:
         self.to_observing()
@@ -183,6 +184,13 @@ def workflow(*more: dict[str, object]) -> Spawning:
     world = Spawning("Workflow", {"entry": "all", "templates": steps})
     world.begin()
     return world
+
+
+def recall(world: Spawning, read: Recalled) -> None:
+    """Let all be read that is left, and what is there."""
+    command = world.expect(Confirm)
+    pods = list(world.canary.values()) if command.version >= 0 else []
+    world.done(command, Confirmed(pods, world.children, read))
 
 
 def node(of: str, suffix: str = "abcde") -> ChaosObject:

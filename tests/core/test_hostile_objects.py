@@ -32,7 +32,6 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
-    Recall,
     Recalled,
     Release,
     ReplicasRead,
@@ -208,7 +207,10 @@ def outcome(command: Command) -> st.SearchStrategy[Outcome]:  # noqa: PLR0911, C
         case ReadReplicas():
             return st.builds(ReplicasRead, NUMBERS)
         case Confirm():
-            return st.builds(Confirmed, st.lists(PODS, max_size=2), st.lists(CHAOS, max_size=2))
+            recalled = st.builds(Recalled, st.lists(CHAOS, max_size=2), st.lists(EVENTS, max_size=2))
+            return st.builds(
+                Confirmed, st.lists(PODS, max_size=2), st.lists(CHAOS, max_size=2), recalled | st.none()
+            )
         case Create() | Find() | Stop():
             return st.builds(Found, CHAOS)
         case FindPods(names=names):
@@ -219,8 +221,6 @@ def outcome(command: Command) -> st.SearchStrategy[Outcome]:  # noqa: PLR0911, C
             return st.builds(AnalysisRunSeen, RUNS | st.none() | st.just(analysis_run()))
         case WriteVerdict(record=record):
             return st.builds(VerdictWritten, st.just(record), RUNS)
-        case Recall():
-            return st.builds(Recalled, st.lists(CHAOS, max_size=2), st.lists(EVENTS, max_size=2))
         case Delete() | Keep() | Release():
             return st.just(Done()) | st.just(Found(None))
         case _:

@@ -1,10 +1,10 @@
 """Each run of a Workflow's template, a node, has to hit something."""
 
 from chaosplugin.core.analysis import Phase
-from chaosplugin.core.commands import Recall, Recalled
+from chaosplugin.core.commands import Recalled
 from chaosplugin.core.verdict import Reason
 from tests.core.given import pod
-from tests.core.spawning import Spawning, killed, node, step
+from tests.core.spawning import Spawning, killed, node, recall, step
 
 
 def _world(*templates: dict[str, object], children: list[str]) -> Spawning:
@@ -26,7 +26,7 @@ def test_a_template_that_runs_twice_has_to_hit_twice() -> None:
     world.child("kill-2", step="kill", node="fghij", gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([node("kill"), node("kill", "fghij")], ()))
+    recall(world, Recalled([node("kill"), node("kill", "fghij")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "template kill has hit something in 1 of its 2 runs" in world.message
@@ -36,7 +36,7 @@ def test_a_second_run_that_never_came_is_missed() -> None:
     world = _world(children=["kill", "kill"])
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([node("kill")], ()))
+    recall(world, Recalled([node("kill")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
 
@@ -68,7 +68,7 @@ def test_a_branch_of_a_task_has_to_hit_once_it_is_taken() -> None:
     world.child("more-1", step="more", gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([node("kill"), node("more")], ()))
+    recall(world, Recalled([node("kill"), node("more")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "of template more nothing was hit" in world.message

@@ -36,8 +36,6 @@ from chaosplugin.core.commands import (
     ReadLedger,
     ReadReplicas,
     ReadScope,
-    Recall,
-    Recalled,
     Refused,
     Release,
     ReplicasRead,
@@ -174,8 +172,6 @@ class Gates(RuleBasedStateMachine):
                 return Done()
             case Stop():
                 return Found(self.experiment)
-            case Recall():
-                return Recalled((), ())
             case Look() | WriteClaim():
                 pass
         return AnalysisRunSeen(self.analysis_run)

@@ -15,14 +15,13 @@ from chaosplugin.core.commands import (
     LedgerRead,
     ReadLedger,
     ReadReplicas,
-    Recall,
     Recalled,
     ReplicasRead,
 )
 from chaosplugin.core.objects import Event, InvolvedObject, Metadata, Record
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
-from tests.core.spawning import FAIL, KILL, Spawning, killed, node, workflow
+from tests.core.spawning import FAIL, KILL, Spawning, killed, node, recall, workflow
 
 
 def test_a_workflow_is_survived_when_each_step_has_hit() -> None:
@@ -55,7 +54,7 @@ def test_a_step_that_hit_nothing_was_not_tested() -> None:
     world.child("kill-1", step="kill", gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([node("fail"), node("kill")], ()))
+    recall(world, Recalled([node("fail"), node("kill")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
     assert "of template kill nothing was hit" in world.message
@@ -182,7 +181,7 @@ def test_a_schedule_whose_only_firing_its_step_s_end_cuts_short_tested_nothing()
     world.child("firing-1", cut, owner="uid-inner", deletion_timestamp=world.now, gone=True)
 
     world.see_parent(world.parent(accomplished=world.now))
-    world.done(world.expect(Recall), Recalled([node("again")], ()))
+    recall(world, Recalled([node("again")], ()))
 
     assert world.verdict == (Phase.INCONCLUSIVE, Reason.NOT_INJECTED)
 
@@ -250,7 +249,7 @@ def test_steps_that_ended_while_the_plugin_was_away_are_told_by_their_events(
     world.synced()
     assert world.verdict is None, "its Events may tell"
 
-    world.done(world.expect(Recall), Recalled([node("fail"), node("kill")], events))
+    recall(world, Recalled([node("fail"), node("kill")], events))
 
     assert world.verdict == verdict
 
@@ -279,10 +278,31 @@ def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() 
     assert world.verdict is None
 
     told = [event for event in FAILED if event.metadata.annotation("chaos-mesh.org/id") != "default/web-b"]
-    world.done(world.expect(Recall), Recalled([node("fail")], told))
+    recall(world, Recalled([node("fail")], told))
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_what_its_events_tell_of_is_not_gone_for_that() -> None:
+    """A watch that was cut in the midst of what is there has not told of an experiment that is stuck."""
+    world = workflow()
+    world.child("kill-1", killed("web-b", world.now), step="kill", gone=True)
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-a", restarts=1), pod("web-c", since=world.now))
+    world.untold("fail-1", hit("web-a"), desired="Stop", step="fail")
+    world.see_parent(world.parent(accomplished=world.now))
+
+    applied = FAILED[0]
+    about = InvolvedObject(uid="uid-fail-1", name=applied.involved_object.name, kind="PodChaos")
+    recall(world, Recalled([node("fail"), node("kill")], [replace(applied, involved_object=about)]))
+    world.wait(10)
+
+    assert world.verdict is None
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+    assert run.fault is not None
+    assert not run.fault.over
 
 
 def test_what_is_found_gone_is_told_by_the_events_that_were_read_with_it() -> None:
@@ -317,7 +337,7 @@ def test_events_that_were_read_too_early_are_read_again_at_its_end() -> None:
     world.see_parent(world.parent(accomplished=world.now))
     assert world.verdict is None
 
-    world.done(world.expect(Recall), Recalled([node("fail"), node("kill")], [*FAILED, *KILLED]))
+    recall(world, Recalled([node("fail"), node("kill")], [*FAILED, *KILLED]))
     assert world.verdict is None
 
 
