@@ -26,6 +26,8 @@ MARK_GRACE = timedelta(seconds=30)
 """How long the mark is tried to be written, beyond each request's own retries."""
 PROVE_AGAIN = timedelta(seconds=3)
 """Owners are read, not watched: where the pods are ready and the proof waits, it is tried again."""
+_BEHIND = timedelta(seconds=1)
+"""The same where the watch of the pods is behind: as it catches up, it is tried again at once."""
 
 
 SHOW = timedelta(seconds=5)
@@ -118,24 +120,30 @@ def judge_scope(run: Run, read: ScopeRead, pods: PodStore, now: datetime) -> Fin
     if read.inputs.rollout:
         run.rollout_name = read.inputs.rollout.metadata.name
         run.rollout_uid = read.inputs.rollout.metadata.uid
-    proof = scope.prove(read.inputs, pods.live)
-    match proof:
-        case scope.Refused(reason, message):
-            return Finding(reason=reason, text=message)
-        case scope.Wait(message, wanted):
-            run.waiting_for, run.wanted = message, wanted
-            run.prove_at = now + PROVE_AGAIN
-            return None
-        case scope.Proven(uid, name, wanted, generation):
-            run.replica_set, run.replica_set_name = uid, name
-            run.wanted, run.generation, run.proved_at = wanted, generation, now
-    if early or not _ready(run, pods):
+    if read.pods is not None and not pods.shows(read.pods):
+        run.unread, run.prove_at = "their watch is behind", now + _BEHIND
         return None
+    proof = scope.prove(read.inputs, pods.live)
+    refused = _take_proof(run, proof, now)
+    if not isinstance(proof, scope.Proven) or early or not _ready(run, pods):
+        return refused
     if run.rules.enabled and (run.wanted or 0) > len(pods.targets):
         run.waiting_for = f"{len(pods.targets)} of {run.wanted} canary pods exist"
         run.prove_at = now + PROVE_AGAIN  # the watch of ReplicaSets may be behind that of the pods
         return None
     run.stage, run.wanted_version = Stage.CREATING, pods.version
+    return None
+
+
+def _take_proof(run: Run, proof: scope.Proof, now: datetime) -> Finding | None:
+    match proof:
+        case scope.Refused(reason, message):
+            return Finding(reason=reason, text=message)
+        case scope.Wait(message, wanted):
+            run.waiting_for, run.wanted, run.prove_at = message, wanted, now + PROVE_AGAIN
+        case scope.Proven(uid, name, wanted, generation):
+            run.replica_set, run.replica_set_name = uid, name
+            run.wanted, run.generation, run.proved_at = wanted, generation, now
     return None
 
 

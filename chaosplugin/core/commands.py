@@ -207,6 +207,8 @@ class ScopeRead:
     """What `scope.prove` needs but the pods; None: the AnalysisRun is gone."""
 
     inputs: ScopeInputs | None
+    pods: Sequence[Pod] | None = None
+    """all that the label matches, where their watch may be behind"""
 
 
 @dataclass(frozen=True, slots=True)

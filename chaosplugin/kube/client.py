@@ -262,7 +262,7 @@ class KubernetesCluster:
         await self._streams.settle(await self._collection(topic))
 
     def follows(self, topic: Topic) -> bool:
-        return any(map(self._streams.in_sync, resources.shared(topic)))
+        return self._streams.in_sync((resources.collection(topic), *resources.shared(topic)))
 
     def told(self, topic: Topic, name: str, *, listed_within_s: float = float("inf")) -> Watched | None:
         for collection in resources.shared(topic):

@@ -55,6 +55,7 @@ class Pace:
     last_delay_s: float = 30.0
     calm_s: float = 120.0
     linger_s: float = 60.0  # a stream without subscribers stays open
+    catch_up_s: float = 5.0  # what a stream has missed that is taken up again is told by then
 
 
 class Reflector:
@@ -81,12 +82,17 @@ class Reflector:
         self._version: str | None = None  # from which to go on; None: from a full list
         self._streams_lists = True
         self._open = False
+        self._resumes = False
+        self._current_from = 0.0
         self._told = False  # whether the stream has brought anything
 
     @property
-    def is_open(self) -> bool:
-        """Whether a stream is there, so that what changes is told at once."""
-        return self._open
+    def is_current(self) -> bool:
+        """Whether a stream is there, so that what changes is told at once, and what was missed has been.
+
+        Only after a full list is the end of that told: a stream that was taken up again gets its time.
+        """
+        return self._open and self._version is not None and time.monotonic() >= self._current_from
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -138,6 +144,7 @@ class Reflector:
         self._emit(Failing(one_line(reason, 500)))
 
     async def _once(self) -> None:
+        self._resumes = self._version is not None
         if self._version is None and not self._streams_lists:
             await self._list()
         try:
@@ -184,6 +191,7 @@ class Reflector:
         with silence:
             async with self._session.stream(request, total_s=lasts + pace.grace_s) as pieces:
                 self._open = True
+                self._current_from = time.monotonic() + pace.catch_up_s if self._resumes else 0.0
                 lines = Lines()
                 async for piece in pieces:
                     if whole := lines.feed(piece):

@@ -7,7 +7,7 @@ task and a queue for each would cost more than all that they are told. Who takes
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -161,7 +161,7 @@ class _Stream:
     @property
     def current(self) -> bool:
         """Whether all that is there has been told, and what changes is told as it does."""
-        return self.synced.is_set() and self._reflector.is_open
+        return self.synced.is_set() and self._reflector.is_current
 
     async def run(self) -> None:
         gate.set(None)  # it is shared, whoever was the first to want it
@@ -311,10 +311,10 @@ class Streams:
         listed_lately = time.monotonic() - stream.listed_at <= listed_within_s
         return stream.store.get(namespace, name) if listed_lately else None
 
-    def in_sync(self, collection: Collection) -> bool:
-        """Tell whether a stream is open, and has told all that is there."""
-        stream = self._streams.get(collection)
-        return stream is not None and stream.current
+    def in_sync(self, collections: Iterable[Collection]) -> bool:
+        """Tell whether one of these is followed, and each that is has told all that is there by now."""
+        found = [stream for each in collections if (stream := self._streams.get(each)) is not None]
+        return bool(found) and all(stream.current for stream in found)
 
     async def look(self, collection: Collection, part: Part) -> list[Watched] | None:
         """Return a part as a stream tells it that stays open for a minute after the last look.

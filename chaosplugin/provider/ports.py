@@ -187,7 +187,10 @@ class Cluster(Protocol):
         ...
 
     def follows(self, topic: Topic) -> bool:
-        """Tell whether a watch of the topic is open, and has told all that is there."""
+        """Tell whether a watch of the topic is open, and has told all that is there by now.
+
+        Where one was just opened again that is not known for some seconds.
+        """
         ...
 
     def told(self, topic: Topic, name: str, *, listed_within_s: float = float("inf")) -> Watched | None:

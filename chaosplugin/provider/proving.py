@@ -8,6 +8,7 @@ from chaosplugin.core.config import HASH_LABEL, unknown_value
 from chaosplugin.core.objects import Experiment, OwnerReference, ReplicaSet, Rollout
 from chaosplugin.core.refusal import InvalidConfig
 from chaosplugin.core.run import Run, Spec
+from chaosplugin.core.topics import PodsTopic
 from chaosplugin.core.verdict import Finding, Reason
 from chaosplugin.provider.ports import Cluster, Denied, NotFound
 
@@ -20,6 +21,8 @@ async def read_scope(command: ReadScope, run: Run, home: Cluster, there: Cluster
     The AnalysisRun may be a second old: where all pods are Ready the ledger was read just before. If it was
     ended meanwhile, the answer to the mark tells so, right after the create. ReplicaSets come from a watch,
     as pods do: their owners never change, by uid, and how many pods they want is as old as the pods are.
+    Where that of the pods has just been cut, they are read too: how they are now is what they are held
+    against after the fault.
     """
     spec = run.spec
     metadata = spec.analysis_run.metadata
@@ -49,7 +52,9 @@ async def read_scope(command: ReadScope, run: Run, home: Cluster, there: Cluster
         stable=await _stable(rollout, home),
         remote=bool(spec.endpoint),
     )
-    return ScopeRead(inputs)
+    if there.follows(PodsTopic(spec.namespace, spec.label, run.value)):
+        return ScopeRead(inputs)
+    return ScopeRead(inputs, await there.list_pods(spec.namespace, f"{spec.label}={run.value}"))
 
 
 async def _experiment(namespace: str, owner: OwnerReference | None, home: Cluster) -> Experiment | None:

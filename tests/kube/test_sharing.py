@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from chaosplugin.core.topics import Applied, ChaosTopic, Deleted, PodsTopic, Syn
 from chaosplugin.kube.client import KubernetesCluster, connect
 from chaosplugin.kube.resources import PODS, REPLICA_SETS
 from tests.kube.conftest import QUICK, Bed, Script, clock, in_one_task
-from tests.kube.watches import TOPIC, added, bookmark, line, stream, take
+from tests.kube.watches import TOPIC, added, bookmark, hang, line, stream, take
 
 
 @pytest.fixture
@@ -62,6 +63,28 @@ async def test_who_follows_a_stream_that_is_open_is_told_all_that_it_knows_at_on
         end()
 
     assert [[type(event) for event in events] for events in told] == [[Applied, Applied, Synced]]
+
+
+async def test_a_stream_that_was_taken_up_again_is_behind_until_it_had_time_to_tell_what_was_missed(
+    script: Script, script_config: str
+) -> None:
+    script.then(stream(added("a", 5), bookmark(7, ends=True), added("b", 8)), hang)
+    pace = replace(QUICK, catch_up_s=1.0)
+
+    async with (
+        in_one_task(connect(script_config, clock=clock, pace=pace)) as cluster,
+        cluster.watch(TOPIC) as events,
+    ):
+        assert not cluster.follows(TOPIC)
+        assert await take(events, 2) == ["+a@5", "synced"]
+        assert cluster.follows(TOPIC)
+        assert await take(events, 1) == ["+b@8"]
+        with anyio.fail_after(20):
+            while len(script.seen) < 2:
+                await anyio.sleep(0.01)
+            assert not cluster.follows(TOPIC)
+            while not cluster.follows(TOPIC):
+                await anyio.sleep(0.01)
 
 
 async def test_who_may_not_watch_everywhere_watches_the_namespace(
