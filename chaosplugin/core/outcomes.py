@@ -173,7 +173,7 @@ def _mark_found(run: Run, analysis_run: AnalysisRun, now: datetime) -> Finding |
     """Another process acts for the same intent: what it did, or will do, is read from the ledger."""
     run.mark_made = False
     if run.stage is Stage.CREATING:
-        run.stage = Stage.RESTORING
+        sightings.begin_anew(run, now)
     return sightings.see_analysis_run(run, analysis_run, now)
 
 

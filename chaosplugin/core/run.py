@@ -306,11 +306,15 @@ class Run(Struct, kw_only=True):
         """The experiment is gone, with all that it has spawned."""
         return self.experiment_gone and not (self.family and self.family.alive)
 
+    @property
+    def inherited(self) -> bool:
+        """Another process has begun it, and may have gone any part of the way."""
+        return self.restored or (self.mark is not None and not self.mark_made)
+
     def awaits_late(self, now: datetime) -> datetime | None:
         """Return until when a create may still arrive, of an earlier process or one that stood still."""
-        inherited = self.restored or (self.mark is not None and not self.mark_made)
         until = self.late_until
-        if until is None and inherited and self.decided_here and self.experiment is None:
+        if until is None and self.inherited and self.decided_here and self.experiment is None:
             until = self.started_at + LATE
         return until if until is not None and now < until else None
 

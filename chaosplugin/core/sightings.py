@@ -186,7 +186,7 @@ def see_analysis_run(run: Run, analysis_run: AnalysisRun | None, now: datetime) 
     run.shown = run.shown or analysis_run.metadata.label(ledger.GATE) is not None
     known = run.marked and run.create_sent and ledger.is_marked(analysis_run, run.spec.identity)
     if not known:  # else it tells nothing new, whose ever it is
-        _see_mark(run, ledger.read_mark(analysis_run, run.spec.identity))
+        _see_mark(run, ledger.read_mark(analysis_run, run.spec.identity), now)
     if analysis_run.spec.terminate:
         return _terminated(run, "it was stopped" if _alone(run) else "its AnalysisRun is being terminated")
     return None
@@ -201,10 +201,11 @@ def _record(run: Run) -> str:
     return "ConfigMap" if _alone(run) else "AnalysisRun"
 
 
-def _see_mark(run: Run, mark: ledger.Mark | None) -> None:
+def _see_mark(run: Run, mark: ledger.Mark | None, now: datetime) -> None:
     """Take in a mark. Where another process has begun meanwhile, the ledger is read anew.
 
-    Its whole gate may be over before a create of ours, that waits for its turn, reaches the API server.
+    Its whole gate may be over before a create of ours, that waits for its turn, reaches the API server. An
+    Error that nobody was told gives way: it says that nothing is injected, and Argo would begin anew.
     Where it has taken back the mark that ours relies on, as it has ended in an error, ours marks itself.
     """
     theirs = run.mark is not None and run.mark.by != run.by
@@ -212,10 +213,17 @@ def _see_mark(run: Run, mark: ledger.Mark | None) -> None:
         run.marked = run.marked and not theirs
         return
     met_before = run.mark is not None and run.mark.by == mark.by
-    if mark.by != run.by and not met_before and not run.create_sent and run.stage in BEGINNING:
-        run.stage = Stage.RESTORING
+    untold = run.error and not (run.answered or run.concluded)
+    if mark.by != run.by and not met_before and not run.create_sent and (run.stage in BEGINNING or untold):
+        begin_anew(run, now)
     run.mark_made = run.mark_made and mark.by == run.by
     run.mark, run.marked = mark, True
+
+
+def begin_anew(run: Run, now: datetime) -> None:
+    """Let the ledger be read again, as another process may have gone on meanwhile."""
+    run.stage, run.restoring_since, run.marking_since = Stage.RESTORING, now, None
+    run.verdict, run.decided_here, run.looked, run.wakes, run.wake_at = None, False, False, 0, None
 
 
 def adopt_first(run: Run, analysis_run: AnalysisRun, now: datetime) -> bool:

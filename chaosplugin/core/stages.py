@@ -6,7 +6,7 @@ matter in which order news arrive, whether one came twice, or what a restart has
 
 from datetime import datetime, timedelta
 
-from chaosplugin.core import beginning, delivery, judge, outcomes, recovery, scope
+from chaosplugin.core import beginning, delivery, judge, outcomes, recovery, scope, sightings
 from chaosplugin.core.commands import (
     Command,
     Confirm,
@@ -92,7 +92,7 @@ def _look_anew(run: Run, now: datetime) -> None:
     elif run.stage is Stage.UNCERTAIN:
         run.uncertain_since = None
     elif run.stage in BEGINNING and not run.create_sent:
-        run.stage, run.restoring_since, run.marking_since = Stage.RESTORING, now, None
+        sightings.begin_anew(run, now)
 
 
 def _note_ends(run: Run, now: datetime) -> None:
@@ -149,10 +149,10 @@ def absorb(  # noqa: C901 - one flat match over the outcomes
 
 def _restoring(run: Run, now: datetime, step: Step) -> None:
     since = run.restoring_since or run.started_at
-    limit = since + (run.spec.timeout if run.restored else LEDGER_GRACE)
+    limit = since + (run.spec.timeout if run.inherited else LEDGER_GRACE)
     if run.waiting_for and now >= limit:
-        reason = Reason.UNOBSERVED if run.restored else Reason.UNAVAILABLE
-        then = "run the gate again" if run.restored else "it is tried again"
+        reason = Reason.UNOBSERVED if run.inherited else Reason.UNAVAILABLE
+        then = "run the gate again" if run.inherited else "it is tried again"
         text = f"the cluster could not be read: {run.waiting_for}; {then}"
         step.finding = Finding(reason=reason, text=text)
     elif due(run, now, step):

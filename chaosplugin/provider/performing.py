@@ -133,7 +133,7 @@ def defect(error: Exception, command: Command) -> Outcome:
 
 def translate(error: ClusterError, command: Command, run: Run) -> Outcome:
     """What must be read before anything is done, and is refused, is final; all else is tried again."""
-    first = isinstance(command, ReadLedger | ReadScope) and not run.restored
+    first = isinstance(command, ReadLedger | ReadScope) and not run.inherited
     first = first or (isinstance(command, WriteClaim | WriteMark) and not run.create_sent)
     if first and isinstance(error, Denied | NotFound | Invalid):
         return Refused(_refusal(error))

@@ -3,6 +3,8 @@
 from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.commands import (
+    AnalysisRunSeen,
+    Command,
     Create,
     Delete,
     Done,
@@ -14,6 +16,7 @@ from chaosplugin.core.commands import (
     MarkFound,
     ReadHistory,
     ReadLedger,
+    ReadScope,
     Refused,
     VerdictWritten,
     WriteMark,
@@ -22,7 +25,7 @@ from chaosplugin.core.commands import (
 )
 from chaosplugin.core.run import Stage
 from chaosplugin.core.verdict import Finding, Reason
-from tests.core.given import HASH, START, hit, pod, recovered, scope_inputs, with_patch
+from tests.core.given import HASH, START, analysis_run, hit, pod, recovered, scope_inputs, with_patch
 from tests.core.world import World, marked
 
 
@@ -34,6 +37,15 @@ def restored_with_a_mark(mark: ledger.Mark | None = None) -> World:
     found = marked(world, mark)
     world.found(run=found)
     return world
+
+
+def fail(world: World, kind: type[Command], seconds: int) -> None:
+    """Let all commands of a kind fail for so long."""
+    for _ in range(seconds):
+        for command in [each for each in world.todo if isinstance(each, kind)]:
+            world.todo.remove(command)
+            world.done(command, Failed("away"))
+        world.wait(1)
 
 
 def test_a_marked_experiment_that_was_created_and_is_gone_was_deleted() -> None:
@@ -154,11 +166,7 @@ def test_an_analysis_run_that_cannot_be_marked_for_half_a_minute_is_an_error() -
     world.found()
     world.pods(pod("web-a"), pod("web-b"))
     world.prove()
-    for _ in range(35):
-        for command in [c for c in world.todo if isinstance(c, WriteMark)]:
-            world.todo.remove(command)
-            world.done(command, Failed("away"))
-        world.wait(1)
+    fail(world, WriteMark, 35)
 
     assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
     assert "nothing was created" in world.message
@@ -178,11 +186,63 @@ def test_the_mark_that_another_process_has_made_meanwhile_is_not_taken_back() ->
     world = World()
     world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
     theirs = ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, version="9", by="there")
+    wake = world.expect(WriteWake)
+
     world.run_seen(marked(world, theirs))
-    world.done(world.expect(WriteWake), Failed("away"))
+    world.done(wake, Failed("away"))
     world.wait(2)
 
-    assert world.expect(WriteWake).unmark is None
+    assert not [command for command in world.todo if isinstance(command, WriteWake)]
+
+
+def to_an_error_before_the_proof() -> World:
+    """Let a gate end of which the owners could not be read."""
+    world = World()
+    world.start()
+    world.resume()
+    world.found()
+    world.pods(pod("web-a"), pod("web-b"))
+    fail(world, ReadScope, 35)
+    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
+    return world
+
+
+def theirs(world: World) -> ledger.Mark:
+    return ledger.Mark(kind="PodChaos", namespace="default", name=world.spec.name, version="9", by="there")
+
+
+def test_an_error_that_nobody_was_told_gives_way_to_the_gate_that_another_process_has_begun() -> None:
+    """Of two controllers one could not reach the API server while the other one's fault was on."""
+    world = to_an_error_before_the_proof()
+    judged = marked(world, theirs(world))
+
+    world.done(world.expect(WriteWake), AnalysisRunSeen(judged))
+
+    assert world.resume().phase is Phase.RUNNING
+    world.found(world.chaos(hit("web-a"), desired="Run"), judged)
+    assert world.stage is Stage.OBSERVING
+
+
+def test_an_error_that_was_told_stays_whatever_another_process_begins() -> None:
+    world = to_an_error_before_the_proof()
+    world.done(world.expect(WriteWake), AnalysisRunSeen(analysis_run()))
+    assert world.resume().phase is Phase.ERROR
+
+    world.run_seen(marked(world, theirs(world)))
+
+    assert world.resume().phase is Phase.ERROR
+
+
+def test_who_cannot_read_what_another_process_has_begun_does_not_say_that_nothing_was() -> None:
+    """An Error says so, and Argo would begin anew."""
+    world = World()
+    world.start()
+    world.resume()
+    world.found()
+    world.run_seen(marked(world, theirs(world)))
+    fail(world, ReadLedger, 60)
+
+    assert world.verdict == (Phase.INCONCLUSIVE, Reason.UNOBSERVED)
 
 
 def test_where_the_mark_that_was_found_is_taken_back_the_gate_marks_itself() -> None:
