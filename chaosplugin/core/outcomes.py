@@ -83,6 +83,8 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
             pass  # it was to show the gate to others, which is not worth a second try
         case Failed(text):
             run.retry_at, run.waiting_for = now + _RETRY, text
+            if isinstance(command, Create) and run.stage is Stage.CREATING:
+                run.create_sent = False  # it has never left
         case Confirmed(_, children, recalled, experiment):
             told = command.told if isinstance(command, Confirm) else {}
             uid = experiment.metadata.uid if experiment else ""

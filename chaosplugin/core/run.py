@@ -23,7 +23,8 @@ RESUME_GRACE = timedelta(seconds=30)
 the controller call Run again from a stale copy."""
 SINCE = "chaosplugin.io/since"
 LATE = timedelta(seconds=60)
-"""How long a create may be on its way of which nobody hears: the API server ends requests by then."""
+"""How long a create may be on its way of which nobody hears: it leaves soon or never, and the API server
+ends requests by then."""
 UNASKED = timedelta(seconds=30)
 """After how long without a call it is looked whether Argo waits still, where no watch tells of its end: the
 AnalysisRun of a gate that may not mark it has no label. Such a gate is asked for every 15 s at the latest."""

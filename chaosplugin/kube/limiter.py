@@ -17,6 +17,10 @@ SPARED = 25
 """of them only for clean-up and verdicts: creates may hang for long"""
 
 
+class NoTurn(Exception):
+    """One that waits has not had its turn in time."""
+
+
 class Priority(IntEnum):
     """Who goes first when requests must wait: undoing a fault before anything that may start one."""
 
@@ -61,9 +65,16 @@ class Limiter:
         await self._wait(priority, holds=False)
 
     @asynccontextmanager
-    async def turn(self, priority: Priority) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it during the block."""
-        await self._wait(priority, holds=True)
+    async def turn(self, priority: Priority, within_s: float = float("inf")) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it during the block.
+
+        Raises:
+            NoTurn: it has not come within so many seconds.
+        """
+        with anyio.move_on_after(within_s) as waiting:
+            await self._wait(priority, holds=True)
+        if waiting.cancelled_caught:
+            raise NoTurn
         try:
             yield
         finally:

@@ -27,9 +27,9 @@ from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
 from chaosplugin.kube.connection import Connection
 from chaosplugin.kube.errors import NoCluster, TryLater, one_line, refusal
-from chaosplugin.kube.limiter import Limiter, Priority
+from chaosplugin.kube.limiter import Limiter, NoTurn, Priority
 from chaosplugin.provider.facts import Gate, Observer, Requested, gate
-from chaosplugin.provider.ports import ClusterError, Unavailable
+from chaosplugin.provider.ports import ClusterError, Overdue, Unavailable
 
 _Address = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
@@ -46,11 +46,15 @@ _CLOSE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds: of one try, and of all tries of an idempotent request; and of a create."""
+    """Times in seconds: of one try, and of all tries of an idempotent request; and of a create.
+
+    A create leaves soon, or not at all: one of which nobody hears is looked for for a minute (core/run.py).
+    """
 
     try_s: float = 10.0
     total_s: float = 15.0
     create_s: float = 30.0
+    create_turn_s: float = 15.0
     first_delay_s: float = 0.25
 
 
@@ -134,9 +138,10 @@ class Session:
         """Return the body of a successful answer; an idempotent request is repeated for a bounded time."""
         backoff = Backoff(first=self._limits.first_delay_s, last=4.0)
         end = float("inf")  # until the first turn has come
+        turn_s = end if request.repeat else self._limits.create_turn_s
         while True:
             try:
-                async with self._limiter.turn(request.priority):
+                async with self._limiter.turn(request.priority, turn_s):
                     end = min(end, anyio.current_time() + self._limits.total_s)
                     left = max(1.0, end - anyio.current_time())
                     total = min(left, self._limits.try_s) if request.repeat else self._limits.create_s
@@ -145,6 +150,8 @@ class Session:
                         return await self._read(response, request.what)
             except NoCluster:
                 raise
+            except NoTurn:
+                raise Overdue(f"{request.what}: other requests went first for {turn_s:g} s") from None
             except Unavailable as error:
                 wait = backoff.delay(error.retry_after if isinstance(error, TryLater) else 0.0)
                 # What was turned away with 429, or never left, has done nothing: even a create may go again.

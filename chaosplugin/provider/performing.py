@@ -57,6 +57,7 @@ from chaosplugin.provider.ports import (
     Denied,
     Invalid,
     NotFound,
+    Overdue,
     Unavailable,
 )
 
@@ -251,6 +252,8 @@ async def _create(there: Cluster, manifest: Mapping[str, object]) -> Outcome:
         return Found(await there.create_chaos(manifest))
     except AlreadyExists:
         return NameExists()
+    except Overdue as error:
+        return Failed(str(error))
     except Unavailable as error:
         return Unanswered(str(error)) if error.sent else Refused(_refusal(error))
     except ClusterError as error:

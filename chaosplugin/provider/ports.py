@@ -59,6 +59,10 @@ class Unavailable(ClusterError):
         self.sent = sent
 
 
+class Overdue(ClusterError):
+    """A create that was not sent, as its turn has not come in time: what it rests on may be so no more."""
+
+
 class Tell(Protocol):
     """Is told events of a watch, in their order: several at once, if they come together."""
 
@@ -131,7 +135,7 @@ class Cluster(Protocol):
         ...
 
     async def create_chaos(self, manifest: Mapping[str, object]) -> ChaosObject:
-        """POST with fieldValidation=Strict."""
+        """POST with fieldValidation=Strict; Overdue where others went first for long."""
         ...
 
     async def read_chaos(self, kind: str, namespace: str, name: str) -> ChaosObject: ...

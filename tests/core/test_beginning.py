@@ -9,6 +9,7 @@ from chaosplugin.core.beginning import RESUME_WAIT, REVIEW_GRACE
 from chaosplugin.core.commands import (
     AnalysisRunSeen,
     Create,
+    Failed,
     Find,
     Found,
     HistoryRead,
@@ -145,5 +146,22 @@ def test_pods_that_change_while_the_mark_is_made_are_proved_again() -> None:
 
     assert not [command for command in world.todo if isinstance(command, Create)]
     world.wanted = 3
+    world.prove()
+    world.expect(Create)
+
+
+def test_what_was_proved_before_a_create_that_never_left_is_proved_anew() -> None:
+    """Other requests went first for so long that the proof holds no more."""
+    world = World()
+    create = world.to_create()
+    world.wait(16)
+
+    world.done(create, Failed("other requests went first for 15 s"))
+    world.wait(2)
+
+    run = world.registry.run(world.spec.id)
+    assert run is not None
+    assert not run.holds_canary
+    assert not [command for command in world.todo if isinstance(command, Create)]
     world.prove()
     world.expect(Create)

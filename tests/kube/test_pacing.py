@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
-from chaosplugin.kube.limiter import IN_FLIGHT, SPARED, Limiter, Priority
+from chaosplugin.kube.limiter import IN_FLIGHT, SPARED, Limiter, NoTurn, Priority
 from chaosplugin.kube.lines import Garbled, Lines
 
 
@@ -102,6 +102,20 @@ async def test_no_more_requests_go_than_are_answered_and_clean_up_finds_room() -
 
     assert gone[Priority.CREATE] == 3 * IN_FLIGHT
     assert gone[Priority.CLEAN_UP] == IN_FLIGHT
+
+
+async def test_who_has_not_had_its_turn_in_time_takes_nobodys() -> None:
+    limiter = Limiter(rate=2, burst=1)
+    await limiter.acquire(Priority.READ)
+    with pytest.raises(NoTurn):
+        async with limiter.turn(Priority.CREATE, 0.01):
+            pass
+
+    began = anyio.current_time()
+    await limiter.acquire(Priority.READ)
+
+    assert anyio.current_time() - began < 5
+    assert limiter.idle
 
 
 async def test_who_is_cancelled_as_its_turn_comes_gives_it_back() -> None:

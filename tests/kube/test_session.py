@@ -1,6 +1,7 @@
 import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from chaosplugin.provider.ports import (
     Denied,
     Invalid,
     NotFound,
+    Overdue,
     Unavailable,
 )
 from tests.kube.answers import OBJECT, answer, drop, refuse
@@ -337,6 +339,22 @@ async def test_a_deletion_names_the_very_object(script: Script, cluster: Kuberne
     options = json.loads(script.seen[0].body)
     assert options["preconditions"] == {"uid": "u"}
     assert options["propagationPolicy"] == "Background"
+
+
+async def test_a_create_whose_turn_does_not_come_is_never_sent(script: Script, script_config: str) -> None:
+    """What its proof has shown may be so no more by then, and nobody would look for it any longer."""
+    script.always = answer(OBJECT)
+    limits = replace(LIMITS, create_turn_s=0.05)
+    manifest = {"kind": "PodChaos", "metadata": {"name": "kill", "namespace": "shop"}}
+
+    async with in_one_task(connect(script_config, clock=clock, limits=limits, rate=2)) as home:
+        await home.read_rollout("shop", "web")
+        home._session._limiter._tokens = 0.0  # as after a burst
+        with pytest.raises(Overdue, match="other requests went first"):
+            await home.create_chaos(manifest)
+        await home.read_rollout("shop", "web")
+
+    assert {seen.method for seen in script.seen} == {"GET"}
 
 
 async def test_a_verdict_goes_before_the_marks_of_gates_that_are_yet_to_begin(
