@@ -102,9 +102,9 @@ fuzz-short: $(VENV) ## fuzz each codec for a minute
 	@echo "==> fuzzing, $(FUZZ_SECONDS) s each"
 	@$(BIN)/python -m tests.fuzz.campaign --seconds $(FUZZ_SECONDS)
 
-SOAK = $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(KILLS),--kills-for $(KILLS))
+SOAK = $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(KILLS),--kills-for $(KILLS)) $(if $(APART),--apart)
 
-soak: $(VENV) ## 1,000 gates under random faults and kills, held against an oracle (SEED=n GATES=n KILLS=part to repeat)
+soak: $(VENV) ## 1,000 gates under random faults and kills, held against an oracle (SEED=n GATES=n KILLS=part APART=1 to repeat)
 	@$(BIN)/python -m tests.soak $(SOAK)
 
 lock: $(VENV) ## choose new versions for the lock files

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--kills-for", type=float, default=KILLS_FOR, help="part of the gates; 0 kills nobody"
     )
+    parser.add_argument("--apart", action="store_true", help="one trouble at a time")
     found = parser.parse_args()
     began = time.monotonic()
 
@@ -32,6 +33,7 @@ def main() -> int:
         sys.stdout.flush()
 
     told = {"SEED": found.seed, "GATES": found.gates, "KILLS": found.kills_for}
+    told |= {"APART": 1} if found.apart else {}
     again = " ".join(f"{name}={value}" for name, value in told.items())
     tell(f"seed {found.seed}: make soak {again} plays the same again")
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
@@ -44,6 +46,7 @@ def main() -> int:
             together=found.together,
             tell=tell,
             kills_for=found.kills_for,
+            apart=found.apart,
         )
 
     result = anyio.run(play)
