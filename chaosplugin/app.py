@@ -6,11 +6,10 @@ in a thread while calls are answered.
 """
 
 import gc
-import importlib
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from chaosplugin import __version__
+from chaosplugin.imports import import_modules
 from chaosplugin.kube.errors import NoCluster
 from chaosplugin.kube.yaml import load
 from chaosplugin.provider.facts import NET_RPC, Rpc
@@ -80,7 +80,7 @@ async def _connect(
     settings: Settings, clusters: LateClusters, clock: Callable[[], datetime], watched: Observing
 ) -> None:
     """Let `clusters` find the home cluster, until cancelled; where there is none, say why, and look again."""
-    await anyio.to_thread.run_sync(importlib.import_module, "chaosplugin.kube.clusters")
+    await import_modules("chaosplugin.kube.clusters")
     from chaosplugin.kube.clusters import open_clusters  # noqa: PLC0415 - it has been imported
 
     while True:
@@ -131,8 +131,14 @@ async def keep_collections_short(pause_s: float = _LOOK_S) -> None:
 
 def run_plugin(settings: Settings, begun: "Begun") -> None:
     """Be the plugin of a host until its end."""
-    with logs.for_host(settings.log_level):
-        anyio.run(_serve_plugin, settings, begun, backend="asyncio")
+    _run_for_host(settings.log_level, partial(_serve_plugin, settings, begun))
+
+
+def _run_for_host(log_level: str, serve: Callable[[], Awaitable[None]]) -> None:
+    """Run until the end, which is not to take long: a host kills whoever takes two seconds."""
+    with logs.for_host(log_level):
+        anyio.run(serve, backend="asyncio")
+    gc.freeze()  # else the interpreter looks through all there is for garbage before it ends
 
 
 async def _serve_plugin(settings: Settings, begun: "Begun") -> None:
@@ -178,8 +184,7 @@ def run_grpc_plugin(settings: Settings, waiting: "Waiting") -> None:
     Raises:
         CannotStartError: the host's certificate is none.
     """
-    with logs.for_host(settings.log_level):
-        anyio.run(_serve_grpc_plugin, settings, waiting, backend="asyncio")
+    _run_for_host(settings.log_level, partial(_serve_grpc_plugin, settings, waiting))
 
 
 async def _serve_grpc_plugin(settings: Settings, waiting: "Waiting") -> None:
@@ -192,8 +197,7 @@ async def _serve_grpc_plugin(settings: Settings, waiting: "Waiting") -> None:
 
 def run_bridge(target: "Target", log_level: str, begun: "Begun") -> None:
     """Be the plugin of a host until its end, and let a server do the work."""
-    with logs.for_host(log_level):
-        anyio.run(_serve_bridge, target, begun, backend="asyncio")
+    _run_for_host(log_level, partial(_serve_bridge, target, begun))
 
 
 async def _serve_bridge(target: "Target", begun: "Begun") -> None:

@@ -5,7 +5,6 @@ is needed.
 """
 
 import base64
-import importlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -36,6 +35,7 @@ from chaosplugin.core.topics import (
     Watched,
     WatchEvent,
 )
+from chaosplugin.imports import import_modules
 from chaosplugin.kube import history, resources
 from chaosplugin.kube.connection import Connection, in_cluster
 from chaosplugin.kube.limiter import Limiter, Priority
@@ -341,7 +341,7 @@ async def connect_endpoint(
 
 
 async def _from_kubeconfig(path: str, clock: Callable[[], datetime]) -> Connection:
-    await anyio.to_thread.run_sync(importlib.import_module, "chaosplugin.kube.kubeconfig")
+    await import_modules("chaosplugin.kube.kubeconfig")
     from chaosplugin.kube.kubeconfig import from_kubeconfig  # noqa: PLC0415 - it has been imported
 
     return await from_kubeconfig(path, clock=clock)

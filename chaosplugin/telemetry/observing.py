@@ -5,7 +5,6 @@ for them. Without metrics and traces nothing of it is imported.
 """
 
 import contextlib
-import importlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from chaosplugin.core.run import Run
+from chaosplugin.imports import import_modules
 from chaosplugin.provider.facts import Fact, Observer
 from chaosplugin.provider.settings import Metrics as Address
 from chaosplugin.provider.settings import Settings, Traces
@@ -76,7 +76,7 @@ class Observing:
     async def serve(self, runs: Runs) -> None:
         """Keep what is wanted until cancelled; then send the last spans, for half a second at most."""
         settings = self._settings
-        await anyio.to_thread.run_sync(_import, settings)
+        await import_modules(*_modules(settings))
         async with anyio.create_task_group() as tasks:
             metrics = self._count(settings.metrics, runs, tasks) if settings.metrics else None
             if settings.traces:
@@ -126,11 +126,11 @@ def _tracer(settings: Traces, runs: Runs, metrics: "Metrics | None") -> "Tracer 
     return tracer
 
 
-def _import(settings: Settings) -> None:
-    """Import what takes its time; what cannot be had is told by whoever needs it."""
-    if settings.metrics is not None:
-        importlib.import_module("chaosplugin.telemetry.http")
+def _modules(settings: Settings) -> list[str]:
+    """Name what takes its time to import; what cannot be had is told by whoever needs it."""
+    found = ["chaosplugin.telemetry.http"] if settings.metrics is not None else []
     if settings.traces is not None:
-        importlib.import_module("chaosplugin.telemetry.tracing")
+        found.append("chaosplugin.telemetry.tracing")
         with contextlib.suppress(ValueError):
-            importlib.import_module(exporting.module_of(settings.traces))
+            found.append(exporting.module_of(settings.traces))
+    return found
