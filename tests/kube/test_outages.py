@@ -2,19 +2,16 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import anyio
 import pytest
 from anyio import to_thread
-from anyio.abc import ByteStream, SocketAttribute
 
 from chaosplugin.core.topics import Applied, ChaosTopic, Deleted, Lost, Synced, WatchEvent
 from chaosplugin.kube.client import connect
 from tests.kube.conftest import QUICK, Bed, Json, clock
+from tests.kube.gatekeeper import gatekeeper
 from tests.kube.test_client import DEADLINE_S, pod_chaos, told
 from tests.realbed.bed import Bed as RealBed
 
@@ -98,58 +95,6 @@ async def test_a_streaming_list_from_the_future_is_an_error_in_the_stream(bed: B
 
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 504, "Timeout")
     assert event["object"]["message"].startswith("Timeout: Too large resource version: 99999999, current: ")
-
-
-class Gatekeeper:
-    """A way to a server that can be shut: what is open is cut, what comes waits at the door."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._opened = anyio.Event()
-        self._opened.set()
-        self._connections: set[anyio.CancelScope] = set()
-
-    def shut(self) -> None:
-        self._opened = anyio.Event()
-        for scope in self._connections:
-            scope.cancel()
-
-    def open(self) -> None:
-        self._opened.set()
-
-    async def carry(self, client: ByteStream) -> None:
-        async with client:
-            await self._opened.wait()
-            with anyio.CancelScope() as scope:
-                self._connections.add(scope)
-                async with (
-                    await anyio.connect_tcp("127.0.0.1", self._port) as server,
-                    anyio.create_task_group() as tasks,
-                ):
-                    tasks.start_soon(self._pump, client, server)
-                    tasks.start_soon(self._pump, server, client)
-            self._connections.discard(scope)
-
-    @staticmethod
-    async def _pump(source: ByteStream, sink: ByteStream) -> None:
-        try:
-            async for piece in source:
-                await sink.send(piece)
-            await sink.send_eof()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            pass
-
-
-@asynccontextmanager
-async def gatekeeper(server: str) -> AsyncIterator[tuple[Gatekeeper, str]]:
-    """Stand before a server; yields the address at which it is to be reached."""
-    keeper = Gatekeeper(urlsplit(server).port or 443)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, keeper.carry)
-        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - anyio's, not Django's
-        yield keeper, f"https://127.0.0.1:{port}"
-        tasks.cancel_scope.cancel()
 
 
 def _expired(event: WatchEvent) -> bool:

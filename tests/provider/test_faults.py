@@ -3,7 +3,7 @@
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,10 +22,11 @@ from chaosplugin.provider.provider import ChaosProvider
 from chaosplugin.sandbox.api import errors
 from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
 from chaosplugin.sandbox.api.faults import where
-from chaosplugin.sandbox.api.resources import CRDS, POD_CHAOS
+from chaosplugin.sandbox.api.resources import ANALYSIS_RUNS, CRDS, POD_CHAOS, PODS
 from chaosplugin.sandbox.api.store import Change
 from chaosplugin.sandbox.cluster import Settings, start
-from tests.provider.gate import Gate, clock, config, into, podchaos
+from tests.kube.gatekeeper import Gatekeeper, gatekeeper
+from tests.provider.gate import NAMESPACE, Gate, clock, config, into, podchaos
 from tests.realbed.pki import make as make_pki
 
 PACE = Pace(idle_s=1.5, initial_s=5, first_delay_s=0.05, last_delay_s=0.5)
@@ -51,6 +52,7 @@ class World(Gate):
     server_ahead: timedelta = timedelta()
     folder: Path = Path()
     tls: ssl.SSLContext | None = None
+    keeper: Gatekeeper | None = None
 
 
 Trouble = Callable[[World], Coroutine[Any, Any, None]]
@@ -100,6 +102,29 @@ async def behind_a_proxy(bed: World) -> None:
 async def frozen(bed: World) -> None:
     await observing(bed)
     bed.cluster.faults.freeze_watches()
+
+
+async def half_open(bed: World) -> None:
+    """Connections are dead, and nobody is told: the watches are silent, and requests are not answered."""
+    await observing(bed)
+    assert bed.keeper is not None
+    assert bed.keeper.forget()
+
+
+async def huge(bed: World) -> None:
+    """More is told of each object than etcd takes in most clusters, 5 MB, again and again."""
+    await observing(bed)
+    for note in "abc":
+        said = note * 5_000_000
+        noted = {"conditions": [{"type": "Noted", "status": "True", "reason": said}]}
+        for resource, status in ((POD_CHAOS, noted), (PODS, {"message": said}), (ANALYSIS_RUNS, noted)):
+            for each in bed.cluster.api.list(resource, NAMESPACE):
+                change = {"status": status}
+                told = bed.cluster.api.merge(
+                    resource, NAMESPACE, each.name, change, "status" if resource.status else ""
+                )
+                assert len(told.raw) > len(said)
+        await anyio.sleep(0.2)
 
 
 async def trickling(bed: World) -> None:
@@ -184,6 +209,8 @@ SURVIVED: tuple[Trouble, ...] = (
     stormy,
     behind_a_proxy,
     frozen,
+    half_open,
+    huge,
     trickling,
     broken_lines,
     restored,
@@ -215,13 +242,21 @@ async def world(folder: Path, trouble: Trouble) -> AsyncIterator[World]:
         tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
         settings = replace(settings, tls=tls, ca=folder / "ca.crt")
     steady = Clock(wall)
-    async with start(server_clock, folder, settings) as cluster, anyio.create_task_group() as tasks:
+    async with (
+        start(server_clock, folder, settings) as cluster,
+        anyio.create_task_group() as tasks,
+        AsyncExitStack() as holds,
+    ):
         config_file = cluster.kubeconfig(ARGO_ROLLOUTS)
+        parsed = json.loads(config_file.read_text())
         if trouble is rotated:
-            parsed = json.loads(config_file.read_text())
             (folder / "token").write_text(parsed["users"][0]["user"].pop("token"))
             parsed["users"][0]["user"]["tokenFile"] = str(folder / "token")
-            config_file.write_text(json.dumps(parsed))
+        keeper = None
+        if trouble is half_open:
+            keeper, url = await holds.enter_async_context(gatekeeper(cluster.url))
+            parsed["clusters"][0]["cluster"]["server"] = url
+        config_file.write_text(json.dumps(parsed))
         async with connect(str(config_file), clock=steady, pace=PACE) as home:
             stages: list[str] = []
             provider = ChaosProvider(
@@ -233,7 +268,9 @@ async def world(folder: Path, trouble: Trouble) -> AsyncIterator[World]:
                 load_yaml=load,
                 observer=into(stages),
             )
-            made.append(World(cluster, provider, home, stages, wall=wall, folder=folder, tls=tls))
+            made.append(
+                World(cluster, provider, home, stages, wall=wall, folder=folder, tls=tls, keeper=keeper)
+            )
             tasks.start_soon(trouble, made[0])
             tasks.start_soon(provider.serve)
             await anyio.lowlevel.checkpoint()
