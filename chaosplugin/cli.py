@@ -232,10 +232,9 @@ def _self_check(arguments: Sequence[str]) -> int:
 def _by_hand(arguments: Sequence[str]) -> int:
     import argparse  # noqa: PLC0415
 
-    from chaosplugin import __version__, options  # noqa: PLC0415
-    from chaosplugin.parsers import Parser  # noqa: PLC0415
+    from chaosplugin import __version__, options, parsers  # noqa: PLC0415
 
-    parser = Parser(
+    parser = parsers.Parser(
         prog="chaosplugin",
         description="A metric plugin for Argo Rollouts: a canary passes when it survives a fault.",
         epilog=_EPILOG.format(plugin=options.plugin_help()),
@@ -248,7 +247,7 @@ def _by_hand(arguments: Sequence[str]) -> int:
     about = "show a canary being gated, on an embedded cluster"
     demo = commands.add_parser("demo", help=about, description=about, epilog=_DEMO, formatter_class=raw)
     demo.add_argument(
-        "--metrics-address", type=options.host_and_port, metavar="HOST:PORT", help="of the demo's plugin"
+        "--metrics-address", type=parsers.host_and_port, metavar="HOST:PORT", help="of the demo's plugin"
     )
     demo.add_argument("--stay", action="store_true", help="keep all running after the story, until ctrl-C")
     about = "serve an embedded cluster until ctrl-C"
@@ -257,7 +256,7 @@ def _by_hand(arguments: Sequence[str]) -> int:
     )
     sandbox.add_argument("--folder", required=True, help="takes the kubeconfigs; made if it is not there")
     sandbox.add_argument(
-        "--port", type=options.port, default=0, help="of the API server; by default a free one"
+        "--port", type=parsers.port, default=0, help="of the API server; by default a free one"
     )
     about = "serve gates to bridges and other programs, by gRPC"
     serve = commands.add_parser("serve", help=about, description=about)
@@ -270,7 +269,7 @@ def _by_hand(arguments: Sequence[str]) -> int:
     if arguments[0] in options.GATES:
         return _gates(arguments[0], arguments[1:])
     if arguments[0] == "bridge":
-        options.bridge_parser(Parser).parse_args(arguments[1:])
+        options.bridge_parser(parsers.Parser).parse_args(arguments[1:])
         sys.stderr.write(startup.BY_HAND)
         return 1
     found = parser.parse_args(arguments)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
+from chaosplugin import parsers
 from chaosplugin.parsers import GateParser, HostParser, Parser
 from chaosplugin.provider.settings import Metrics
 from chaosplugin.transport.grpc.addresses import BadAddress, Listening, Target, parse
@@ -43,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--kube-api-qps",
-        type=_rate,
+        type=parsers.rate,
         default=50.0,
         metavar="NUMBER",
         help="requests per second to an API server, 50 by default; a gate takes six",
@@ -62,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is refused unless the operator allows it")
     group.add_argument(
         "--allow-endpoint",
-        type=_endpoint,
+        type=parsers.endpoint,
         action="append",
         default=[],
         metavar="HOST[:PORT]",
@@ -83,7 +84,7 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("metrics (files are read again when they change)")
     group.add_argument(
         "--metrics-address",
-        type=host_and_port,
+        type=parsers.host_and_port,
         metavar="HOST:PORT",
         help="serve /metrics, /healthz, /readyz and /debug/runs; :PORT is all addresses",
     )
@@ -115,39 +116,6 @@ def plugin_help() -> str:
     return parser.format_help()
 
 
-def host_and_port(text: str) -> tuple[str, int]:
-    """Read where to listen; no host is all addresses."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST:PORT or :PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def port(text: str) -> int:
-    """Read a port; 0 is a free one."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 0 to 65535")
-    return int(text)
-
-
-def _endpoint(text: str) -> str:
-    """Read whom `chaosMeshEndpoint` may name; with a scheme or a path it would never match."""
-    if not text or "/" in text or " " in text:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST or HOST:PORT")
-    return text
-
-
-def _rate(text: str) -> float:
-    """Read a number of requests per second."""
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 1 <= rate <= 10_000:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 1 to 10000")
-    return rate
-
-
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add what `serve` knows beside the plugin's own options."""
     parser.epilog, parser.formatter_class = _SERVE, argparse.RawDescriptionHelpFormatter
@@ -159,7 +127,9 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=f"{_ADDRESS}; port 0 is a free one, which the log tells",
     )
-    group.add_argument("--socket-group", type=_group, metavar="GID", help="may use the unix sockets, too")
+    group.add_argument(
+        "--socket-group", type=parsers.group, metavar="GID", help="may use the unix sockets, too"
+    )
     group = parser.add_argument_group("who may call, over TCP (files are read again when they change)")
     group.add_argument("--tls-cert", metavar="FILE", help="certificate chain of the server")
     group.add_argument("--tls-key", metavar="FILE", help="its key")
@@ -187,7 +157,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--drain",
-        type=_seconds,
+        type=parsers.seconds,
         default=20.0,
         metavar="SECONDS",
         help="at the end, for calls that are under way (20)",
@@ -195,23 +165,6 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json is hclog's, as the plugin logs"
     )
-
-
-def _group(text: str) -> int:
-    """Read the number of a group; the last one of 32 bits means none to the kernel."""
-    if not (text.isascii() and text.isdecimal()) or int(text) >= (1 << 32) - 1:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted the number of a group")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"met {text!r}, wanted seconds from 0 to 3600")
-    return seconds
 
 
 def listening(found: argparse.Namespace) -> Listening:

@@ -1,4 +1,4 @@
-"""How words on a command line that are wrong are told: in one line, with what is right."""
+"""Words on a command line: how they are read, and told if they are wrong, in one line with what is right."""
 
 import argparse
 from collections.abc import Sequence
@@ -44,3 +44,57 @@ class HostParser(Parser):
 
     def error(self, message: str) -> NoReturn:
         raise CannotStartError(f"args in argo-rollouts-config: {message}")
+
+
+# -- values
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Read where to listen; no host is all addresses."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST:PORT or :PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def port(text: str) -> int:
+    """Read a port; 0 is a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 0 to 65535")
+    return int(text)
+
+
+def endpoint(text: str) -> str:
+    """Read whom `chaosMeshEndpoint` may name; with a scheme or a path it would never match."""
+    if not text or "/" in text or " " in text:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted HOST or HOST:PORT")
+    return text
+
+
+def rate(text: str) -> float:
+    """Read a number of requests per second."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found <= 10_000:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted a number from 1 to 10000")
+    return found
+
+
+def group(text: str) -> int:
+    """Read the number of a group; the last one of 32 bits means none to the kernel."""
+    if not (text.isascii() and text.isdecimal()) or int(text) >= (1 << 32) - 1:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted the number of a group")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read how long something may take, an hour at most."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 3600:
+        raise argparse.ArgumentTypeError(f"met {text!r}, wanted seconds from 0 to 3600")
+    return found
