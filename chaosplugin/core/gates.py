@@ -11,11 +11,12 @@ from functools import lru_cache
 
 from chaosplugin.core import ledger, moments
 from chaosplugin.core.analysis import Phase
+from chaosplugin.core.answers import measurement, progress
 from chaosplugin.core.ledger import Identity
 from chaosplugin.core.objects import AnalysisRun, MetricResult, StoredMeasurement
 from chaosplugin.core.progress import Transition
 from chaosplugin.core.redaction import MESSAGE_LIMIT
-from chaosplugin.core.run import Run, Stage, progress
+from chaosplugin.core.run import Run, Stage
 from chaosplugin.core.verdict import Reason, reason_of
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -59,7 +60,7 @@ def gate_of(run: Run) -> Gate:
     spec, verdict = run.spec, run.verdict
     metadata = spec.analysis_run.metadata
     owner = metadata.controller
-    answer = run.measurement(run.started_at)
+    answer = measurement(run, run.started_at)
     return Gate(
         id=spec.id,
         namespace=metadata.namespace,

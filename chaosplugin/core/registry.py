@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from chaosplugin.core import delivery, ledger, outcomes, sightings, stages
 from chaosplugin.core.analysis import Measurement
 from chaosplugin.core.announcements import Announcement, news
+from chaosplugin.core.answers import measurement
 from chaosplugin.core.commands import Command, LedgerRead, Outcome, ReadLedger
 from chaosplugin.core.conclusion import conclude
 from chaosplugin.core.deadlines import Deadlines
@@ -127,7 +128,7 @@ class Registry:
         if (resumed, answered) != (run.resumed, run.answered) or run.stage is not run.told:
             run.resumed, run.answered = resumed, answered
             commands = self._advance(now, [run])
-        return run.measurement(now, given), commands
+        return measurement(run, now, given), commands
 
     def terminate(
         self, now: datetime, run_id: str, why: str, given: Measurement
@@ -139,7 +140,7 @@ class Registry:
             self._decide(run, Finding(reason=Reason.TERMINATED, text=f"the gate ended early: {why}"), now)
         run.resumed = run.answered = True
         commands = self._advance(now, [run])  # after which the run may be forgotten
-        return run.measurement(now, given, final=True), commands
+        return measurement(run, now, given, final=True), commands
 
     def allow(self, now: datetime, run_id: str, *, push: bool) -> list[Command]:
         """Take in whether the AnalysisRun may be patched."""

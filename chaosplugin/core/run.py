@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from chaosplugin.core.analysis import Measurement, Metric, Phase
+from chaosplugin.core.analysis import Metric, Phase
 from chaosplugin.core.family import Family
 from chaosplugin.core.fault import Fault
 from chaosplugin.core.ledger import Identity, Mark
@@ -15,7 +15,7 @@ from chaosplugin.core.objects import AnalysisRun, ChaosObject, Pod
 from chaosplugin.core.policy import Policy
 from chaosplugin.core.steady_state import Baseline, Rules
 from chaosplugin.core.topics import PodsTopic
-from chaosplugin.core.trace import ROOT, Trace, trace_of
+from chaosplugin.core.trace import Trace, trace_of
 from chaosplugin.core.verdict import Verdict
 
 RESUME_GRACE = timedelta(seconds=30)
@@ -352,59 +352,3 @@ class Run(Struct, kw_only=True):
             return True
         stood_still = self.deadline is not None and now >= self.deadline + STOOD_STILL
         return not stood_still and now >= (self.awake_since or self.verdict.finished_at) + RECORD_GRACE
-
-    def measurement(
-        self, now: datetime, given: Measurement | None = None, *, final: bool = False
-    ) -> Measurement:
-        """Answer a call: the same answer as long as nothing has changed; `final`: with its verdict."""
-        started_at = (given.started_at if given else None) or self.started_at.replace(microsecond=0)
-        metadata = {"chaosplugin.io/run": self.spec.id, "experiment": self.spec.subject}
-        if self.since is not None:
-            metadata[SINCE] = self.since
-        if self.sampled:
-            metadata["traceparent"] = self.trace.parent(ROOT, sampled=True)
-        if self.verdict and (final or self.settled(now)):
-            return Measurement(
-                phase=self.verdict.phase,
-                message=self.verdict.message,
-                started_at=started_at,
-                finished_at=self.verdict.finished_at,
-                value=self.verdict.value,
-                metadata=metadata,
-            )
-        return Measurement(
-            phase=Phase.RUNNING,
-            message=progress(self.stage, self.spec.subject),
-            started_at=started_at,
-            metadata=metadata,
-            resume_at=self._resume_at(now),
-        )
-
-    def _resume_at(self, now: datetime) -> datetime | None:
-        if self.push:
-            return None
-        if self.push is None:
-            return now + timedelta(seconds=2)
-        if not self.resumed:
-            return now + timedelta(seconds=1)  # it is begun then
-        farthest = now + timedelta(seconds=15)
-        return min(farthest, max(self.deadline or farthest, now + timedelta(seconds=1)))
-
-
-def progress(stage: Stage, subject: str) -> str:
-    """Say in words where the gate of an experiment is."""
-    return _PROGRESS[stage].format(subject)
-
-
-_WAITING = "waiting for Ready canary pods and the proof of scope, then {} is created"
-_PROGRESS = {
-    Stage.RESTORING: _WAITING,
-    Stage.PROVING: _WAITING,
-    Stage.QUEUED: "another gate works on the same ReplicaSet; {} waits for it",
-    Stage.CREATING: _WAITING,
-    Stage.UNCERTAIN: "it is not known whether {} was created; finding out",
-    Stage.OBSERVING: "{} is running against the canary",
-    Stage.RECOVERING: "the fault of {} is over; the canary has to hold",
-    Stage.DECIDED: "the verdict on {} is being recorded",
-    Stage.DONE: "",
-}
