@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from chaosplugin.core import ledger
 from chaosplugin.core.analysis import Phase
 from chaosplugin.core.beginning import RESUME_WAIT, REVIEW_GRACE
 from chaosplugin.core.commands import (
@@ -165,3 +166,38 @@ def test_what_was_proved_before_a_create_that_never_left_is_proved_anew() -> Non
     assert not [command for command in world.todo if isinstance(command, Create)]
     world.prove()
     world.expect(Create)
+
+
+def to_a_watch_that_is_behind() -> World:
+    """Let a reading show a restart that the watch has not told."""
+    world = World()
+    to_ready_targets(world)
+    world.resume()
+    read = [pod("web-a", restarts=1), pod("web-b")]
+    world.done(world.expect(ReadScope), ScopeRead(scope_inputs(), read))
+    assert world.todo == []
+    return world
+
+
+def test_what_a_watch_that_is_behind_has_still_to_tell_is_part_of_the_state_before() -> None:
+    world = to_a_watch_that_is_behind()
+
+    world.pods(pod("web-a", restarts=1))
+
+    world.prove()
+    world.done(world.expect(WriteMark), AnalysisRunSeen(marked(world)))
+    annotations = world.expect(Create).manifest["annotations"]
+    assert isinstance(annotations, dict)
+    assert "uid-web-a=1" in annotations[ledger.BASELINE]
+
+
+def test_a_watch_that_stays_behind_is_an_error_in_the_end() -> None:
+    world = to_a_watch_that_is_behind()
+    for _ in range(40):
+        for command in [each for each in world.todo if isinstance(each, ReadScope)]:
+            world.todo.remove(command)
+            world.done(command, ScopeRead(scope_inputs(), [pod("web-a", restarts=1), pod("web-b")]))
+        world.wait(1)
+
+    assert world.verdict == (Phase.ERROR, Reason.UNAVAILABLE)
+    assert "their watch is behind" in world.message
