@@ -1,4 +1,4 @@
-"""Fifty gates in changing weather, by `make e2e-full`; `make soak` plays a thousand in harsher weather."""
+"""Fifty gates in changing weather, in every test run; `make soak` plays a thousand in harsher weather."""
 
 from pathlib import Path
 
@@ -10,8 +10,6 @@ GATES = 50
 SEED = 11  # a run of the tests says what a change has broken, so it plays what was played before
 
 
-@pytest.mark.e2e
-@pytest.mark.full  # about one run of ten finds something still, and no test run may depend on that
 @pytest.mark.timeout(420)
 async def test_gates_under_faults_and_kills_are_judged_right_and_leave_nothing(tmp_path: Path) -> None:
     result = await soak(
