@@ -19,7 +19,7 @@ from chaosplugin.core.objects import ChaosObject, Event
 from chaosplugin.core.part import Part
 from chaosplugin.core.steady_state import SETTLE, Toll
 from chaosplugin.core.template import Template
-from chaosplugin.core.topics import Applied, ChildrenTopic, Deleted, Synced, WatchEvent
+from chaosplugin.core.topics import Applied, ChildrenTopic, Deleted, Lost, Synced, WatchEvent
 from chaosplugin.core.window import Window
 
 MANAGED_BY = "managed-by"
@@ -63,6 +63,8 @@ class Children:
                 self._live.pop(child.metadata.uid, None)
             case Synced():
                 self.synced = True
+            case Lost():
+                self.synced = False  # what has come since is not told
             case _:
                 pass
 

@@ -18,7 +18,9 @@ from chaosplugin.core.commands import (
     Recalled,
     ReplicasRead,
 )
+from chaosplugin.core.family import OF_WORKFLOW
 from chaosplugin.core.objects import Event, InvolvedObject, Metadata, Record
+from chaosplugin.core.topics import ChildrenTopic, Lost
 from chaosplugin.core.verdict import Reason
 from tests.core.given import HASH, START, analysis_run, hit, pod, recovered
 from tests.core.spawning import FAIL, KILL, Spawning, killed, node, recall, workflow
@@ -282,6 +284,26 @@ def test_a_workflow_that_seems_to_have_hit_too_little_is_judged_by_its_events() 
     world.wait(6)
 
     assert world.verdict == (Phase.SUCCESSFUL, Reason.SURVIVED)
+
+
+def test_a_workflow_is_not_over_while_it_is_not_told_what_it_has_spawned() -> None:
+    """A step that is used twice has hit; whether it did again, and is over, the watch has still to tell."""
+    world = workflow()
+    ended = world.now
+    world.child("fail-1", recovered("web-a", ended), recovered("web-b", ended), step="fail", gone=True)
+    world.child("kill-1", killed("web-b", world.now), step="kill", gone=True)
+    world.pod_gone(pod("web-b"))
+    world.pods(pod("web-a", restarts=2), pod("web-c", since=world.now))
+    world.tell(Lost(ChildrenTopic("PodChaos", "default", OF_WORKFLOW), "410: too old"))
+
+    world.see_parent(world.parent(accomplished=world.now))
+    world.wait(10)
+
+    assert world.verdict is None
+    world.child("fail-2", hit("web-a"), desired="Stop", step="fail")
+    world.synced()
+    world.wait(10)
+    assert world.verdict is None
 
 
 def test_what_its_events_tell_of_is_not_gone_for_that() -> None:
