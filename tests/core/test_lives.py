@@ -299,7 +299,9 @@ class Lives(Canary):
             case Reason.NOT_STEADY:
                 assert self.whole_since > START or not self.whole
             case Reason.TIMEOUT | Reason.NOT_RECOVERED:
-                assert not self.over_at or self.meddled
+                assert run.server_created_at
+                due = run.server_created_at + run.spec.timeout
+                assert not self.over_at or self.over_at > due or self.meddled
             case Reason.UNKNOWN | Reason.UNAVAILABLE | Reason.UNOBSERVED:
                 pass
             case Reason.DELETED if self.deaths:
