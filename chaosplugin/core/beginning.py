@@ -160,6 +160,7 @@ def create(run: Run, pods: PodStore, now: datetime, step: Step, turn: Turn) -> N
     stood_still = run.proved_at is None or now >= run.proved_at + STOOD_STILL
     if stood_still or run.scope_version != pods.version:  # while the mark was made
         run.stage, run.scope_version = Stage.PROVING, -1
+        run.targets_until = None if stood_still else run.targets_until
         return
     run.baseline = baseline(pods.live, run.generation)
     notes = {

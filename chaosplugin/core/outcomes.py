@@ -104,8 +104,10 @@ def _restore(run: Run, found: LedgerRead, now: datetime) -> Finding | None:
         return None
     identity, experiment = run.spec.identity, found.experiment
     run.value = found.value
-    run.mark = ledger.read_mark(found.analysis_run, identity) if found.analysis_run else None
-    run.marked = run.marked or run.mark is not None
+    read = ledger.read_mark(found.analysis_run, identity) if found.analysis_run else None
+    stands = run.mark if run.marked and run.mark_made else None  # ours, whatever an older copy shows
+    run.mark = read or stands
+    run.marked = run.mark is not None
     if experiment is not None and sightings.is_ours(run, experiment):
         run.create_sent = True
         sightings.see_experiment(run, experiment)

@@ -212,6 +212,8 @@ def _see_mark(run: Run, mark: ledger.Mark | None, now: datetime) -> None:
     if mark is None:
         run.marked = run.marked and not theirs
         return
+    if mark.by == run.by and mark != run.mark:
+        return  # of a try before this one, which has taken it back: this copy is older
     met_before = run.mark is not None and run.mark.by == mark.by
     untold = run.error and not (run.answered or run.concluded)
     if mark.by != run.by and not met_before and not run.create_sent and (run.stage in BEGINNING or untold):

@@ -299,3 +299,55 @@ def test_a_mark_that_another_process_has_made_meanwhile_sends_back_to_the_ledger
 
     world.expect(ReadLedger)
     assert not [command for command in world.todo if isinstance(command, WriteMark | Create)]
+
+
+def test_a_mark_that_another_process_has_taken_back_is_none_to_rely_on() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.found()
+    world.run_seen(marked(world, theirs(world)))
+
+    world.found()  # by then it is not there any more
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+
+    assert not [command for command in world.todo if isinstance(command, Create)]
+    world.expect(WriteMark)
+
+
+def test_a_retry_does_not_rely_on_the_mark_of_the_try_before_of_which_a_late_watch_tells() -> None:
+    """Created without a mark, its experiment was deleted by somebody, and created anew by a successor."""
+    world = World()
+    world.done(world.to_create(), Refused(Finding(reason=Reason.DENIED, text="forbidden")))
+    wake = world.expect(WriteWake)
+    assert wake.unmark is not None
+    late = marked(world, wake.unmark)
+    world.done(wake, AnalysisRunSeen(analysis_run()))
+    assert world.resume().phase is Phase.ERROR
+    world.start(errors=1)
+    world.resume()
+    world.found()
+
+    world.run_seen(late)
+    world.prove()
+
+    assert not [command for command in world.todo if isinstance(command, Create)]
+    world.expect(WriteMark)
+
+
+def test_the_time_that_a_mark_has_taken_is_not_the_canary_s() -> None:
+    world = World()
+    world.start()
+    world.resume()
+    world.found()
+    world.pods(pod("web-a"), pod("web-b"))
+    world.prove()
+    mark = world.expect(WriteMark)
+    world.wait(31)
+
+    world.done(mark, AnalysisRunSeen(marked(world, mark.mark)))
+
+    assert world.verdict is None
+    world.prove()
+    world.expect(Create)

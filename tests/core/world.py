@@ -319,6 +319,9 @@ class World:
 
 
 def marked(world: World, mark: ledger.Mark | None = None) -> AnalysisRun:
+    """Return the AnalysisRun with this mark, else with that which was asked for, else with some one."""
+    run = world.registry.run(world.spec.id)
+    mark = mark or (run.mark if run else None)
     mark = mark or ledger.Mark(
         kind="PodChaos", namespace="default", name=world.spec.name, version="7", by="here"
     )
