@@ -52,7 +52,7 @@ class Pace:
     grace_s: float = 30.0  # for that end to come
     initial_s: float = 60.0  # a server that streams lists has done so by then
     first_delay_s: float = 0.8
-    last_delay_s: float = 30.0
+    last_delay_s: float = 10.0  # client-go's is 30: here a gate's verdict waits for it
     calm_s: float = 120.0
     linger_s: float = 60.0  # a stream without subscribers stays open
     catch_up_s: float = 5.0  # what a stream has missed that is taken up again is told by then

@@ -14,6 +14,7 @@ from chaosplugin.kube.backoff import Backoff
 from chaosplugin.kube.clock import ClockOffset
 from chaosplugin.kube.limiter import IN_FLIGHT, SPARED, Limiter, NoTurn, Priority
 from chaosplugin.kube.lines import Garbled, Lines
+from chaosplugin.kube.reflector import Pace
 
 
 class Time:
@@ -40,6 +41,14 @@ def test_delays_double_up_to_a_limit_and_begin_anew_after_a_calm() -> None:
     several = {backoff.delay(at_least=45) for _ in range(9)}
     assert len(several) > 1
     assert 45 <= min(several) <= max(several) <= 54
+
+
+def test_a_watch_that_failed_again_and_again_is_tried_again_within_ten_seconds() -> None:
+    """A gate whose canary was back waited half a minute for its verdict after an outage of seconds."""
+    pace = Pace()
+    backoff = Backoff(first=pace.first_delay_s, last=pace.last_delay_s, calm=pace.calm_s)
+
+    assert max(backoff.delay() for _ in range(20)) <= 10
 
 
 async def test_requests_beyond_the_burst_wait_for_their_rate() -> None:
