@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _YOUNG = 5_000
 """Objects of which the youngest may be garbage, when they are looked at: some milliseconds for all."""
+_BURST_S = 60.0
+"""For how long after the start what is new is taken to last: thousands of gates may be taken up again."""
 _LOOK_S = 600.0
 """Pause between two looks for garbage at everything there is."""
 _LOOKS = 0.001
@@ -101,16 +103,18 @@ async def _connect(
         await anyio.sleep(_RETRY_S)
 
 
-async def keep_collections_short(pause_s: float = _LOOK_S) -> None:
+async def keep_collections_short(pause_s: float = _LOOK_S, burst_s: float = _BURST_S) -> None:
     """Let the garbage collector look only at what is new since its last full look, until cancelled.
 
     With 10,000 gates it stopped all calls for up to two seconds, again and again. What is not part of a
     cycle is freed as ever; cycles that a full look has met alive, as of connections, are found after a pause.
-    And what is young is looked at less often, as most of it is gone by then.
+    And what is young is looked at less often, as most of it is gone by then. While gates are taken up again
+    after a restart nearly all of it stays, so at first one look at it is enough.
     """
+    lasting_until = time.monotonic() + burst_s
 
     def spare(phase: str, info: Mapping[str, int]) -> None:
-        if phase == "stop" and info["generation"] == 2:
+        if phase == "stop" and (info["generation"] == 2 or time.monotonic() < lasting_until):
             gc.freeze()
 
     gc.callbacks.append(spare)

@@ -1,5 +1,6 @@
 import gc
 import weakref
+from functools import partial
 
 import anyio
 
@@ -28,6 +29,35 @@ async def test_a_full_look_for_garbage_leaves_out_what_an_earlier_one_has_kept()
 
     gc.collect()
     assert gc.get_freeze_count() == 0
+
+
+async def test_at_first_one_look_at_what_is_new_is_enough() -> None:
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_collections_short)
+            await anyio.wait_all_tasks_blocked()
+            kept = [[number] for number in range(4_000)]
+            gc.collect(0)
+            assert gc.get_freeze_count() >= len(kept)
+            assert len(gc.get_objects(generation=1)) < len(kept), "which a look at the older ones would meet"
+            tasks.cancel_scope.cancel()
+    finally:
+        gc.unfreeze()
+
+
+async def test_later_what_is_new_is_looked_at_again() -> None:
+    gc.collect()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(keep_collections_short, burst_s=0.0))
+            await anyio.wait_all_tasks_blocked()
+            kept = [[number] for number in range(4_000)]
+            gc.collect(0)
+            assert gc.get_freeze_count() == 0
+            assert len(gc.get_objects(generation=1)) >= len(kept)
+            tasks.cancel_scope.cancel()
+    finally:
+        gc.unfreeze()
 
 
 class _Ring:
