@@ -62,7 +62,7 @@ def news(run: Run, stuck: str = "") -> list[Announcement]:
     found = [(notice, text) for notice, text in _notices(run, stuck) if notice not in run.told_notices]
     if not found:
         return []
-    run.told_notices.update(notice for notice, _ in found)
+    run.told_notices |= {notice for notice, _ in found}
     redactor = Redactor.of(run.spec.secrets)
     subjects = _subjects(run.spec.analysis_run, run.rollout_name, run.rollout_uid)
     metric = run.spec.identity.metric

@@ -40,7 +40,7 @@ def absorb(  # noqa: C901, PLR0911, PLR0912 - one flat match over the outcomes
     run: Run, command: Command, outcome: Outcome, now: datetime
 ) -> Finding | None:
     """Take in what came of a command that is judged by itself (scope and pods need their store)."""
-    run.pending.discard(type(command))
+    run.pending -= {type(command)}
     match outcome:
         case LedgerRead():
             return _restore(run, outcome, now)
@@ -144,11 +144,12 @@ def _implied_mark(run: Run) -> ledger.Mark | None:
 
 def _was_told(run: Run) -> None:
     """Leave out what the process before has announced."""
-    run.told_notices.add(Notice.STARTED)
+    told = {Notice.STARTED}
     if run.fault is not None and run.fault.complete:
-        run.told_notices.add(Notice.INJECTED)
+        told.add(Notice.INJECTED)
     if run.fault is not None and run.fault.over:
-        run.told_notices.add(Notice.RECOVERED)
+        told.add(Notice.RECOVERED)
+    run.told_notices |= told
 
 
 def _ask_history(run: Run) -> Finding | None:

@@ -325,7 +325,7 @@ class Registry:
         turn = self._turns.of(run, self._runs, watches, now)
         step = stages.advance(run, pods, now, turn=turn, chaos_lost=lost)
         if step.commands:
-            run.pending.update(type(command) for command in step.commands)
+            run.pending |= {type(command) for command in step.commands}
         self._deadlines.set(run, step.look_at)
         if step.finding and run.verdict is None:
             self._decide(run, step.finding, now)
@@ -337,7 +337,7 @@ class Registry:
     def _contain(self, run: Run, error: Exception, now: datetime) -> None:
         """End the gate that an error of ours has met; one whose end fails, too, is left to the sweep."""
         self.defects.append(Defect(run, error))
-        run.pending.clear()  # some of it may never have been handed out
+        run.pending = frozenset()  # some of it may never have been handed out
         if run.verdict is None:
             self._decide(run, _of_defect(run, error), now)
         else:

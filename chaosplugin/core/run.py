@@ -143,7 +143,7 @@ class Run(Struct, kw_only=True):
     resumed: bool = False
     asked_at: datetime
     """when Argo has last asked, or was looked for"""
-    pending: set[type] = field(default_factory=set)
+    pending: frozenset[type] = frozenset()
     """kinds of commands under way"""
     retry_at: datetime | None = None
     """a failed command is tried again then"""
@@ -279,7 +279,7 @@ class Run(Struct, kw_only=True):
     """when it was first labelled, and paused"""
     released: bool = False
     """its finalizers were removed"""
-    told_notices: set[Notice] = field(default_factory=set)
+    told_notices: frozenset[Notice] = frozenset()
     told_state: tuple[bool, ...] = (False,) * 8
     """on which the notices depend, as last looked at"""
 
