@@ -13,17 +13,16 @@ _TOLD_AT = dict.fromkeys((Stage.RESTORING, Stage.DECIDED, Stage.DONE), logging.D
 
 def log_fact(fact: Fact) -> None:
     """Log what concerns a gate; messages of verdicts and refusals have been redacted where they were made."""
-    match fact:
-        case Transition(run=run, before=before, after=after):
-            level = _TOLD_AT.get(after, logging.INFO)
-            _log.log(level, "gate is %s (was %s)", after, before, extra=_fields(run, after))
-        case Concluded(run=run):
-            _log_end(run)
-        case Refused(trace=trace, reason=reason, message=message):
-            fields = {"reason": reason.value} | ({"trace_id": trace.id} if trace else {})
-            _log.warning("refused: %s", message, extra=fields)
-        case _:
-            pass
+    if type(fact) is Transition:
+        level = _TOLD_AT.get(fact.after, logging.INFO)
+        if _log.isEnabledFor(level):
+            fields = _fields(fact.run, fact.after)
+            _log.log(level, "gate is %s (was %s)", fact.after, fact.before, extra=fields)
+    elif type(fact) is Concluded:
+        _log_end(fact.run)
+    elif type(fact) is Refused:
+        fields = {"reason": fact.reason.value} | ({"trace_id": fact.trace.id} if fact.trace else {})
+        _log.warning("refused: %s", fact.message, extra=fields)
 
 
 def _log_end(run: Run) -> None:

@@ -30,12 +30,13 @@ _MAX_MESSAGE: Final = 1_000_000  # characters
 _MOST_ESCAPED: Final = 12  # bytes of JSON in ASCII that one character takes at most
 _CUT: Final = " [...] "
 
-_LEVELS: Final = (
-    (logging.ERROR, "error"),
-    (logging.WARNING, "warn"),
-    (logging.INFO, "info"),
-    (logging.DEBUG, "debug"),
-)
+_LEVELS: Final = {
+    logging.ERROR: "error",
+    logging.WARNING: "warn",
+    logging.INFO: "info",
+    logging.DEBUG: "debug",
+}
+"""from the highest on"""
 _FEWEST: Final = len(logging.makeLogRecord({}).__dict__)
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _encode_any: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -52,7 +53,8 @@ def _encode(entry: dict[str, str]) -> str:
 
 def level_name(level: int) -> str:
     """Return hclog's name of the nearest level that is not higher."""
-    return next((name for at_least, name in _LEVELS if level >= at_least), "trace")
+    known = _LEVELS.get(level)
+    return known or next((name for at_least, name in _LEVELS.items() if level >= at_least), "trace")
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
@@ -73,23 +75,26 @@ class HclogFormatter(logging.Formatter):
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
         moment = datetime.fromtimestamp(record.created, UTC)
-        return "\n".join(
-            entries(level_name(record.levelno), record.getMessage(), record.name, moment, fields)
-        )
+        lines = entries(level_name(record.levelno), record.getMessage(), record.name, moment, fields)
+        return lines[0] if len(lines) == 1 else "\n".join(lines)
 
 
 def entries(
     level: str, message: str, module: str, moment: datetime, fields: Mapping[str, object]
-) -> Iterator[str]:
-    """Yield the lines of one entry; `moment` is in UTC. Only a message that is too long makes several."""
-    timestamp = moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-    pieces = [message] if _is_short(message, _MAX_PIECE) else list(_pieces(_shorten(message, _MAX_MESSAGE)))
-    values = _values(fields)
+) -> list[str]:
+    """Return the lines of one entry; `moment` is in UTC. Only a message that is too long makes several."""
+    timestamp = f"{moment.isoformat(timespec='microseconds')[:-6]}Z"
+    entry = {"@level": level, "@message": message, "@module": _fit(module, 1000), "@timestamp": timestamp}
+    if _is_short(message, _MAX_PIECE):  # as nearly always
+        return [_encode(entry | _values(fields))]
+    pieces = list(_pieces(_shorten(message, _MAX_MESSAGE)))
+    lines = []
     for number, piece in enumerate(pieces, 1):
-        entry = {"@level": level, "@message": piece, "@module": _fit(module, 1000), "@timestamp": timestamp}
+        entry["@message"] = piece
         if len(pieces) > 1:
             entry["part"] = f"{number}/{len(pieces)}"
-        yield _encode({**entry, **values} if number == 1 else entry)
+        lines.append(_encode(entry | _values(fields) if number == 1 else entry))
+    return lines
 
 
 def _pieces(message: str) -> Iterator[str]:
@@ -102,10 +107,8 @@ def _pieces(message: str) -> Iterator[str]:
 
 
 def _values(fields: Mapping[str, object]) -> dict[str, str]:
-    values, size = {}, 0
-    for key, value in fields.items():
-        text = values[key.replace("@", "_")] = str(value)
-        size += len(key) + len(text) + 4
+    values = {key.replace("@", "_"): str(value) for key, value in fields.items()}
+    size = sum(map(len, values)) + sum(map(len, values.values())) + 4 * len(values)
     if _MOST_ESCAPED * size <= _FEW:
         return values  # as nearly always
     values = {}
