@@ -190,20 +190,20 @@ class Registry:
 
     def _take(self, now: datetime, watch: Watch, event: WatchEvent) -> Iterable[Run]:
         """Take in one event; return the runs that it concerns."""
-        topic = watch.topic
+        topic = type(watch.topic)
         try:
             shows = self._views.take(watch, event)
-            if isinstance(topic, AnalysisRunsTopic | OthersTopic):
+            if topic is AnalysisRunsTopic or topic is OthersTopic:
                 self._turns.take(watch, event)
         except Exception as error:  # noqa: BLE001  as in _advance; what was told is lost to all of them
             for run in (followers := self._followers(watch)):
                 self._contain(run, error, now)
             return followers
-        if isinstance(topic, OthersTopic):
-            told = () if isinstance(event, Applied | Deleted) else self._followers(watch)
-            return [run for run in told if run.stage is Stage.PROVING]
-        if isinstance(event, Applied | Deleted) and not isinstance(topic, PodsTopic):
-            return self._take_object(now, watch, event.object, gone=isinstance(event, Deleted))
+        if topic is not PodsTopic and (type(event) is Applied or type(event) is Deleted):
+            gone = type(event) is Deleted
+            return () if topic is OthersTopic else self._take_object(now, watch, event.object, gone=gone)
+        if topic is OthersTopic:
+            return [run for run in self._followers(watch) if run.stage is Stage.PROVING]
         return self._followers(watch) if shows else ()
 
     def _followers(self, watch: Watch) -> list[Run]:
@@ -224,15 +224,15 @@ class Registry:
         """Take in what an object tells of a run; returns whether it does."""
         finding: Finding | None = None
         match thing:
-            case ChaosObject() if isinstance(watch.topic, ChildrenTopic):
+            case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
+                finding = sightings.see_analysis_run(run, None if gone else thing, now)
+            case ChaosObject() if type(watch.topic) is ChildrenTopic:
                 return sightings.see_child(run, thing, gone=gone)
             case ChaosObject() if self._is_experiment_of(run, thing):
                 see = sightings.see_experiment_gone if gone else sightings.see_experiment
                 see(run, thing)
             case ChaosObject() if not gone and sightings.is_unexpected(run, thing):
                 finding = sightings.meet(run, thing, now)
-            case AnalysisRun() if thing.metadata.uid == run.spec.identity.analysis_run_uid:
-                finding = sightings.see_analysis_run(run, None if gone else thing, now)
             case Event() if run.is_about(thing.involved_object.uid):
                 run.selection_failure = thing.message
             case _:

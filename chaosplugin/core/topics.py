@@ -4,6 +4,9 @@ A topic is a set of objects in one cluster. Its events come in the order of the 
 `Applied` for each object that is there, then `Synced`, then the changes. After a gap the reflector
 tells what was missed as ordinary events and says `Synced` again; a deletion that happened in the gap
 is told as `Deleted` with the object as last seen.
+
+Nothing here has subclasses. Where each event passes, `type(event) is Applied` is asked: `isinstance`, and a
+match, which asks it, cost five times as much where the answer is no, as these classes have a metaclass.
 """
 
 from msgspec import Struct

@@ -80,15 +80,12 @@ class Turns:
 
     def take(self, watch: Watch, event: WatchEvent) -> None:
         """Take in an event of a watch of AnalysisRuns, or of what stands for them."""
-        match event:
-            case Applied(_, AnalysisRun() as found):
-                self._set(watch, found.metadata.uid, ledger.holds(found))
-            case Deleted(_, AnalysisRun() as found):
-                self._set(watch, found.metadata.uid, {})
-            case Synced() | Lost():
-                self._told.add(watch)
-            case _:
-                pass
+        if type(event) is Synced or type(event) is Lost:
+            self._told.add(watch)
+        elif type(event) is Applied and type(event.object) is AnalysisRun:
+            self._set(watch, event.object.metadata.uid, ledger.holds(event.object))
+        elif type(event) is Deleted:
+            self._set(watch, event.object.metadata.uid, {})
 
     def close(self, watch: Watch) -> None:
         """Forget what a watch has told."""

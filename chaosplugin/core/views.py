@@ -30,22 +30,22 @@ class Views:
 
     def take(self, watch: Watch, event: WatchEvent) -> bool:
         """Take in one event; tell whether all who follow the watch see anything else than before."""
-        topic = watch.topic
-        if isinstance(topic, PodsTopic):
-            store = self._pods.setdefault(watch, PodStore())
+        topic, told = type(watch.topic), type(event)
+        if topic is PodsTopic:
+            store = self._store(watch)
             _show(store, event)
-            return store.synced or isinstance(event, Lost)
-        spawned = isinstance(topic, ChildrenTopic)
-        if isinstance(event, Applied) and not spawned:  # as nearly all: it concerns whom it is about
+            return store.synced or told is Lost
+        spawned = topic is ChildrenTopic
+        if told is Applied and not spawned:  # as nearly all: it concerns whom it is about
             return False
         if spawned:
             self._children.setdefault(watch, Children()).take(event)
         before = self._lost.get(watch)
-        if isinstance(event, Lost):
+        if type(event) is Lost:
             self._lost[watch] = event.reason
-        elif isinstance(event, Synced):
+        elif told is Synced:
             self._lost.pop(watch, None)
-        return spawned or (isinstance(topic, ChaosTopic) and self._lost.get(watch) != before)
+        return spawned or (topic is ChaosTopic and self._lost.get(watch) != before)
 
     def drop(self, watch: Watch) -> None:
         """Forget what a watch has shown that nobody wants any more."""
@@ -56,9 +56,15 @@ class Views:
     def pods(self, watches: Iterable[Watch]) -> PodStore:
         """Return the pods that one of these watches shows."""
         for watch in watches:
-            if isinstance(watch.topic, PodsTopic):
-                return self._pods.setdefault(watch, PodStore())
+            if type(watch.topic) is PodsTopic:
+                return self._store(watch)
         return PodStore()
+
+    def _store(self, watch: Watch) -> PodStore:
+        store = self._pods.get(watch)
+        if store is None:
+            store = self._pods[watch] = PodStore()
+        return store
 
     def chaos_lost(self, run: Run, watches: Iterable[Watch]) -> str:
         """Say why the fault cannot be followed now, "" if it can."""
@@ -88,14 +94,11 @@ class Views:
 
 
 def _show(store: PodStore, event: WatchEvent) -> None:
-    match event:
-        case Applied(_, Pod() as pod):
-            store.apply(pod)
-        case Deleted(_, Pod() as pod):
-            store.delete(pod)
-        case Synced():
-            store.synced, store.lost = True, ""
-        case Lost(_, reason):
-            store.lost = reason
-        case _:
-            pass
+    if type(event) is Synced:
+        store.synced, store.lost = True, ""
+    elif type(event) is Lost:
+        store.lost = event.reason
+    elif type(event) is Applied and type(event.object) is Pod:
+        store.apply(event.object)
+    elif type(event) is Deleted and type(event.object) is Pod:
+        store.delete(event.object)

@@ -7,10 +7,10 @@ is needed.
 import base64
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 
 import anyio
 import msgspec
@@ -241,7 +241,7 @@ class KubernetesCluster:
         return self._streams.follow(collection, topic, tell)
 
     def follow_now(self, topic: Topic, tell: Tell) -> Callable[[], None] | None:
-        collection = None if isinstance(topic, OthersTopic) else self._collection_now(topic)
+        collection = None if type(topic) is OthersTopic else self._collection_now(topic)
         return self._streams.follow(collection, topic, tell) if collection else None
 
     async def _collection(self, topic: Topic) -> Collection:
@@ -250,7 +250,7 @@ class KubernetesCluster:
 
     def _collection_now(self, topic: Topic) -> Collection | None:
         """Choose it by what is remembered of our rights; None: that is not enough."""
-        if isinstance(topic, PodsTopic) and self._streams.count(resources.PODS) < _MANY:
+        if type(topic) is PodsTopic and self._streams.count(resources.PODS) < _MANY:
             return resources.collection(topic)
         everywhere, found = resources.shared(topic)
         known = [self._reviews.remembered(access) for access in _watching(everywhere)]
@@ -287,10 +287,11 @@ class KubernetesCluster:
         return True
 
 
-def _watching(found: Collection) -> Iterator[Access]:
+@lru_cache(1024)
+def _watching(found: Collection) -> Sequence[Access]:
     """What must be allowed to watch it."""
-    for verb in ("list", "watch"):
-        yield Access(verb, found.resource.group, found.resource.plural, found.namespace)
+    resource = found.resource
+    return [Access(verb, resource.group, resource.plural, found.namespace) for verb in ("list", "watch")]
 
 
 @asynccontextmanager

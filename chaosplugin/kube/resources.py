@@ -105,7 +105,7 @@ def belongs(found: Watched, topic: Topic) -> bool:
     """Whether an object of the topic's collection, perhaps of all namespaces, is of the topic itself."""
     if topic.namespace and found.metadata.namespace != topic.namespace:
         return False
-    return not isinstance(found, Event) or found.involved_object.kind in KINDS
+    return type(found) is not Event or found.involved_object.kind in KINDS
 
 
 Part = tuple[str, str]
@@ -122,7 +122,7 @@ def part_of(found: Watched, label: str) -> Part:
 
 def shared(topic: Topic) -> tuple[Collection, Collection]:
     """Return the collections that hold a topic and many more: those of all namespaces, and of its own."""
-    if isinstance(topic, PodsTopic):
+    if type(topic) is PodsTopic:
         topic = PodsTopic(topic.namespace, topic.label, "")  # any value; so what is remembered serves all
     return _shared(topic)
 
