@@ -51,7 +51,7 @@ class Fault(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def hit(self) -> frozenset[str]:
         """Names of the targets' pods."""
-        return frozenset(pod_of(target) for target in self.targets)
+        return frozenset(map(pod_of, self.targets))
 
 
 def pod_of(target: str) -> str:
@@ -80,9 +80,9 @@ def read(experiment: ChaosObject, *, one_shot: bool, cut: bool = False) -> Fault
     else:
         over = (stopping or deleting) and len(clear) == len(records)
     return Fault(
-        targets=tuple(r.id for r in records),
+        targets=tuple([r.id for r in records]),
         injected=len(injected),
-        recovered=sum(1 for r in clear if r.injected_count),
+        recovered=len([r for r in clear if r.injected_count]),
         over=over,
         stopping=stopping,
         paused=metadata.annotation(PAUSE) == "true" or any(r.injected_count > 1 for r in injected),

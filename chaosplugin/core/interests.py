@@ -85,8 +85,18 @@ class Interests:
             self._changes[watch] = wanted
 
 
-_shared = lru_cache(1024)(Watch)
-"""The same object for all runs that want it."""
+@lru_cache(1024)
+def _shared(home: str, endpoint: str, credentials: str, kind: str, namespace: str) -> tuple[Watch, ...]:
+    """Return the watches of AnalysisRuns, of what stands for them, and of experiments.
+
+    They are the same objects for all runs that want them.
+    """
+    there = (endpoint, credentials, home if credentials else "")
+    return (
+        Watch("", "", "", AnalysisRunsTopic(home)),
+        Watch("", "", "", OthersTopic(home)),
+        Watch(*there, ChaosTopic(kind, namespace)),
+    )
 
 
 def _watches(run: Run, *, awaits_events: bool) -> frozenset[Watch]:
@@ -94,12 +104,15 @@ def _watches(run: Run, *, awaits_events: bool) -> frozenset[Watch]:
         return _NONE
     spec = run.spec
     home = spec.analysis_run.metadata.namespace
-    watches = {_shared("", "", "", AnalysisRunsTopic(home))}
+    analysis_runs, others, experiments = _shared(
+        home, spec.endpoint, spec.credentials, spec.kind, spec.namespace
+    )
+    watches = {analysis_runs}
     if run.stage in BEGINNING:
-        watches.add(_shared("", "", "", OthersTopic(home)))
+        watches.add(others)
     there = (spec.endpoint, spec.credentials, home if spec.credentials else "")
     if run.stage is not Stage.DONE and not (run.gone and run.late_until is None):
-        watches.add(_shared(*there, ChaosTopic(spec.kind, spec.namespace)))
+        watches.add(experiments)
         if run.family:
             watches.update(Watch(*there, topic) for topic in run.family.topics(spec.namespace))
     if run.stage is Stage.OBSERVING and awaits_events:

@@ -251,16 +251,15 @@ def _breach(run: Run, pods: PodStore, seen: Fault, now: datetime) -> Judgement |
     rules, before = run.rules, run.baseline
     if not rules.enabled or before is None or not pods.synced:
         return None
-    blind = is_blind(run, pods)
+    blind, live = is_blind(run, pods), canary(run, pods)
     if not blind:
-        remember(run, pods)
+        remember(run, live)
     settled = seen.settled or not (rules.unready_by_intent or run.family)
     restarting = run.family.restarting if run.family else rules.restarts_by_fault > 0
     if restarting and not settled:
         return None  # a pod may be down before the record that says it was hit
     spared = toll(run, pods, seen, now + run.offset)
     run.spared_until = spared.until
-    live = canary(run, pods)
     excess = steady_state.excess(rules, before, live, spared)
     lasting = excess or (dip(run, pods, spared) if settled else "")
     passing = (
@@ -368,9 +367,9 @@ def last_look(run: Run) -> datetime:
     return blind_until(run, (run.server_created_at or run.started_at) + run.spec.timeout)
 
 
-def remember(run: Run, pods: PodStore) -> None:
+def remember(run: Run, live: list[Pod]) -> None:
     """Keep the lowest number of Ready pods."""
-    ready = sum(pod.ready for pod in canary(run, pods))
+    ready = sum(pod.ready for pod in live)
     run.min_ready = ready if run.min_ready is None else min(run.min_ready, ready)
 
 

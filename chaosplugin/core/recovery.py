@@ -39,8 +39,9 @@ def judge(run: Run, pods: PodStore, now: datetime) -> Judgement:
     lasting = _lasting(run, seen, pods, caused, now) if pods.synced else None
     if lasting or is_blind(run, pods):
         return lasting or _blind(run, seen, pods, now)
-    remember(run, pods)
-    state = steady_state.recovery(before, canary(run, pods), caused, wanted(run, pods), ended_at)
+    live = canary(run, pods)
+    remember(run, live)
+    state = steady_state.recovery(before, live, caused, wanted(run, pods), ended_at)
     if state.since is None:
         run.whole_at, run.short = None, True
         return _not_yet(run, seen, pods, state, now, ended_at)

@@ -247,7 +247,8 @@ def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding |
     seen = run.fault
     if seen is None or not run.replica_set:
         return None
-    outside = {target for target in seen.targets if not target.startswith(f"{run.spec.namespace}/")}
+    home = f"{run.spec.namespace}/"
+    outside = {target for target in seen.targets if not target.startswith(home)}
     looked_up = [pod for pod in run.looked_up.values() if pod]
     checked = scope.check_targets(seen.hit, [*looked_up, *pods.known], run.replica_set)
     unknown = checked.unknown - run.looked_up.keys()

@@ -136,7 +136,7 @@ class ChaosProvider:
         except Refusal as refusal:
             return self._refused(run, metric, refusal, None)
         self._begin(now, found, spec)
-        measurement, commands = self._registry.answer(self._clock(), spec.id)
+        measurement, commands = self._registry.answer(now, spec.id)
         self._apply(commands)
         return self._as_told(measurement)
 
@@ -148,8 +148,9 @@ class ChaosProvider:
                 return self._stranger(measurement)
         except Refusal as refusal:
             return self._refused(run, metric, refusal, measurement)
-        self._begin(self._clock(), found, spec, measurement)
-        answer, commands = self._registry.answer(self._clock(), spec.id, measurement)
+        now = self._clock()
+        self._begin(now, found, spec, measurement)
+        answer, commands = self._registry.answer(now, spec.id, measurement)
         self._apply(commands)
         if (awaited := self._unresumed.pop(spec.id, None)) is not None:
             awaited.set()
