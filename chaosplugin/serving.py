@@ -41,7 +41,7 @@ from chaosplugin.transport.grpc import gates, metrics, server
 from chaosplugin.transport.grpc.addresses import Listening
 from chaosplugin.transport.grpc.callers import Callers, parse_allowed
 from chaosplugin.transport.grpc.credentials import CannotServeError
-from chaosplugin.transport.grpc.dispatch import handlers
+from chaosplugin.transport.grpc.dispatch import Kept, handlers
 from chaosplugin.transport.grpc.status import later
 from chaosplugin.transport.grpc.tokens import Tokens, reviewer_away
 
@@ -105,8 +105,9 @@ async def _serve(settings: Settings, listening: Listening) -> int:
         followed = gates.GateMethods(hosted, drain.check)
         tasks.start_soon(followed.run)
         callers = server.callers(listening, _tokens(listening, clusters.records))
+        kept = Kept()
         bound = [
-            handlers(metrics.SERVICE, callers, metrics.MetricMethods(asked, drain.check).by_name),
+            handlers(metrics.SERVICE, callers, metrics.MetricMethods(asked, drain.check).by_name, kept=kept),
             handlers(gates.SERVICE, callers, followed.by_name, gates.MOST),
         ]
         names = [metrics.SERVICE.full_name, gates.SERVICE.full_name]
@@ -124,6 +125,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
                 drain.begin()
                 watched.not_ready = "ending"
                 followed.end()
+                kept.end()
                 running.set_ending()
                 await running.stop(listening.drain_s)
             status = 0

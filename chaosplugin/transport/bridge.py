@@ -8,7 +8,8 @@ the AnalysisRun itself, undoes the fault. An Error comes only of what no server 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -34,6 +35,7 @@ _ANSWER_S: Final = 3.0  # a server answers from memory; the controller's worker 
 _SERVICE: Final = "/chaosplugin.v1.MetricProviderService/"
 
 A = TypeVar("A", bound=Message)
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class BridgeProvider:
         except InvalidDocument as error:
             return self._refused(f"{error.field}: {error}")
         try:
-            answer = await self._ask("Run", request, pb.RunResponse.FromString)
+            answer = await self._ask(self._call("Run", request, pb.RunResponse.FromString))
             return documents.read_measurement(answer.measurement)
         except (_AwayError, InvalidDocument) as error:
             # what the server's own answer would have: by it a Resume knows that the measurement is ours
@@ -81,13 +83,12 @@ class BridgeProvider:
 
     async def resume(self, run: AnalysisRun | None, metric: Metric, measurement: Measurement) -> Measurement:
         try:
-            request = pb.ResumeRequest(
-                analysis_run=documents.write_analysis_run(run),
-                metric=documents.write_metric(metric),
-                measurement=documents.write_measurement(measurement),
-            )
-            answer = await self._ask("Resume", request, pb.ResumeResponse.FromString)
-            return documents.read_measurement(answer.measurement)
+            asked = {
+                "analysis_run": documents.write_analysis_run(run),
+                "metric": documents.write_metric(metric),
+                "measurement": documents.write_measurement(measurement),
+            }
+            return documents.read_measurement(await self._ask(self._resumed(asked)))
         except (_AwayError, InvalidDocument) as error:
             return self._waiting(measurement, str(error))
 
@@ -100,7 +101,7 @@ class BridgeProvider:
                 metric=documents.write_metric(metric),
                 measurement=documents.write_measurement(measurement),
             )
-            answer = await self._ask("Terminate", request, pb.TerminateResponse.FromString)
+            answer = await self._ask(self._call("Terminate", request, pb.TerminateResponse.FromString))
             return documents.read_measurement(answer.measurement)
         except (_AwayError, InvalidDocument) as error:
             return replace(
@@ -126,9 +127,29 @@ class BridgeProvider:
 
     # -- the server
 
-    async def _ask(self, method: str, request: Message, answer: Callable[[bytes], A]) -> A:
+    def _call(
+        self, method: str, request: Message, answer: Callable[[bytes], A], within_s: float = _ANSWER_S
+    ) -> Awaitable[A]:
+        return self._channel.unary(_SERVICE + method, request, answer, within_s=within_s)
+
+    async def _resumed(self, asked: Mapping[str, bytes]) -> bytes:
+        """Ask over a stream, as this is what is asked again and again, or as of old."""
+        until = time.monotonic() + _ANSWER_S
+        each = await self._channel.kept(
+            _SERVICE + "ResumeEach",
+            pb.ResumeEachRequest(**asked),
+            pb.ResumeEachResponse.FromString,
+            within_s=_ANSWER_S,
+        )
+        if each is not None:
+            return each.measurement
+        left = until - time.monotonic()
+        request = pb.ResumeRequest(**asked)
+        return (await self._call("Resume", request, pb.ResumeResponse.FromString, left)).measurement
+
+    async def _ask(self, call: Awaitable[T]) -> T:
         try:
-            found = await self._channel.unary(_SERVICE + method, request, answer, within_s=_ANSWER_S)
+            found = await call
         except grpc.aio.AioRpcError as error:
             why = f"{error.code().name}: {error.details()}"
         except OSError as error:

@@ -131,11 +131,11 @@ class _Aborted(Exception):
 
 class _Context:
     def __init__(self, request: bytes) -> None:
-        self._request = request
+        self._requests: list[object] = [request]
         self.answers: list[bytes] = []
 
-    async def read(self) -> bytes:
-        return self._request
+    async def read(self) -> object:
+        return self._requests.pop() if self._requests else grpc.aio.EOF
 
     async def write(self, answer: bytes) -> None:
         self.answers.append(answer)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$chaosplugin/v1/metric_provider.proto\x12\x0e\x63haosplugin.v1\"2\n\nRunRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\"\"\n\x0bRunResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"J\n\rResumeRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\x13\n\x0bmeasurement\x18\x03 \x01(\x0c\"%\n\x0eResumeResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"M\n\x10TerminateRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\x13\n\x0bmeasurement\x18\x03 \x01(\x0c\"(\n\x11TerminateResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"L\n\x15GarbageCollectRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x05\"\x18\n\x16GarbageCollectResponse\"$\n\x12GetMetadataRequest\x12\x0e\n\x06metric\x18\x01 \x01(\x0c\"\x8b\x01\n\x13GetMetadataResponse\x12\x43\n\x08metadata\x18\x01 \x03(\x0b\x32\x31.chaosplugin.v1.GetMetadataResponse.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x10\n\x0eGetTypeRequest\"\x1f\n\x0fGetTypeResponse\x12\x0c\n\x04type\x18\x01 \x01(\t2\xf7\x03\n\x15MetricProviderService\x12>\n\x03Run\x12\x1a.chaosplugin.v1.RunRequest\x1a\x1b.chaosplugin.v1.RunResponse\x12G\n\x06Resume\x12\x1d.chaosplugin.v1.ResumeRequest\x1a\x1e.chaosplugin.v1.ResumeResponse\x12P\n\tTerminate\x12 .chaosplugin.v1.TerminateRequest\x1a!.chaosplugin.v1.TerminateResponse\x12_\n\x0eGarbageCollect\x12%.chaosplugin.v1.GarbageCollectRequest\x1a&.chaosplugin.v1.GarbageCollectResponse\x12V\n\x0bGetMetadata\x12\".chaosplugin.v1.GetMetadataRequest\x1a#.chaosplugin.v1.GetMetadataResponse\x12J\n\x07GetType\x12\x1e.chaosplugin.v1.GetTypeRequest\x1a\x1f.chaosplugin.v1.GetTypeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$chaosplugin/v1/metric_provider.proto\x12\x0e\x63haosplugin.v1\"2\n\nRunRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\"\"\n\x0bRunResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"J\n\rResumeRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\x13\n\x0bmeasurement\x18\x03 \x01(\x0c\"%\n\x0eResumeResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"N\n\x11ResumeEachRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\x13\n\x0bmeasurement\x18\x03 \x01(\x0c\")\n\x12ResumeEachResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"M\n\x10TerminateRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\x13\n\x0bmeasurement\x18\x03 \x01(\x0c\"(\n\x11TerminateResponse\x12\x13\n\x0bmeasurement\x18\x01 \x01(\x0c\"L\n\x15GarbageCollectRequest\x12\x14\n\x0c\x61nalysis_run\x18\x01 \x01(\x0c\x12\x0e\n\x06metric\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x05\"\x18\n\x16GarbageCollectResponse\"$\n\x12GetMetadataRequest\x12\x0e\n\x06metric\x18\x01 \x01(\x0c\"\x8b\x01\n\x13GetMetadataResponse\x12\x43\n\x08metadata\x18\x01 \x03(\x0b\x32\x31.chaosplugin.v1.GetMetadataResponse.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x10\n\x0eGetTypeRequest\"\x1f\n\x0fGetTypeResponse\x12\x0c\n\x04type\x18\x01 \x01(\t2\xd0\x04\n\x15MetricProviderService\x12>\n\x03Run\x12\x1a.chaosplugin.v1.RunRequest\x1a\x1b.chaosplugin.v1.RunResponse\x12G\n\x06Resume\x12\x1d.chaosplugin.v1.ResumeRequest\x1a\x1e.chaosplugin.v1.ResumeResponse\x12W\n\nResumeEach\x12!.chaosplugin.v1.ResumeEachRequest\x1a\".chaosplugin.v1.ResumeEachResponse(\x01\x30\x01\x12P\n\tTerminate\x12 .chaosplugin.v1.TerminateRequest\x1a!.chaosplugin.v1.TerminateResponse\x12_\n\x0eGarbageCollect\x12%.chaosplugin.v1.GarbageCollectRequest\x1a&.chaosplugin.v1.GarbageCollectResponse\x12V\n\x0bGetMetadata\x12\".chaosplugin.v1.GetMetadataRequest\x1a#.chaosplugin.v1.GetMetadataResponse\x12J\n\x07GetType\x12\x1e.chaosplugin.v1.GetTypeRequest\x1a\x1f.chaosplugin.v1.GetTypeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,24 +41,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMEREQUEST']._serialized_end=218
   _globals['_RESUMERESPONSE']._serialized_start=220
   _globals['_RESUMERESPONSE']._serialized_end=257
-  _globals['_TERMINATEREQUEST']._serialized_start=259
-  _globals['_TERMINATEREQUEST']._serialized_end=336
-  _globals['_TERMINATERESPONSE']._serialized_start=338
-  _globals['_TERMINATERESPONSE']._serialized_end=378
-  _globals['_GARBAGECOLLECTREQUEST']._serialized_start=380
-  _globals['_GARBAGECOLLECTREQUEST']._serialized_end=456
-  _globals['_GARBAGECOLLECTRESPONSE']._serialized_start=458
-  _globals['_GARBAGECOLLECTRESPONSE']._serialized_end=482
-  _globals['_GETMETADATAREQUEST']._serialized_start=484
-  _globals['_GETMETADATAREQUEST']._serialized_end=520
-  _globals['_GETMETADATARESPONSE']._serialized_start=523
-  _globals['_GETMETADATARESPONSE']._serialized_end=662
-  _globals['_GETMETADATARESPONSE_METADATAENTRY']._serialized_start=615
-  _globals['_GETMETADATARESPONSE_METADATAENTRY']._serialized_end=662
-  _globals['_GETTYPEREQUEST']._serialized_start=664
-  _globals['_GETTYPEREQUEST']._serialized_end=680
-  _globals['_GETTYPERESPONSE']._serialized_start=682
-  _globals['_GETTYPERESPONSE']._serialized_end=713
-  _globals['_METRICPROVIDERSERVICE']._serialized_start=716
-  _globals['_METRICPROVIDERSERVICE']._serialized_end=1219
+  _globals['_RESUMEEACHREQUEST']._serialized_start=259
+  _globals['_RESUMEEACHREQUEST']._serialized_end=337
+  _globals['_RESUMEEACHRESPONSE']._serialized_start=339
+  _globals['_RESUMEEACHRESPONSE']._serialized_end=380
+  _globals['_TERMINATEREQUEST']._serialized_start=382
+  _globals['_TERMINATEREQUEST']._serialized_end=459
+  _globals['_TERMINATERESPONSE']._serialized_start=461
+  _globals['_TERMINATERESPONSE']._serialized_end=501
+  _globals['_GARBAGECOLLECTREQUEST']._serialized_start=503
+  _globals['_GARBAGECOLLECTREQUEST']._serialized_end=579
+  _globals['_GARBAGECOLLECTRESPONSE']._serialized_start=581
+  _globals['_GARBAGECOLLECTRESPONSE']._serialized_end=605
+  _globals['_GETMETADATAREQUEST']._serialized_start=607
+  _globals['_GETMETADATAREQUEST']._serialized_end=643
+  _globals['_GETMETADATARESPONSE']._serialized_start=646
+  _globals['_GETMETADATARESPONSE']._serialized_end=785
+  _globals['_GETMETADATARESPONSE_METADATAENTRY']._serialized_start=738
+  _globals['_GETMETADATARESPONSE_METADATAENTRY']._serialized_end=785
+  _globals['_GETTYPEREQUEST']._serialized_start=787
+  _globals['_GETTYPEREQUEST']._serialized_end=803
+  _globals['_GETTYPERESPONSE']._serialized_start=805
+  _globals['_GETTYPERESPONSE']._serialized_end=836
+  _globals['_METRICPROVIDERSERVICE']._serialized_start=839
+  _globals['_METRICPROVIDERSERVICE']._serialized_end=1431
 # @@protoc_insertion_point(module_scope)

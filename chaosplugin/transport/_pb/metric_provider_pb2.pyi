@@ -36,6 +36,22 @@ class ResumeResponse(_message.Message):
     measurement: bytes
     def __init__(self, measurement: _Optional[bytes] = ...) -> None: ...
 
+class ResumeEachRequest(_message.Message):
+    __slots__ = ("analysis_run", "metric", "measurement")
+    ANALYSIS_RUN_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    MEASUREMENT_FIELD_NUMBER: _ClassVar[int]
+    analysis_run: bytes
+    metric: bytes
+    measurement: bytes
+    def __init__(self, analysis_run: _Optional[bytes] = ..., metric: _Optional[bytes] = ..., measurement: _Optional[bytes] = ...) -> None: ...
+
+class ResumeEachResponse(_message.Message):
+    __slots__ = ("measurement",)
+    MEASUREMENT_FIELD_NUMBER: _ClassVar[int]
+    measurement: bytes
+    def __init__(self, measurement: _Optional[bytes] = ...) -> None: ...
+
 class TerminateRequest(_message.Message):
     __slots__ = ("analysis_run", "metric", "measurement")
     ANALYSIS_RUN_FIELD_NUMBER: _ClassVar[int]

@@ -3,20 +3,20 @@
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from chaosplugin import certificates, files
 from chaosplugin.transport.grpc.addresses import Target
+from chaosplugin.transport.grpc.kept import Metadata, Streams
 from chaosplugin.transport.grpc.server import MAX_MESSAGE
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
-_Metadata = Sequence[tuple[str, str | bytes]]
 
 _OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -40,6 +40,8 @@ class _Way:
 
     channel: grpc.aio.Channel
     calls: int = 0
+    streams: dict[str, Streams[Any, Any]] = field(default_factory=dict)
+    """kept ones, by their methods"""
 
 
 class Channel:
@@ -72,6 +74,23 @@ class Channel:
         way.calls += 1
         try:
             return await call(request, timeout=within_s, metadata=metadata)
+        finally:
+            way.calls -= 1
+
+    async def kept(self, path: str, request: Q, answer: Callable[[bytes], A], *, within_s: float) -> A | None:
+        """Make a call of a method that takes a stream of requests, over one that is kept for the next call.
+
+        Returns None if the server has ended the stream instead, or does not know the method: the call is to
+        be made in another way. Raises: as `unary`.
+        """
+        way = await self._current()
+        streams = way.streams.get(path)
+        if streams is None:
+            streams = way.streams[path] = Streams(way.channel, path, type(request), answer)
+        metadata = self._metadata()
+        way.calls += 1
+        try:
+            return await streams.call(request, metadata, within_s=within_s)
         finally:
             way.calls -= 1
 
@@ -121,7 +140,7 @@ class Channel:
         credentials = grpc.ssl_channel_credentials(ca, key, chain)
         return grpc.aio.secure_channel(target.address.target, credentials, options)
 
-    def _metadata(self) -> _Metadata:
+    def _metadata(self) -> Metadata:
         """Show the token; read each time, as the kubelet replaces it."""
         if self._target.token_file is None:
             return ()

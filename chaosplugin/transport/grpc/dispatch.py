@@ -26,6 +26,8 @@ Streaming = Callable[[Any, Caller], AsyncIterator[bytes]]
 
 _REQUEST_S = 10.0  # for the request to come, once the call is there
 _TAKEN_S = 20.0  # for an answer to be taken
+_IDLE_S = 60.0  # for the next request of a stream; Argo asks every 15 s
+_MOST_KEPT = 512  # streams of requests; whoever finds no place makes call by call
 _NOT_TAKEN = Rejected(grpc.StatusCode.DEADLINE_EXCEEDED, "the answer was not taken in time")
 _INTERNAL = Rejected(grpc.StatusCode.INTERNAL, "internal error, see the log of the server")
 
@@ -48,34 +50,88 @@ class Places:
         self._free += 1
 
 
+class Kept:
+    """Streams of requests, one after the other, which would wait for the next one when the server ends."""
+
+    def __init__(self) -> None:
+        self.places = Places(_MOST_KEPT)
+        self._waits: set[asyncio.Timeout] = set()
+        self._ending = False
+
+    def end(self) -> None:
+        """End each of them as soon as no request of it is under way."""
+        self._ending = True
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(0)
+
+    async def next(self, context: Context) -> bytes | None:
+        """Return the next request, or None where none comes."""
+        if self._ending:
+            return None
+        wait = asyncio.timeout(_IDLE_S)
+        self._waits.add(wait)
+        try:
+            async with wait:
+                request = await context.read()
+        except TimeoutError:
+            return None
+        finally:
+            self._waits.discard(wait)
+        if not isinstance(request, bytes):  # whoever asked is done
+            return None
+        return request
+
+
 def handlers(
-    service: ServiceDescriptor, callers: Callers, methods: Mapping[str, Unary | Streaming], most: int = 1024
+    service: ServiceDescriptor,
+    callers: Callers,
+    methods: Mapping[str, Unary | Streaming],
+    most: int = 1024,
+    kept: Kept | None = None,
 ) -> grpc.GenericRpcHandler:
-    """Bind a method to each name of the service, which bears so many calls at a time."""
-    places = Places(most)
+    """Bind a method to each name of the service, which bears so many calls at a time.
+
+    One that takes a stream of requests is called for each of them.
+    """
+    places, kept = Places(most), kept or Kept()
     bound = {
-        method.name: _handler(method, callers, methods[method.name], places) for method in service.methods
+        method.name: _handler(method, callers, methods[method.name], places, kept)
+        for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, bound)
 
 
 def _handler(
-    method: MethodDescriptor, callers: Callers, handle: Unary | Streaming, places: Places
+    method: MethodDescriptor, callers: Callers, handle: Unary | Streaming, places: Places, kept: Kept
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
     read = _reader(method)
 
+    async def attend(context: Context) -> None:
+        with places:
+            caller = await callers.identify(context)
+            request = read(await _request(context))
+            if method.server_streaming:
+                async for message in handle(request, caller):  # type: ignore[union-attr]
+                    await context.write(message)  # type: ignore[arg-type]
+            else:
+                await _write(context, await handle(request, caller))  # type: ignore[misc]
+
+    async def attend_each(context: Context) -> None:
+        with kept.places:
+            await callers.identify(context)
+            request: bytes | None = await _request(context)
+            while request is not None:
+                with places:
+                    caller = await callers.identify(context)  # who is not let in any more is found out
+                    await _write(context, await handle(read(request), caller))  # type: ignore[misc]
+                request = await kept.next(context)
+
+    attended = attend_each if method.client_streaming else attend
+
     async def answer(_: object, context: Context) -> None:
         try:
-            with places:
-                caller = await callers.identify(context)
-                request = read(await _request(context))
-                if method.server_streaming:
-                    async for message in handle(request, caller):  # type: ignore[union-attr]
-                        await context.write(message)  # type: ignore[arg-type]
-                else:
-                    answered: Message = await handle(request, caller)  # type: ignore[misc]
-                    async with asyncio.timeout(_TAKEN_S):
-                        await context.write(answered.SerializeToString())  # type: ignore[arg-type]
+            await attended(context)
         except Rejected as rejected:
             await abort(context, rejected)
         except TimeoutError:
@@ -85,6 +141,11 @@ def _handler(
             await abort(context, _INTERNAL)
 
     return grpc.stream_stream_rpc_method_handler(answer)
+
+
+async def _write(context: Context, answered: Message) -> None:
+    async with asyncio.timeout(_TAKEN_S):
+        await context.write(answered.SerializeToString())  # type: ignore[arg-type]
 
 
 async def _request(context: Context) -> bytes:

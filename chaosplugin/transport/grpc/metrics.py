@@ -32,6 +32,7 @@ class MetricMethods:
         return {
             "Run": _reading(self.run),
             "Resume": _reading(self.resume),
+            "ResumeEach": _reading(self.resume_each),
             "Terminate": _reading(self.terminate),
             "GarbageCollect": _reading(self.garbage_collect),
             "GetMetadata": _reading(self.get_metadata),
@@ -45,10 +46,16 @@ class MetricMethods:
         return pb.RunResponse(measurement=documents.write_measurement(answer))
 
     async def resume(self, request: pb.ResumeRequest, caller: Caller) -> pb.ResumeResponse:
+        return pb.ResumeResponse(measurement=await self._resumed(request, caller))
+
+    async def resume_each(self, request: pb.ResumeEachRequest, caller: Caller) -> pb.ResumeEachResponse:
+        return pb.ResumeEachResponse(measurement=await self._resumed(request, caller))
+
+    async def _resumed(self, request: pb.ResumeRequest | pb.ResumeEachRequest, caller: Caller) -> bytes:
         run, metric = _of(request, caller)
         given = documents.read_measurement(request.measurement)
         answer: Measurement = await _wait(self._provider.resume(run, metric, given))
-        return pb.ResumeResponse(measurement=documents.write_measurement(answer))
+        return documents.write_measurement(answer)
 
     async def terminate(self, request: pb.TerminateRequest, caller: Caller) -> pb.TerminateResponse:
         run, metric = _of(request, caller)
@@ -71,9 +78,12 @@ class MetricMethods:
         return pb.GetTypeResponse(type=self._provider.type())
 
 
-def _of(
-    request: pb.RunRequest | pb.ResumeRequest | pb.TerminateRequest | pb.GarbageCollectRequest, caller: Caller
-) -> tuple[AnalysisRun | None, Metric]:
+_Request = (
+    pb.RunRequest | pb.ResumeRequest | pb.ResumeEachRequest | pb.TerminateRequest | pb.GarbageCollectRequest
+)
+
+
+def _of(request: _Request, caller: Caller) -> tuple[AnalysisRun | None, Metric]:
     run = documents.read_analysis_run(request.analysis_run)
     metric = documents.read_metric(request.metric)
     if run is not None:

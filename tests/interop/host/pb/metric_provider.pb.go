@@ -232,6 +232,116 @@ func (x *ResumeResponse) GetMeasurement() []byte {
 	return nil
 }
 
+// Asks how a measurement stands.
+type ResumeEachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// JSON of an AnalysisRun.
+	AnalysisRun []byte `protobuf:"bytes,1,opt,name=analysis_run,json=analysisRun,proto3" json:"analysis_run,omitempty"`
+	// JSON of a Metric, its arguments resolved.
+	Metric []byte `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	// JSON of the Measurement as it was answered last.
+	Measurement   []byte `protobuf:"bytes,3,opt,name=measurement,proto3" json:"measurement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeEachRequest) Reset() {
+	*x = ResumeEachRequest{}
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeEachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeEachRequest) ProtoMessage() {}
+
+func (x *ResumeEachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeEachRequest.ProtoReflect.Descriptor instead.
+func (*ResumeEachRequest) Descriptor() ([]byte, []int) {
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResumeEachRequest) GetAnalysisRun() []byte {
+	if x != nil {
+		return x.AnalysisRun
+	}
+	return nil
+}
+
+func (x *ResumeEachRequest) GetMetric() []byte {
+	if x != nil {
+		return x.Metric
+	}
+	return nil
+}
+
+func (x *ResumeEachRequest) GetMeasurement() []byte {
+	if x != nil {
+		return x.Measurement
+	}
+	return nil
+}
+
+// Tells how it stands.
+type ResumeEachResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// JSON of a Measurement.
+	Measurement   []byte `protobuf:"bytes,1,opt,name=measurement,proto3" json:"measurement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeEachResponse) Reset() {
+	*x = ResumeEachResponse{}
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeEachResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeEachResponse) ProtoMessage() {}
+
+func (x *ResumeEachResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeEachResponse.ProtoReflect.Descriptor instead.
+func (*ResumeEachResponse) Descriptor() ([]byte, []int) {
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResumeEachResponse) GetMeasurement() []byte {
+	if x != nil {
+		return x.Measurement
+	}
+	return nil
+}
+
 // Asks for the end of a measurement.
 type TerminateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -247,7 +357,7 @@ type TerminateRequest struct {
 
 func (x *TerminateRequest) Reset() {
 	*x = TerminateRequest{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[4]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +369,7 @@ func (x *TerminateRequest) String() string {
 func (*TerminateRequest) ProtoMessage() {}
 
 func (x *TerminateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[4]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +382,7 @@ func (x *TerminateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateRequest.ProtoReflect.Descriptor instead.
 func (*TerminateRequest) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{4}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TerminateRequest) GetAnalysisRun() []byte {
@@ -307,7 +417,7 @@ type TerminateResponse struct {
 
 func (x *TerminateResponse) Reset() {
 	*x = TerminateResponse{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[5]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +429,7 @@ func (x *TerminateResponse) String() string {
 func (*TerminateResponse) ProtoMessage() {}
 
 func (x *TerminateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[5]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +442,7 @@ func (x *TerminateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateResponse.ProtoReflect.Descriptor instead.
 func (*TerminateResponse) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{5}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TerminateResponse) GetMeasurement() []byte {
@@ -357,7 +467,7 @@ type GarbageCollectRequest struct {
 
 func (x *GarbageCollectRequest) Reset() {
 	*x = GarbageCollectRequest{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[6]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +479,7 @@ func (x *GarbageCollectRequest) String() string {
 func (*GarbageCollectRequest) ProtoMessage() {}
 
 func (x *GarbageCollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[6]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +492,7 @@ func (x *GarbageCollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GarbageCollectRequest.ProtoReflect.Descriptor instead.
 func (*GarbageCollectRequest) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{6}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GarbageCollectRequest) GetAnalysisRun() []byte {
@@ -415,7 +525,7 @@ type GarbageCollectResponse struct {
 
 func (x *GarbageCollectResponse) Reset() {
 	*x = GarbageCollectResponse{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[7]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +537,7 @@ func (x *GarbageCollectResponse) String() string {
 func (*GarbageCollectResponse) ProtoMessage() {}
 
 func (x *GarbageCollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[7]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +550,7 @@ func (x *GarbageCollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GarbageCollectResponse.ProtoReflect.Descriptor instead.
 func (*GarbageCollectResponse) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{7}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{9}
 }
 
 // Asks for a metric's metadata.
@@ -454,7 +564,7 @@ type GetMetadataRequest struct {
 
 func (x *GetMetadataRequest) Reset() {
 	*x = GetMetadataRequest{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[8]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +576,7 @@ func (x *GetMetadataRequest) String() string {
 func (*GetMetadataRequest) ProtoMessage() {}
 
 func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[8]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +589,7 @@ func (x *GetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*GetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{8}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetMetadataRequest) GetMetric() []byte {
@@ -500,7 +610,7 @@ type GetMetadataResponse struct {
 
 func (x *GetMetadataResponse) Reset() {
 	*x = GetMetadataResponse{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[9]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +622,7 @@ func (x *GetMetadataResponse) String() string {
 func (*GetMetadataResponse) ProtoMessage() {}
 
 func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[9]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +635,7 @@ func (x *GetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*GetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{9}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetMetadataResponse) GetMetadata() map[string]string {
@@ -544,7 +654,7 @@ type GetTypeRequest struct {
 
 func (x *GetTypeRequest) Reset() {
 	*x = GetTypeRequest{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[10]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +666,7 @@ func (x *GetTypeRequest) String() string {
 func (*GetTypeRequest) ProtoMessage() {}
 
 func (x *GetTypeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[10]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +679,7 @@ func (x *GetTypeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTypeRequest.ProtoReflect.Descriptor instead.
 func (*GetTypeRequest) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{10}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{12}
 }
 
 // The provider's type.
@@ -583,7 +693,7 @@ type GetTypeResponse struct {
 
 func (x *GetTypeResponse) Reset() {
 	*x = GetTypeResponse{}
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[11]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +705,7 @@ func (x *GetTypeResponse) String() string {
 func (*GetTypeResponse) ProtoMessage() {}
 
 func (x *GetTypeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[11]
+	mi := &file_chaosplugin_v1_metric_provider_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +718,7 @@ func (x *GetTypeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTypeResponse.ProtoReflect.Descriptor instead.
 func (*GetTypeResponse) Descriptor() ([]byte, []int) {
-	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{11}
+	return file_chaosplugin_v1_metric_provider_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetTypeResponse) GetType() string {
@@ -634,6 +744,12 @@ const file_chaosplugin_v1_metric_provider_proto_rawDesc = "" +
 	"\x06metric\x18\x02 \x01(\fR\x06metric\x12 \n" +
 	"\vmeasurement\x18\x03 \x01(\fR\vmeasurement\"2\n" +
 	"\x0eResumeResponse\x12 \n" +
+	"\vmeasurement\x18\x01 \x01(\fR\vmeasurement\"p\n" +
+	"\x11ResumeEachRequest\x12!\n" +
+	"\fanalysis_run\x18\x01 \x01(\fR\vanalysisRun\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\fR\x06metric\x12 \n" +
+	"\vmeasurement\x18\x03 \x01(\fR\vmeasurement\"6\n" +
+	"\x12ResumeEachResponse\x12 \n" +
 	"\vmeasurement\x18\x01 \x01(\fR\vmeasurement\"o\n" +
 	"\x10TerminateRequest\x12!\n" +
 	"\fanalysis_run\x18\x01 \x01(\fR\vanalysisRun\x12\x16\n" +
@@ -655,10 +771,12 @@ const file_chaosplugin_v1_metric_provider_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x10\n" +
 	"\x0eGetTypeRequest\"%\n" +
 	"\x0fGetTypeResponse\x12\x12\n" +
-	"\x04type\x18\x01 \x01(\tR\x04type2\xf7\x03\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type2\xd0\x04\n" +
 	"\x15MetricProviderService\x12>\n" +
 	"\x03Run\x12\x1a.chaosplugin.v1.RunRequest\x1a\x1b.chaosplugin.v1.RunResponse\x12G\n" +
-	"\x06Resume\x12\x1d.chaosplugin.v1.ResumeRequest\x1a\x1e.chaosplugin.v1.ResumeResponse\x12P\n" +
+	"\x06Resume\x12\x1d.chaosplugin.v1.ResumeRequest\x1a\x1e.chaosplugin.v1.ResumeResponse\x12W\n" +
+	"\n" +
+	"ResumeEach\x12!.chaosplugin.v1.ResumeEachRequest\x1a\".chaosplugin.v1.ResumeEachResponse(\x010\x01\x12P\n" +
 	"\tTerminate\x12 .chaosplugin.v1.TerminateRequest\x1a!.chaosplugin.v1.TerminateResponse\x12_\n" +
 	"\x0eGarbageCollect\x12%.chaosplugin.v1.GarbageCollectRequest\x1a&.chaosplugin.v1.GarbageCollectResponse\x12V\n" +
 	"\vGetMetadata\x12\".chaosplugin.v1.GetMetadataRequest\x1a#.chaosplugin.v1.GetMetadataResponse\x12J\n" +
@@ -676,38 +794,42 @@ func file_chaosplugin_v1_metric_provider_proto_rawDescGZIP() []byte {
 	return file_chaosplugin_v1_metric_provider_proto_rawDescData
 }
 
-var file_chaosplugin_v1_metric_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_chaosplugin_v1_metric_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_chaosplugin_v1_metric_provider_proto_goTypes = []any{
 	(*RunRequest)(nil),             // 0: chaosplugin.v1.RunRequest
 	(*RunResponse)(nil),            // 1: chaosplugin.v1.RunResponse
 	(*ResumeRequest)(nil),          // 2: chaosplugin.v1.ResumeRequest
 	(*ResumeResponse)(nil),         // 3: chaosplugin.v1.ResumeResponse
-	(*TerminateRequest)(nil),       // 4: chaosplugin.v1.TerminateRequest
-	(*TerminateResponse)(nil),      // 5: chaosplugin.v1.TerminateResponse
-	(*GarbageCollectRequest)(nil),  // 6: chaosplugin.v1.GarbageCollectRequest
-	(*GarbageCollectResponse)(nil), // 7: chaosplugin.v1.GarbageCollectResponse
-	(*GetMetadataRequest)(nil),     // 8: chaosplugin.v1.GetMetadataRequest
-	(*GetMetadataResponse)(nil),    // 9: chaosplugin.v1.GetMetadataResponse
-	(*GetTypeRequest)(nil),         // 10: chaosplugin.v1.GetTypeRequest
-	(*GetTypeResponse)(nil),        // 11: chaosplugin.v1.GetTypeResponse
-	nil,                            // 12: chaosplugin.v1.GetMetadataResponse.MetadataEntry
+	(*ResumeEachRequest)(nil),      // 4: chaosplugin.v1.ResumeEachRequest
+	(*ResumeEachResponse)(nil),     // 5: chaosplugin.v1.ResumeEachResponse
+	(*TerminateRequest)(nil),       // 6: chaosplugin.v1.TerminateRequest
+	(*TerminateResponse)(nil),      // 7: chaosplugin.v1.TerminateResponse
+	(*GarbageCollectRequest)(nil),  // 8: chaosplugin.v1.GarbageCollectRequest
+	(*GarbageCollectResponse)(nil), // 9: chaosplugin.v1.GarbageCollectResponse
+	(*GetMetadataRequest)(nil),     // 10: chaosplugin.v1.GetMetadataRequest
+	(*GetMetadataResponse)(nil),    // 11: chaosplugin.v1.GetMetadataResponse
+	(*GetTypeRequest)(nil),         // 12: chaosplugin.v1.GetTypeRequest
+	(*GetTypeResponse)(nil),        // 13: chaosplugin.v1.GetTypeResponse
+	nil,                            // 14: chaosplugin.v1.GetMetadataResponse.MetadataEntry
 }
 var file_chaosplugin_v1_metric_provider_proto_depIdxs = []int32{
-	12, // 0: chaosplugin.v1.GetMetadataResponse.metadata:type_name -> chaosplugin.v1.GetMetadataResponse.MetadataEntry
+	14, // 0: chaosplugin.v1.GetMetadataResponse.metadata:type_name -> chaosplugin.v1.GetMetadataResponse.MetadataEntry
 	0,  // 1: chaosplugin.v1.MetricProviderService.Run:input_type -> chaosplugin.v1.RunRequest
 	2,  // 2: chaosplugin.v1.MetricProviderService.Resume:input_type -> chaosplugin.v1.ResumeRequest
-	4,  // 3: chaosplugin.v1.MetricProviderService.Terminate:input_type -> chaosplugin.v1.TerminateRequest
-	6,  // 4: chaosplugin.v1.MetricProviderService.GarbageCollect:input_type -> chaosplugin.v1.GarbageCollectRequest
-	8,  // 5: chaosplugin.v1.MetricProviderService.GetMetadata:input_type -> chaosplugin.v1.GetMetadataRequest
-	10, // 6: chaosplugin.v1.MetricProviderService.GetType:input_type -> chaosplugin.v1.GetTypeRequest
-	1,  // 7: chaosplugin.v1.MetricProviderService.Run:output_type -> chaosplugin.v1.RunResponse
-	3,  // 8: chaosplugin.v1.MetricProviderService.Resume:output_type -> chaosplugin.v1.ResumeResponse
-	5,  // 9: chaosplugin.v1.MetricProviderService.Terminate:output_type -> chaosplugin.v1.TerminateResponse
-	7,  // 10: chaosplugin.v1.MetricProviderService.GarbageCollect:output_type -> chaosplugin.v1.GarbageCollectResponse
-	9,  // 11: chaosplugin.v1.MetricProviderService.GetMetadata:output_type -> chaosplugin.v1.GetMetadataResponse
-	11, // 12: chaosplugin.v1.MetricProviderService.GetType:output_type -> chaosplugin.v1.GetTypeResponse
-	7,  // [7:13] is the sub-list for method output_type
-	1,  // [1:7] is the sub-list for method input_type
+	4,  // 3: chaosplugin.v1.MetricProviderService.ResumeEach:input_type -> chaosplugin.v1.ResumeEachRequest
+	6,  // 4: chaosplugin.v1.MetricProviderService.Terminate:input_type -> chaosplugin.v1.TerminateRequest
+	8,  // 5: chaosplugin.v1.MetricProviderService.GarbageCollect:input_type -> chaosplugin.v1.GarbageCollectRequest
+	10, // 6: chaosplugin.v1.MetricProviderService.GetMetadata:input_type -> chaosplugin.v1.GetMetadataRequest
+	12, // 7: chaosplugin.v1.MetricProviderService.GetType:input_type -> chaosplugin.v1.GetTypeRequest
+	1,  // 8: chaosplugin.v1.MetricProviderService.Run:output_type -> chaosplugin.v1.RunResponse
+	3,  // 9: chaosplugin.v1.MetricProviderService.Resume:output_type -> chaosplugin.v1.ResumeResponse
+	5,  // 10: chaosplugin.v1.MetricProviderService.ResumeEach:output_type -> chaosplugin.v1.ResumeEachResponse
+	7,  // 11: chaosplugin.v1.MetricProviderService.Terminate:output_type -> chaosplugin.v1.TerminateResponse
+	9,  // 12: chaosplugin.v1.MetricProviderService.GarbageCollect:output_type -> chaosplugin.v1.GarbageCollectResponse
+	11, // 13: chaosplugin.v1.MetricProviderService.GetMetadata:output_type -> chaosplugin.v1.GetMetadataResponse
+	13, // 14: chaosplugin.v1.MetricProviderService.GetType:output_type -> chaosplugin.v1.GetTypeResponse
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -724,7 +846,7 @@ func file_chaosplugin_v1_metric_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chaosplugin_v1_metric_provider_proto_rawDesc), len(file_chaosplugin_v1_metric_provider_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	MetricProviderService_Run_FullMethodName            = "/chaosplugin.v1.MetricProviderService/Run"
 	MetricProviderService_Resume_FullMethodName         = "/chaosplugin.v1.MetricProviderService/Resume"
+	MetricProviderService_ResumeEach_FullMethodName     = "/chaosplugin.v1.MetricProviderService/ResumeEach"
 	MetricProviderService_Terminate_FullMethodName      = "/chaosplugin.v1.MetricProviderService/Terminate"
 	MetricProviderService_GarbageCollect_FullMethodName = "/chaosplugin.v1.MetricProviderService/GarbageCollect"
 	MetricProviderService_GetMetadata_FullMethodName    = "/chaosplugin.v1.MetricProviderService/GetMetadata"
@@ -50,6 +51,10 @@ type MetricProviderServiceClient interface {
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (*RunResponse, error)
 	// Answers how the measurement stands. One that this server does not know is restored from the cluster.
 	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
+	// Answers as Resume does, each request before the next is read, for whoever asks often: a call is set up once.
+	// A request that is refused ends the stream with its error. The server also ends one, without an error, that
+	// brings no request for a minute, or when the server itself ends; Resume answers whoever was about to ask.
+	ResumeEach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ResumeEachRequest, ResumeEachResponse], error)
 	// Ends a measurement; the answer has a completed phase.
 	Terminate(ctx context.Context, in *TerminateRequest, opts ...grpc.CallOption) (*TerminateResponse, error)
 	// Removes what was kept of measurements beyond a limit.
@@ -87,6 +92,19 @@ func (c *metricProviderServiceClient) Resume(ctx context.Context, in *ResumeRequ
 	}
 	return out, nil
 }
+
+func (c *metricProviderServiceClient) ResumeEach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ResumeEachRequest, ResumeEachResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MetricProviderService_ServiceDesc.Streams[0], MetricProviderService_ResumeEach_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ResumeEachRequest, ResumeEachResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MetricProviderService_ResumeEachClient = grpc.BidiStreamingClient[ResumeEachRequest, ResumeEachResponse]
 
 func (c *metricProviderServiceClient) Terminate(ctx context.Context, in *TerminateRequest, opts ...grpc.CallOption) (*TerminateResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -151,6 +169,10 @@ type MetricProviderServiceServer interface {
 	Run(context.Context, *RunRequest) (*RunResponse, error)
 	// Answers how the measurement stands. One that this server does not know is restored from the cluster.
 	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
+	// Answers as Resume does, each request before the next is read, for whoever asks often: a call is set up once.
+	// A request that is refused ends the stream with its error. The server also ends one, without an error, that
+	// brings no request for a minute, or when the server itself ends; Resume answers whoever was about to ask.
+	ResumeEach(grpc.BidiStreamingServer[ResumeEachRequest, ResumeEachResponse]) error
 	// Ends a measurement; the answer has a completed phase.
 	Terminate(context.Context, *TerminateRequest) (*TerminateResponse, error)
 	// Removes what was kept of measurements beyond a limit.
@@ -174,6 +196,9 @@ func (UnimplementedMetricProviderServiceServer) Run(context.Context, *RunRequest
 }
 func (UnimplementedMetricProviderServiceServer) Resume(context.Context, *ResumeRequest) (*ResumeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
+}
+func (UnimplementedMetricProviderServiceServer) ResumeEach(grpc.BidiStreamingServer[ResumeEachRequest, ResumeEachResponse]) error {
+	return status.Error(codes.Unimplemented, "method ResumeEach not implemented")
 }
 func (UnimplementedMetricProviderServiceServer) Terminate(context.Context, *TerminateRequest) (*TerminateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Terminate not implemented")
@@ -243,6 +268,13 @@ func _MetricProviderService_Resume_Handler(srv interface{}, ctx context.Context,
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _MetricProviderService_ResumeEach_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(MetricProviderServiceServer).ResumeEach(&grpc.GenericServerStream[ResumeEachRequest, ResumeEachResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MetricProviderService_ResumeEachServer = grpc.BidiStreamingServer[ResumeEachRequest, ResumeEachResponse]
 
 func _MetricProviderService_Terminate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TerminateRequest)
@@ -348,6 +380,13 @@ var MetricProviderService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _MetricProviderService_GetType_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ResumeEach",
+			Handler:       _MetricProviderService_ResumeEach_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "chaosplugin/v1/metric_provider.proto",
 }
