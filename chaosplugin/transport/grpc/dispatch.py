@@ -28,7 +28,6 @@ _REQUEST_S = 10.0  # for the request to come, once the call is there
 _TAKEN_S = 20.0  # for an answer to be taken
 _IDLE_S = 60.0  # for the next request of a stream; Argo asks every 15 s
 _MOST_KEPT = 512  # streams of requests; whoever finds no place makes call by call
-_NOT_TAKEN = Rejected(grpc.StatusCode.DEADLINE_EXCEEDED, "the answer was not taken in time")
 _INTERNAL = Rejected(grpc.StatusCode.INTERNAL, "internal error, see the log of the server")
 
 _log = logging.getLogger(__name__)
@@ -134,8 +133,6 @@ def _handler(
             await attended(context)
         except Rejected as rejected:
             await abort(context, rejected)
-        except TimeoutError:
-            await abort(context, _NOT_TAKEN)
         except Exception:  # noqa: BLE001  the boundary: a fault in one call must not end the others
             _log.exception("%s failed", method.full_name)
             await abort(context, _INTERNAL)
@@ -144,8 +141,11 @@ def _handler(
 
 
 async def _write(context: Context, answered: Message) -> None:
-    async with asyncio.timeout(_TAKEN_S):
-        await context.write(answered.SerializeToString())  # type: ignore[arg-type]
+    try:
+        async with asyncio.timeout(_TAKEN_S):
+            await context.write(answered.SerializeToString())  # type: ignore[arg-type]
+    except TimeoutError:
+        raise asyncio.CancelledError from None  # gRPC sends no status behind an answer that is not taken
 
 
 async def _request(context: Context) -> bytes:

@@ -297,3 +297,54 @@ async def test_metadata_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert await answers(tmp_path)
+
+
+def _frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    """Return a frame of HTTP/2."""
+    return len(body).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + body
+
+
+def _unread_call(path: str) -> bytes:
+    """Return the words of a call by somebody who lets nothing be sent to it: its window is 0."""
+    fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "x",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    headers = b"".join(
+        b"\0" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
+        for name, value in fields.items()
+    )
+    settings = _frame(4, 0, 0, bytes((0, 4, 0, 0, 0, 0)))
+    return PREFACE + settings + _frame(1, 4, 1, headers) + _frame(0, 1, 1, bytes(5))
+
+
+async def test_who_takes_no_answer_takes_no_place_and_leaves_no_error_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dispatch, "_TAKEN_S", 1.0)
+    monkeypatch.setattr(server, "_MAX_HEALTH_CALLS", 1)
+    path = "/grpc.health.v1.Health/Check"
+    async with serving(at(tmp_path)), _own_channel(tmp_path) as made:
+        (unread,) = connections(tmp_path, 1, lambda _: _unread_call(path))
+        unread.settimeout(20)
+        heard = b""
+        while b"application/grpc" not in heard:  # the answer's headers, which no window holds back
+            heard += await anyio.to_thread.run_sync(unread.recv, 4096)
+        with anyio.fail_after(20):
+            while not await _is_answered(made, path):
+                await anyio.sleep(0.05)
+        unread.close()
+
+    assert [each for each in caplog.records if each.levelname in {"ERROR", "WARNING"}] == []
+
+
+async def _is_answered(made: grpc.aio.Channel, path: str) -> bool:
+    try:
+        await send(made, path, b"")
+    except grpc.aio.AioRpcError:
+        return False
+    return True
