@@ -30,6 +30,8 @@ class Canary(Gates):
         self.over_at: datetime | None = None
         self.fell = self.excess = False
         """what a canary that survives has not done"""
+        self.slipped = False
+        """the pod that is to be hit fell before, which its hit excuses"""
         self.early = False
         """it did so while the create was on its way, and after the look at it that comes before"""
         self.whole_since = START
@@ -90,9 +92,12 @@ class Canary(Gates):
         if name not in self.there:
             return
         self.world.wait(1)  # the times of pods are whole seconds
-        if name != A and self.over_at is None:  # which is the one that is hit
-            self.fell |= self.creates > 0
+        if self.over_at is None:
             self.early |= self.on_its_way
+            if name != A:  # which is the one that is hit
+                self.fell |= self.creates > 0
+            elif self.hit_at is None or self.fate == "astray":
+                self.slipped |= self.creates > 0
         self.change(name, ready=False)
         if back:
             self.change(name)

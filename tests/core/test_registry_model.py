@@ -6,7 +6,6 @@ step whether a rule of the ledger was broken.
 
 from datetime import timedelta
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -63,6 +62,7 @@ from chaosplugin.core.registry import Registry
 from chaosplugin.core.run import SINCE, Stage
 from chaosplugin.core.topics import OthersTopic, PodsTopic
 from chaosplugin.core.verdict import Finding, Reason
+from tests.core.examples import lives
 from tests.core.given import START, analysis_run, pod, scope_inputs
 from tests.core.world import World
 
@@ -342,4 +342,4 @@ class Gates(RuleBasedStateMachine):
 
 
 TestGates = Gates.TestCase
-TestGates.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestGates.settings = lives(60, steps=40)

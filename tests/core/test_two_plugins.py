@@ -6,7 +6,6 @@ verdict the other may take for somebody else's doing, and must not answer it.
 
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
@@ -25,6 +24,7 @@ from chaosplugin.core.commands import (
     WriteWake,
 )
 from chaosplugin.core.objects import AnalysisRun, ChaosObject
+from tests.core.examples import lives
 from tests.core.given import (
     HASH,
     START,
@@ -214,7 +214,7 @@ class TwoPlugins(Gates):
 
 
 TestTwoPlugins = TwoPlugins.TestCase
-TestTwoPlugins.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestTwoPlugins.settings = lives(300, steps=40)
 
 
 def test_an_error_is_answered_only_once_no_verdict_of_another_was_seen_after_it() -> None:
