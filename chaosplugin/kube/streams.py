@@ -104,11 +104,12 @@ class Subscription(AsyncIterator[WatchEvent]):
         return self._ready.pop()
 
     def _add(self, event: WatchEvent) -> None:
+        if not self._waiting:  # else it was told, and has not looked yet
+            self._news.set()
         self._waiting.append(event)
         if len(self._waiting) > self._limit:
             self._waiting = coalesce(self._waiting)
             self._limit = max(self._full, 2 * len(self._waiting))
-        self._news.set()
 
 
 def coalesce(events: list[WatchEvent]) -> list[WatchEvent]:
