@@ -91,8 +91,7 @@ class Rpc:
 NET_RPC = Rpc("go_net_rpc", "Plugin.")
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(Struct, frozen=True):
     """Argo called: `phase` is what a measurement was answered with; `seconds` of this process's time."""
 
     method: str
@@ -123,8 +122,7 @@ class Performed(Struct, frozen=True):
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requested:
+class Requested(Struct, frozen=True, kw_only=True):
     """An API server was asked: `seconds` until the headers of its answer; `status` 0: there was none."""
 
     method: str

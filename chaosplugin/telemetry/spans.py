@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from chaosplugin.core.trace import ROOT, Trace
 from chaosplugin.provider.facts import Called, Gate, Refused, Requested
@@ -22,8 +23,7 @@ class Kind(Enum):
     CLIENT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something within a span."""
 
     name: str
@@ -31,8 +31,7 @@ class Event:
     attributes: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """One span, over when it is told. `parent` "" is none."""
 
     trace_id: str
@@ -42,7 +41,7 @@ class Span:
     start: datetime
     end: datetime
     kind: Kind = Kind.INTERNAL
-    attributes: Mapping[str, Value] = field(default_factory=dict)
+    attributes: Mapping[str, Value] = {}
     events: tuple[Event, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     """trace and span ids"""

@@ -39,6 +39,7 @@ _KINDS: Final = {
     Kind.CLIENT: SpanKind.CLIENT,
 }
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_UNSET: Final = Status()
 
 
 class Counted(SpanExporter):
@@ -132,7 +133,7 @@ def _readable(span: Span, resource: Resource) -> ReadableSpan:
         events=[SdkEvent(each.name, each.attributes, _nanoseconds(each.at)) for each in span.events],
         links=[Link(_context(int(trace, 16), span_id)) for trace, span_id in span.links],
         kind=_KINDS[span.kind],
-        status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
+        status=Status(StatusCode.ERROR, span.error) if span.error else _UNSET,
         start_time=_nanoseconds(span.start),
         end_time=_nanoseconds(span.end),
         instrumentation_scope=_SCOPE,
