@@ -40,17 +40,17 @@ _MAX_REFUSAL = 64 << 10
 _READ_BUFFER = 64 << 10
 """Bytes of a stream; with twice as many waiting the server is made to wait. After each chunk read with
 fewer waiting, aiohttp's parser is asked to go on: with more than this, that is each event of a burst."""
-_CONNECT_S = 5.0
 _CLOSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds: of one try, and of all tries of an idempotent request; and of a create.
+    """Times in seconds: of a connection, of one try, of all tries of an idempotent request; and of a create.
 
     A create leaves soon, or not at all: one of which nobody hears is looked for for a minute (core/run.py).
     """
 
+    connect_s: float = 5.0
     try_s: float = 10.0
     total_s: float = 15.0
     create_s: float = 30.0
@@ -145,7 +145,7 @@ class Session:
                     end = min(end, anyio.current_time() + self._limits.total_s)
                     left = max(1.0, end - anyio.current_time())
                     total = min(left, self._limits.try_s) if request.repeat else self._limits.create_s
-                    within = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT_S)
+                    within = aiohttp.ClientTimeout(total=total, sock_connect=self._limits.connect_s)
                     async with self._exchange(request, within, total) as response:
                         return await self._read(response, request.what)
             except NoCluster:
@@ -165,7 +165,7 @@ class Session:
     async def stream(self, request: Request, *, total_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open an answer that goes on and on, sent once; its body comes in pieces of any size."""
         await self._limiter.acquire(request.priority)
-        within = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S)
+        within = aiohttp.ClientTimeout(total=total_s, sock_connect=self._limits.connect_s)
         async with self._exchange(request, within, self._limits.try_s) as response:
             try:
                 yield response.content.iter_any()

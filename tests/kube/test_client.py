@@ -29,7 +29,7 @@ from chaosplugin.sandbox.api.access import ARGO_ROLLOUTS
 from tests.kube.conftest import QUICK, Bed, Json, clock, in_one_task
 from tests.realbed.bed import Bed as RealBed
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -10,11 +12,14 @@ from anyio import to_thread
 
 from chaosplugin.core.topics import Applied, ChaosTopic, Deleted, Lost, Synced, WatchEvent
 from chaosplugin.kube.client import connect
+from chaosplugin.kube.session import Limits
 from tests.kube.conftest import QUICK, Bed, Json, clock
 from tests.kube.gatekeeper import gatekeeper
 from tests.kube.test_client import DEADLINE_S, pod_chaos, told
 from tests.realbed.bed import Bed as RealBed
 
+PATIENT = Limits(connect_s=DEADLINE_S, try_s=DEADLINE_S)
+STILL = replace(QUICK, idle_s=DEADLINE_S)
 CHAOS = "/apis/chaos-mesh.org/v1alpha1"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -34,6 +39,17 @@ async def answers(bed: Bed, path: str, status: int) -> None:
 async def served(bed: Bed, path: str) -> None:
     """Wait until a collection can be watched: 429 says that its storage is only beginning."""
     await answers(bed, f"{path}?watch=true&timeoutSeconds=1", 200)
+
+
+async def forgotten(bed: Bed, path: str, version: str) -> None:
+    """Wait until a collection is watched again, and no longer from this version."""
+    query = f"watch=true&timeoutSeconds=1&resourceVersion={version}"
+    with anyio.fail_after(DEADLINE_S):
+        while True:
+            async with bed.get(f"{path}?{query}") as response:
+                if b'"code":410' in await response.content.readline():
+                    return
+            await anyio.sleep(0.05)
 
 
 async def test_a_kind_that_is_deleted_and_created_anew_is_watched_again(bed: Bed) -> None:
@@ -115,21 +131,20 @@ async def test_a_version_that_a_restarted_api_server_no_longer_keeps_is_told_ane
         config = json.loads(real_bed.kubeconfig.read_text())
         config["clusters"][0]["cluster"]["server"] = url
         (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        await bed.create(path, pod_chaos(namespace, "first"))
+        first: Any = await bed.create(path, pod_chaos(namespace, "first"))
         async with (
-            connect(str(tmp_path / "kubeconfig"), clock=clock, pace=QUICK) as cluster,
+            connect(str(tmp_path / "kubeconfig"), clock=clock, limits=PATIENT, pace=STILL) as cluster,
             cluster.watch(ChaosTopic("PodChaos", namespace)) as events,
         ):
             assert await told(events, (Synced, "")) == ["Applied first", "Synced"]
-            keeper.shut()
+            keeper.shut()  # the next try waits at the door; if it gave up, the one after would list anew
             await bed.delete(f"{path}/first")
             await bed.create(path, pod_chaos(namespace, "second"))
             await to_thread.run_sync(lambda: real_bed.processes.stop("apiserver", kill=True))
             real_bed.start_apiserver()  # it dies with the thread that has started it
-            await served(bed, path)
+            await forgotten(bed, path, first["metadata"]["resourceVersion"])
             keeper.open()
             with anyio.fail_after(DEADLINE_S):
-                while not _expired(await anext(events)):  # on a slow machine it is told to be away, before
-                    pass
+                assert _expired(await anext(events))
 
             assert sorted(await told(events, (Synced, ""))) == ["Applied second", "Deleted first", "Synced"]
