@@ -308,7 +308,7 @@ def cases_of(plan: Plan, metric: Metric, place: Place, history: History, run: Tr
     ]
     found: list[Case] = []
     counted = 0
-    for index, measurement in sorted(objects.ended(run, metric.name).items()):
+    for index, measurement in sorted(objects.ended(run, metric.name, place).items()):
         own = objects.digest_of(measurement)
         later = [
             each

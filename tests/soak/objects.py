@@ -17,7 +17,7 @@ def measurements(run: Object, metric: str) -> list[Object]:
     return next((list(each.get("measurements") or ()) for each in results if each["name"] == metric), [])
 
 
-def ended(run: Trace, metric: str) -> dict[int, Object]:
+def ended(run: Trace, metric: str, place: Place) -> dict[int, Object]:
     """Return the measurements that have ended, by their index, each as it was last stored so.
 
     Argo writes without a version: of two controllers one may overwrite what the other has stored.
@@ -25,14 +25,28 @@ def ended(run: Trace, metric: str) -> dict[int, Object]:
     found: dict[int, Object] = {}
     for _, state in run.states:
         stored = enumerate(measurements(state, metric))
-        found |= {index: each for index, each in stored if each.get("finishedAt") and not foreign(each, run)}
+        over = {index: each for index, each in stored if each.get("finishedAt")}
+        found |= {index: each for index, each in over.items() if not foreign(each, run, place)}
     return found
 
 
-def foreign(measurement: Object, run: Trace) -> bool:
-    """Argo writes by name: what it made of a run that was just deleted lands on that one's successor."""
-    began = measurement.get("startedAt")
-    return began is not None and seconds(began) < run.born - 1.5
+def foreign(measurement: Object, run: Trace, place: Place) -> bool:
+    """Argo writes by name: what it made of a run that was just deleted lands on that one's successor.
+
+    The intent tells whose it is, as the beginning is written there, too, and may be the other one's.
+    """
+    began, digest = measurement.get("startedAt"), digest_of(measurement)
+    if not digest:
+        return began is not None and seconds(began) < run.born - 1.5
+    return any(each.born < run.born and digest in _intents(each) for each in place.runs.values())
+
+
+def _intents(run: Trace) -> set[str]:
+    """Return of which intents an AnalysisRun has ever had measurements."""
+    results = [
+        each for _, state in run.states for each in (state.get("status") or {}).get("metricResults") or ()
+    ]
+    return {digest_of(measured) for each in results for measured in each.get("measurements") or ()}
 
 
 def of_run(place: Place, uid: str) -> list[Trace]:

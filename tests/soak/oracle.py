@@ -294,7 +294,7 @@ def _terminated(case: Case) -> list[str]:
     others = [
         each
         for metric in case.plan.metrics
-        for each in objects.ended(case.run, metric.name).values()
+        for each in objects.ended(case.run, metric.name, case.place).values()
         if each is not case.measurement and each["phase"] in {"Failed", "Error", "Inconclusive"}
     ]
     return [] if asked is not None or others else ["nobody ended it"]

@@ -29,17 +29,17 @@ def lapses(plan: Plan, place: Place, history: History) -> Iterator[str]:
     """Yield what is wrong with what was recorded, answered and removed, of all gates of a place."""
     for run in place.runs.values():
         for metric in plan.metrics:
-            yield from _changed(run, metric, history)
+            yield from _changed(run, metric, place, history)
             yield from _recorded(run, metric, place, history)
         yield from _stayed(plan, run, place, history)
 
 
-def _changed(run: Trace, metric: Metric, history: History) -> Iterator[str]:
+def _changed(run: Trace, metric: Metric, place: Place, history: History) -> Iterator[str]:
     """A measurement that has ended stays as it is, unless a second controller knows less."""
     told: dict[int, tuple[str, str]] = {}
     for since, state in run.states:
         for index, each in enumerate(measurements(state, metric.name)):
-            if foreign(each, run):
+            if foreign(each, run, place):
                 continue
             now = each["phase"], str(each.get("message", ""))
             before = told.get(index, now)
@@ -54,7 +54,7 @@ def _changed(run: Trace, metric: Metric, history: History) -> Iterator[str]:
 
 def _recorded(run: Trace, metric: Metric, place: Place, history: History) -> Iterator[str]:
     """Each recorded verdict stays, is answered, by itself and once, and soon."""
-    stored = list(ended(run, metric.name).values())
+    stored = list(ended(run, metric.name, place).values())
     for key in sorted({key for _, state in run.states for key in _notes(state) if key.startswith(VERDICT)}):
         digest = key.removeprefix(VERDICT)
         if not any(_bears(run, metric, digest)):
