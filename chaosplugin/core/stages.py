@@ -251,6 +251,9 @@ def _strangers(run: Run, pods: PodStore, now: datetime, step: Step) -> Finding |
     outside = {target for target in seen.targets if not target.startswith(home)}
     looked_up = [pod for pod in run.looked_up.values() if pod]
     checked = scope.check_targets(seen.hit, [*looked_up, *pods.known], run.replica_set)
+    if not (outside or checked.foreign or checked.unknown):  # as nearly always
+        run.strangers_at = None
+        return None
     unknown = checked.unknown - run.looked_up.keys()
     gone = checked.unknown & run.looked_up.keys()  # judged by its name, which is all there is
     foreign = outside | checked.foreign | {name for name in gone if not _named_after(name, run)}
