@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]  # the first test o
 
 _PROGRAM = """
 import os
-from dataclasses import replace
 from datetime import UTC, datetime
+from msgspec.structs import replace
 from chaosplugin import cli
 from chaosplugin.telemetry import exporting, tracing
 from tests.telemetry.test_tracing import request
