@@ -81,6 +81,9 @@ class Canary(Gates):
         elif before is not None and before.metadata.uid in self.world.canary:
             self.world.pod_gone(before)
 
+    def let_pass(self, seconds: float) -> None:
+        self.world.wait(seconds)
+
     @property
     def on_its_way(self) -> bool:
         run = self.world.registry.run(self.world.spec.id)
@@ -91,7 +94,7 @@ class Canary(Gates):
     def fall(self, name: str, back: bool) -> None:
         if name not in self.there:
             return
-        self.world.wait(1)  # the times of pods are whole seconds
+        self.let_pass(1)  # the times of pods are whole seconds
         if self.over_at is None:
             self.early |= self.on_its_way
             if name != A:  # which is the one that is hit

@@ -211,7 +211,7 @@ class Lives(Canary):
             self.show(Record(id=f"default/{A}", phase="Not Injected", events=[failed]), desired="Run")
             return
         if self.kill:
-            self.world.wait(1)  # as before each fall
+            self.let_pass(1)  # as before each fall
         self.hit_at = self.world.now
         self.over_at = self.hit_at if self.kill else None
         self.show(self._record("Injected"), desired="Run")
@@ -231,7 +231,7 @@ class Lives(Canary):
             return
         if self.fate == "endless":
             return
-        self.world.wait(1)
+        self.let_pass(1)
         self.over_at = self.world.now
         self.show(self._record("Not Injected"), desired="Stop")
         if A in self.there:
@@ -278,6 +278,11 @@ class Lives(Canary):
         condition = self.there[B].ready_condition
         return bool(condition and condition.last_transition_time and condition.last_transition_time >= since)
 
+    def let_pass(self, seconds: float) -> None:
+        """Hold what is said meanwhile against how things are before they go on."""
+        super().let_pass(seconds)
+        self.what_is_said_is_true()
+
     @invariant()
     def what_is_said_is_true(self) -> None:
         run = self.world.registry.run(self.world.spec.id) if hasattr(self, "world") else None
@@ -317,6 +322,7 @@ class Lives(Canary):
             self.fall_silent()
         for turn in range(40):
             self.go_on()
+            self.what_is_said_is_true()
             if turn == 1 and self.fate == "sick" and B in self.there:
                 self.change(B, ready=False)
                 self.fell = self.fell or (self.creates > 0 and self.over_at is None)
