@@ -51,6 +51,16 @@ def by_try(*answers: Object) -> Answer:
     return lambda call: dict(answers[min(call.count + call.error, len(answers) - 1)])
 
 
+def held(release: anyio.Event) -> Answer:
+    """Survive, as soon as `release` is set."""
+
+    async def answer(_: Call) -> Object:
+        await release.wait()
+        return ended("Successful")
+
+    return answer
+
+
 @dataclass
 class Script:
     """Answers of the plugin; `slow` is how many seconds Run takes."""

@@ -12,7 +12,7 @@ from chaosplugin.sandbox.host.assessment import V1_9, V1_10, Rules
 from chaosplugin.sandbox.host.controller import Settings, control
 from tests.sandbox.bed import until
 from tests.sandbox.host.conftest import Staging, clock, login
-from tests.sandbox.host.scripted import RUNNING, Answer, Call, Script, always, by_try, ended, in_turn
+from tests.sandbox.host.scripted import RUNNING, Call, Script, always, by_try, ended, held, in_turn
 from tests.sandbox.host.stage import METRIC, Stage
 
 SECOND = METRIC | {"name": "second"}
@@ -29,16 +29,6 @@ def called(method: str, times: int, script: Script) -> bool:
 def tries(script: Script) -> list[tuple[int, int]]:
     """Count and errors at each Run, once each: a controller slow to hear of its own write asks again."""
     return list(dict.fromkeys((call.count, call.error) for call in script.of("Run")))
-
-
-def held(release: anyio.Event) -> Answer:
-    """Survive, as soon as `release` is set."""
-
-    async def answer(_: Call) -> Object:
-        await release.wait()
-        return ended("Successful")
-
-    return answer
 
 
 async def settle(stage: Stage, script: Script) -> None:
